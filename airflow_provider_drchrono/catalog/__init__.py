@@ -1,0 +1,45 @@
+"""What is known of the DrChrono API, as data: operations, records, filters, page sizes and how changes are found.
+
+The facts live in ``data/`` as JSON, one file a resource and one a record. This package only reads them; it
+imports nothing outside the standard library, so that every other part of the provider may stand on it.
+"""
+
+from airflow_provider_drchrono.catalog.loader import load
+from airflow_provider_drchrono.catalog.model import (
+    Action,
+    Answer,
+    Body,
+    Bulk,
+    Catalog,
+    Changes,
+    Field,
+    Operation,
+    Paging,
+    Parameter,
+    Reason,
+    Record,
+    Resource,
+    Service,
+    Trigger,
+    UnknownNameError,
+)
+
+__all__ = [
+    "Action",
+    "Answer",
+    "Body",
+    "Bulk",
+    "Catalog",
+    "Changes",
+    "Field",
+    "Operation",
+    "Paging",
+    "Parameter",
+    "Reason",
+    "Record",
+    "Resource",
+    "Service",
+    "Trigger",
+    "UnknownNameError",
+    "load",
+]
