@@ -1,0 +1,129 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Only what sets up the environments asks for it; everything else uses the environments' own Python.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; exit; }; done; echo none)
+VENV := .venv
+BIN := $(VENV)/bin
+VENV_32 := .venv-airflow-3.2
+READY := $(VENV)/.ready
+READY_32 := $(VENV_32)/.ready
+
+FAST_TESTS = $(wildcard tests/unit tests/contract tests/airflow)
+HAND_WRITTEN_TOOLS = $(wildcard codegen scripts)
+ARGS ?=
+
+# Without bytecode each start of Airflow costs seconds more.
+unexport PYTHONDONTWRITEBYTECODE
+unexport VIRTUAL_ENV
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(READY) ## Create .venv with everything; instant when nothing changed
+
+define create_venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || { \
+		echo "Python 3.11 or newer is needed, and '$(PYTHON)' is not one. Install it, or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' >/dev/null 2>&1 || { \
+		echo "$(PYTHON) cannot create virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(1)
+endef
+
+$(READY): pyproject.toml requirements/dev.txt
+	$(call create_venv,$(VENV))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(READY_32): pyproject.toml requirements/airflow-3.2.txt | $(READY)
+	$(call create_venv,$(VENV_32))
+	$(BIN)/uv pip install --quiet --python $(VENV_32)/bin/python --requirements requirements/airflow-3.2.txt
+	$(BIN)/uv pip install --quiet --python $(VENV_32)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: format
+format: $(READY) ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: lint
+lint: $(READY) ## Check style, formatting and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
+
+.PHONY: types
+types: $(READY) ## Check types strictly
+	$(BIN)/mypy airflow_provider_drchrono $(HAND_WRITTEN_TOOLS)
+
+.PHONY: test
+test: lint types ## Lint, types and every test but the integration tests
+	$(BIN)/pytest -n 2 $(FAST_TESTS) $(ARGS)
+
+.PHONY: test-integration
+test-integration: $(READY) ## Tests with PostgreSQL and real Airflow processes
+	$(BIN)/pytest tests/integration $(ARGS)
+
+.PHONY: test-airflow-3.2
+test-airflow-3.2: $(READY_32) ## The tests on Airflow 3.2 with our lowest requirements
+	$(VENV_32)/bin/pytest -n 2 -o cache_dir=.pytest_cache/airflow-3.2 $(FAST_TESTS) $(ARGS)
+
+.PHONY: bench
+bench: $(READY) ## Measure the client beside a bare HTTP loop
+	$(BIN)/pytest -s tests/benchmarks $(ARGS)
+
+.PHONY: demo
+demo: $(READY) ## Sync a synthetic practice into a warehouse twice; DEMO_PATIENTS sizes it
+	$(BIN)/python scripts/demo.py $(ARGS)
+
+.PHONY: ui
+ui: $(READY) ## Open Airflow with the example DAGs, the connection and the sandbox
+	$(BIN)/python scripts/ui.py $(ARGS)
+
+.PHONY: sandbox
+sandbox: $(READY) ## Serve the stand-in for the API on this machine
+	$(BIN)/python -m airflow_provider_drchrono.sandbox $(ARGS)
+
+.PHONY: docs
+docs: $(READY) ## Build the documentation into site/, warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@! grep -rlE '<(script|link|img)[^>]+(src|href)="?https?://' --include='*.html' site || { \
+		echo "These pages load something from another host; serve it from docs/ instead." >&2; exit 1; }
+
+.PHONY: docs-serve
+docs-serve: $(READY) ## Serve the documentation while you write it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+.PHONY: package
+package: $(READY) ## Build wheel and sdist into dist/ and check what they contain
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
+	$(BIN)/python scripts/check_dist.py dist
+
+.PHONY: check-wheel
+check-wheel: package ## Install the wheel beside a bare Airflow and ask for its providers
+	scripts/check_wheel.sh
+
+.PHONY: check
+check: ## Everything that the gate checks
+	.ci/run --without-services
+
+.PHONY: lock
+lock: $(READY) ## Resolve the locked requirements again
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
+		pyproject.toml requirements/dev.in -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
+		--resolution lowest-direct --exclude-newer 2026-06-01 \
+		pyproject.toml requirements/airflow-3.2.in -o requirements/airflow-3.2.txt
+
+.PHONY: clean
+clean: ## Remove environments, builds and caches
+	rm -rf $(VENV) $(VENV_32) dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

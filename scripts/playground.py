@@ -1,0 +1,153 @@
+"""A throw-away Airflow and practice for ``make demo`` and ``make ui``: one folder, one database, one sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+DRCHRONO_CONN_ID = "drchrono_default"
+WAREHOUSE_CONN_ID = "drchrono_warehouse"
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Playground:
+    """The folder of a demonstration, and the processes that run in it.
+
+    :param folder: where everything is written; kept from one run to the next, so that only the first run has to
+        create Airflow's tables.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.airflow_home = folder / "airflow"
+        self.warehouse = folder / "warehouse.db"
+        self.sandbox_url = ""
+        self.connections: dict[str, Mapping[str, Any]] = {}
+        self.airflow_home.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every process of the playground; nothing of the caller's own Airflow gets in."""
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
+        ours = {
+            "AIRFLOW_HOME": str(self.airflow_home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.airflow_home / 'airflow.db'}",
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+        connections = {
+            f"AIRFLOW_CONN_{conn_id.upper()}": json.dumps(value) for conn_id, value in self.connections.items()
+        }
+        return inherited | ours | connections
+
+    def prepare(self) -> None:
+        """Begin afresh: empty warehouse and logs, and Airflow's tables as they are after ``airflow db migrate``."""
+        for leftover in (self.warehouse, Path(f"{self.warehouse}-wal"), Path(f"{self.warehouse}-shm")):
+            leftover.unlink(missing_ok=True)
+        shutil.rmtree(self.airflow_home / "logs", ignore_errors=True)
+        database, pristine = self.airflow_home / "airflow.db", self.folder / "airflow-empty.db"
+        stamp = self.folder / "airflow-version"
+        version = subprocess.check_output([BIN / "airflow", "version"], env=self.environment, text=True).split()[-1]
+        if not (pristine.exists() and stamp.exists() and stamp.read_text() == version):
+            database.unlink(missing_ok=True)
+            print(f"Creating the tables of Airflow {version}, once ...", flush=True)
+            self.airflow("db", "migrate", log="db-migrate.log")
+            shutil.copy(database, pristine)
+            stamp.write_text(version)
+        shutil.copy(pristine, database)
+
+    @contextmanager
+    def sandbox(self, *arguments: str) -> Iterator[None]:
+        """Serve a synthetic practice while the block runs, and connect to it and to the embedded warehouse.
+
+        :param arguments: as ``python -m airflow_provider_drchrono.sandbox`` takes them, but for the port.
+        """
+        port = free_port()
+        self.sandbox_url = f"http://127.0.0.1:{port}"
+        log = (self.folder / "sandbox.log").open("w")
+        command = [sys.executable, "-m", "airflow_provider_drchrono.sandbox", "--port", str(port), *arguments]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=self.environment)
+        try:
+            self._await_sandbox(process)
+            state = self.ask("GET", "state")
+            self.connections = {
+                DRCHRONO_CONN_ID: state["connection"],
+                WAREHOUSE_CONN_ID: {"conn_type": "sqlite", "host": str(self.warehouse)},
+            }
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+            log.close()
+
+    def _await_sandbox(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                break
+            try:
+                self.ask("GET", "state")
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.1)
+            else:
+                return
+        raise SystemExit(f"The sandbox did not start; {self.folder / 'sandbox.log'} says why.")
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Call the sandbox's own administration and return its answer."""
+        request = urllib.request.Request(
+            f"{self.sandbox_url}/_sandbox/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return cast("dict[str, Any]", json.load(answer))
+
+    def airflow(self, *arguments: str, log: str) -> None:
+        """Run an ``airflow`` command, its output into a file of the folder; say where to look when it fails."""
+        path = self.folder / log
+        with path.open("w") as output:
+            command = [BIN / "airflow", *arguments]
+            done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=self.environment, check=False)
+        if done.returncode:
+            tail = "\n".join(path.read_text(errors="replace").splitlines()[-15:])
+            raise SystemExit(f"{tail}\n\n`airflow {' '.join(arguments)}` failed; all of its output is in {path}")
+
+    def returned_by(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return what the mapped tasks of a run pushed to XCom, in the order of their map index."""
+        query = "SELECT value FROM xcom WHERE dag_id = ? AND run_id = ? AND key = 'return_value' ORDER BY map_index"
+        with sqlite3.connect(self.airflow_home / "airflow.db") as database:
+            rows = database.execute(query, (dag_id, run_id)).fetchall()
+        values = [json.loads(value) for (value,) in rows]
+        return [json.loads(value) if isinstance(value, str) else value for value in values]
+
+    def runs(self, dag_id: str) -> list[str]:
+        """Return the ids of the runs of a DAG, oldest first."""
+        with sqlite3.connect(self.airflow_home / "airflow.db") as database:
+            rows = database.execute("SELECT run_id FROM dag_run WHERE dag_id = ? ORDER BY id", (dag_id,)).fetchall()
+        return [run_id for (run_id,) in rows]

@@ -1,0 +1,115 @@
+"""The rules of the source tree that no tool checks for us."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "airflow_provider_drchrono"
+GENERATED_MARK = "# Generated"
+MAX_LINES = 600
+MADE_BY_TOOLS = re.compile(r"\..*|__pycache__|build|dist|htmlcov|logs|site")
+HEAVY = {"airflow", "authlib", "duckdb", "httpx", "limits", "psycopg", "psycopg2", "pydantic", "uvicorn"}
+
+IMPORT_AND_LIST_MODULES = """
+import json, sys
+import {module}
+{statement}
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def text_files() -> Iterator[Path]:
+    """Files of the source tree, less what tools made and what is not text."""
+    for folder, subfolders, names in os.walk(ROOT):
+        subfolders[:] = [name for name in subfolders if name == ".ci" or not MADE_BY_TOOLS.fullmatch(name)]
+        for name in names:
+            path = Path(folder, name)
+            if path.is_file() and b"\0" not in path.read_bytes()[:8192]:
+                yield path
+
+
+def package_modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def is_generated(source: str) -> bool:
+    return source.startswith(GENERATED_MARK)
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("module", package_modules(), ids=relative)
+def test_every_module_says_why_it_exists(module: Path) -> None:
+    assert ast.get_docstring(ast.parse(module.read_text())), f"{relative(module)} has no module docstring"
+
+
+@pytest.mark.parametrize("module", package_modules(), ids=relative)
+def test_hand_written_modules_stay_short(module: Path) -> None:
+    source = module.read_text()
+    if not is_generated(source):
+        lines = len(source.splitlines())
+        assert lines <= MAX_LINES, f"{relative(module)} has {lines} lines: split it by what it decides"
+
+
+def test_no_file_points_outside_the_repository() -> None:
+    outside = "../" + "shared"
+    offenders = [relative(path) for path in text_files() if outside in path.read_text(errors="replace")]
+
+    assert offenders == []
+
+
+def test_the_catalogue_imports_nothing_but_the_standard_library() -> None:
+    offenders = []
+    for module in sorted((PACKAGE / "catalog").rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            offenders += [
+                f"{relative(module)}: {name}"
+                for name in names
+                if name.split(".")[0] not in sys.stdlib_module_names
+                and not f"{name}.".startswith("airflow_provider_drchrono.catalog.")
+            ]
+
+    assert offenders == []
+
+
+@pytest.mark.parametrize(
+    ("module", "statement"),
+    [
+        pytest.param("airflow_provider_drchrono", "", id="package"),
+        pytest.param(
+            "airflow_provider_drchrono.get_provider_info as info",
+            "info.get_provider_info()",
+            id="provider info",
+        ),
+    ],
+)
+def test_airflow_lists_the_provider_without_loading_its_libraries(module: str, statement: str) -> None:
+    script = IMPORT_AND_LIST_MODULES.format(module=module, statement=statement)
+    listing = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert listing.returncode == 0, listing.stderr
+    loaded = {name.split(".")[0] for name in json.loads(listing.stdout)}
+    assert loaded & HEAVY == set()
+
+
+def test_provider_info_names_this_distribution() -> None:
+    from airflow_provider_drchrono.get_provider_info import get_provider_info
+
+    assert get_provider_info()["package-name"] == "airflow-provider-drchrono"
