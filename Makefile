@@ -12,8 +12,7 @@ VENV_32 := .venv-airflow-3.2
 READY := $(VENV)/.ready
 READY_32 := $(VENV_32)/.ready
 
-FAST_TESTS = $(wildcard tests/unit tests/contract tests/airflow)
-HAND_WRITTEN_TOOLS = $(wildcard codegen scripts)
+FAST_TESTS = tests/unit tests/contract tests/airflow tests/typing
 ARGS ?=
 
 # Without bytecode each start of Airflow costs seconds more.
@@ -61,7 +60,7 @@ lint: $(READY) ## Check style, formatting and import contracts
 
 .PHONY: types
 types: $(READY) ## Check types strictly
-	$(BIN)/mypy airflow_provider_drchrono $(HAND_WRITTEN_TOOLS)
+	$(BIN)/mypy airflow_provider_drchrono scripts
 
 .PHONY: test
 test: lint types ## Lint, types and every test but the integration tests
@@ -75,9 +74,13 @@ test-integration: $(READY) ## Tests with PostgreSQL and real Airflow processes
 test-airflow-3.2: $(READY_32) ## The tests on Airflow 3.2 with our lowest requirements
 	$(VENV_32)/bin/pytest -n 2 -o cache_dir=.pytest_cache/airflow-3.2 $(FAST_TESTS) $(ARGS)
 
+.PHONY: generate
+generate: $(READY) ## Write operators and reference pages from the catalogue
+	$(BIN)/python -m airflow_provider_drchrono.codegen
+
 .PHONY: bench
-bench: $(READY) ## Measure the client beside a bare HTTP loop
-	$(BIN)/pytest -s tests/benchmarks $(ARGS)
+bench: $(READY) ## Measure beside a named reference; ARGS=client runs one
+	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 .PHONY: demo
 demo: $(READY) ## Sync a synthetic practice into a warehouse twice; DEMO_PATIENTS sizes it

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import time
+from contextlib import closing
 from typing import Any
 
 from playground import ROOT, Playground
@@ -63,14 +65,14 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def differences(play: Playground, resources: list[str]) -> list[str]:
-    """Return the resources whose rows in the warehouse are not those of the sandbox, by count and digests."""
+    """Return the resources whose rows in the warehouse are not those of the practice, by count and checksum."""
     found = []
-    with sqlite3.connect(play.warehouse) as warehouse:
+    with closing(sqlite3.connect(play.warehouse)) as warehouse:
         for resource in resources:
-            key_and_digest = warehouse.execute(f'SELECT "id", "_drchrono_digest" FROM "{resource}"')
-            here = sorted((str(key), digest) for key, digest in key_and_digest)
-            there = play.ask("GET", f"digests?resource={resource}")["digests"]
-            if here != sorted((str(key), digest) for key, digest in there):
+            query = f'SELECT "_drchrono_digest" FROM "{resource}" ORDER BY CAST("id" AS TEXT)'
+            rows = warehouse.execute(query).fetchall()
+            checksum = hashlib.sha256("\n".join(digest for (digest,) in rows).encode()).hexdigest()
+            if play.ask("GET", f"checksum?resource={resource}") != {"count": len(rows), "sha256": checksum}:
                 found.append(resource)
     return found
 
@@ -84,7 +86,7 @@ def sync(play: Playground, number: int) -> list[dict[str, Any]]:
         raise SystemExit(f"The warehouse differs from the practice in {', '.join(found)}.")
     calls = sum(row["calls"] for row in rows)
     quota = f"{VENDOR_CALLS_PER_HOUR} calls an hour"
-    print("Every row equals the practice's own, by id and digest.")
+    print("Every row equals the practice's own, by count and checksum.")
     print(f"At the vendor's {quota}, {calls:,} calls would take {at_the_vendors_quota(calls)}.\n", flush=True)
     return rows
 
@@ -101,9 +103,9 @@ def main() -> None:
         print(f"A practice of {patients:,} synthetic patients is served at {play.sandbox_url}, with the quota lifted.")
         print(f"First sync of the DAG {DAG_ID}, {spelled(time.monotonic() - started)} after the start:\n", flush=True)
         sync(play, 1)
-        changed = play.ask("POST", "churn", {"seed": 7, "changes": changes})["resources"]
+        changed = play.ask("POST", "churn", {"seed": 7, "changes": changes})
         worked_on = [
-            f"{len(each['new'])} new and {len(each['changed'])} changed {name}" for name, each in changed.items()
+            f"{each['new']} new and {each['changed']} changed {name}" for name, each in changed.items()
         ]
         print(f"The practice goes on working: {', '.join(worked_on)}.\nSecond sync:\n", flush=True)
         sync(play, 2)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,13 +20,6 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 DRCHRONO_CONN_ID = "drchrono_default"
 WAREHOUSE_CONN_ID = "drchrono_warehouse"
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Playground:
@@ -86,36 +78,31 @@ class Playground:
 
         :param arguments: as ``python -m airflow_provider_drchrono.sandbox`` takes them, but for the port.
         """
-        port = free_port()
-        self.sandbox_url = f"http://127.0.0.1:{port}"
-        log = (self.folder / "sandbox.log").open("w")
-        command = [sys.executable, "-m", "airflow_provider_drchrono.sandbox", "--port", str(port), *arguments]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=self.environment)
+        path = self.folder / "sandbox.log"
+        command = [sys.executable, "-m", "airflow_provider_drchrono.sandbox", "--port", "0", *arguments]
+        with path.open("w") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=self.environment)
         try:
-            self._await_sandbox(process)
-            state = self.ask("GET", "state")
+            connection = self._printed_connection(process, path)
+            self.sandbox_url = connection["host"]
             self.connections = {
-                DRCHRONO_CONN_ID: state["connection"],
+                DRCHRONO_CONN_ID: connection,
                 WAREHOUSE_CONN_ID: {"conn_type": "sqlite", "host": str(self.warehouse)},
             }
             yield
         finally:
             process.terminate()
             process.wait(timeout=20)
-            log.close()
 
-    def _await_sandbox(self, process: subprocess.Popen[bytes]) -> None:
+    @staticmethod
+    def _printed_connection(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+        """Return the connection that the sandbox prints once it is there."""
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                break
-            try:
-                self.ask("GET", "state")
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.1)
-            else:
-                return
-        raise SystemExit(f"The sandbox did not start; {self.folder / 'sandbox.log'} says why.")
+        while time.monotonic() < deadline and process.poll() is None:
+            if found := re.search(r"^Connection \(JSON\): (.*)\n", log.read_text(), re.MULTILINE):
+                return cast("dict[str, Any]", json.loads(found[1]))
+            time.sleep(0.1)
+        raise SystemExit(f"The sandbox did not start; {log} says why.")
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Call the sandbox's own administration and return its answer."""
@@ -132,7 +119,7 @@ class Playground:
         """Run an ``airflow`` command, its output into a file of the folder; say where to look when it fails."""
         path = self.folder / log
         with path.open("w") as output:
-            command = [BIN / "airflow", *arguments]
+            command = [str(BIN / "airflow"), *arguments]
             done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=self.environment, check=False)
         if done.returncode:
             tail = "\n".join(path.read_text(errors="replace").splitlines()[-15:])

@@ -14,6 +14,7 @@ OperationKind = Literal[
 Place = Literal["path", "query"]
 Role = Literal["id", "filter", "option", "page", "leftover"]
 JsonType = Literal["string", "integer", "number", "boolean", "object", "array", "any"]
+ParameterType = JsonType | Literal["file"]
 Format = Literal["date", "date-time", "time", "decimal", "file", "base64"]
 Encoding = Literal["json", "multipart", "none"]
 Shape = Literal["page", "record", "bulk_ticket", "bulk_result", "empty", "any"]
@@ -98,7 +99,7 @@ class Parameter:
 
     name: str
     place: Place
-    type: JsonType
+    type: ParameterType
     role: Role
     required: bool = False
     items: JsonType | None = None
