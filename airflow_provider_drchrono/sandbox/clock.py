@@ -1,0 +1,46 @@
+"""The one source of time: tests set it forward, and everything dated or counted in the sandbox follows."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+
+class Clock:
+    """A clock that runs with real time from where it was set, or stands still.
+
+    :param zone: IANA name of the practice's time zone.
+    :param start: aware moment to begin at; the present when left out.
+    :param frozen: move only when told to.
+    """
+
+    def __init__(self, zone: str, start: datetime | None = None, *, frozen: bool = False) -> None:
+        self.zone = ZoneInfo(zone)
+        self.frozen = frozen
+        self.set(start or datetime.now(UTC))
+
+    def set(self, moment: datetime) -> None:
+        """Go to an aware moment, forwards or backwards."""
+        if moment.tzinfo is None:
+            raise ValueError("The clock needs a moment with a time zone; add tzinfo=UTC")
+        self._moment = moment.astimezone(UTC)
+        self._set_at = time.monotonic()
+
+    def advance(self, seconds: float) -> None:
+        """Go forward by so many seconds."""
+        self.set(self.now() + timedelta(seconds=seconds))
+
+    def now(self) -> datetime:
+        """Return the present as an aware moment in UTC."""
+        if self.frozen:
+            return self._moment
+        return self._moment + timedelta(seconds=time.monotonic() - self._set_at)
+
+    def local(self) -> datetime:
+        """Return the practice's wall clock without a zone, in whole seconds."""
+        return self.now().astimezone(self.zone).replace(tzinfo=None, microsecond=0)
+
+    def stamp(self) -> str:
+        """Return the practice's wall clock as the API writes it: ISO 8601 without a zone."""
+        return self.local().isoformat()

@@ -1,0 +1,164 @@
+"""The practice as a whole: finds tables, stamps what is written, and keeps related records in step."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider_drchrono.catalog import Catalog, Resource
+from airflow_provider_drchrono.sandbox.clock import Clock
+from airflow_provider_drchrono.sandbox.options import Options
+from airflow_provider_drchrono.sandbox.practice.blank import blank
+from airflow_provider_drchrono.sandbox.practice.table import HIDDEN_CHANGE, Key, Row, Table
+
+KEYS_APART = 10_000_000
+"""Each resource numbers its records from a range of its own, so that an id of another resource is never found."""
+
+SAME_RECORDS = {"patients_summary": "patients", "lab_orders_summary": "lab_orders"}
+"""Resources that show the records of another one."""
+
+Rule = Callable[["Practice", Row, Row | None], None]
+
+
+class Practice:
+    """The records of a practice, with what the API does to them when they are written.
+
+    Its methods may be called while it is being served; they take the lock that requests take.
+
+    :param rules: by table: completes a row that is about to be stored; is given the row that it replaces, or None.
+    """
+
+    def __init__(
+        self, catalog: Catalog, clock: Clock, options: Options, rules: Mapping[str, Rule] | None = None
+    ) -> None:
+        self.lock = threading.RLock()
+        self.catalog = catalog
+        self.clock = clock
+        self.options = options
+        self.rules = dict(rules or {})
+        self.random = random.Random(f"{options.seed}:writes")  # noqa: S311 - synthetic data
+        self._same = {
+            catalog.operation(resource.bulk.start).resource: resource.name
+            for resource in catalog.resources.values()
+            if resource.bulk
+        } | SAME_RECORDS
+        own = [each for each in catalog.resources.values() if each.name not in self._same and each.record]
+        self.tables = {each.name: self._table(each, (number + 1) * KEYS_APART + 1) for number, each in enumerate(own)}
+
+    def serve_at(self, origin: str) -> None:
+        """Let links in records begin with this scheme, host and port."""
+        for table in self.tables.values():
+            table.serve_at(origin)
+
+    def table(self, resource: str) -> Table:
+        """Return the table that a resource reads and writes."""
+        return self.tables[self._same.get(resource, resource)]
+
+    def records(self, resource: str, *, verbose: bool = False) -> list[Row]:
+        """Return all records of a resource as the API shows them, ordered by id."""
+        table = self.table(resource)
+        with self.lock:
+            return [table.view(row, verbose=verbose) for row in table]
+
+    def get(self, resource: str, identifier: Any, *, verbose: bool = False) -> Row:
+        """Return one record as the API shows it.
+
+        :raises KeyError: there is no such record.
+        """
+        table = self.table(resource)
+        with self.lock:
+            return table.view(table[self._key(table, identifier)], verbose=verbose)
+
+    def create(self, resource: str, fields: Mapping[str, Any]) -> Row:
+        """Store a new record, stamped with the clock where no stamp is given, and return its row."""
+        table = self.table(resource)
+        row = (blank(table.record) if table.record else {}) | dict(fields)
+        with self.lock:
+            key = self._number(table, row)
+            self._stamp_new(table, row)
+            self._store(table, key, row, None)
+        return row
+
+    def change(self, resource: str, identifier: Any, fields: Mapping[str, Any]) -> Row:
+        """Change fields of a record, move its change time to now unless one is given, and return the new row."""
+        table = self.table(resource)
+        with self.lock:
+            key = self._key(table, identifier)
+            before = table[key]
+            row = before | dict(fields)
+            self._touch(table, row, given=fields)
+            self._store(table, key, row, before)
+        return row
+
+    def remove(self, resource: str, identifier: Any) -> Row:
+        """Take a record out of the practice and return it."""
+        table = self.table(resource)
+        with self.lock:
+            return table.remove(self._key(table, identifier))
+
+    def refers(self, resource: str, identifier: Any) -> Row | None:
+        """Return the row that a reference points at, or None."""
+        table = self.tables.get(self._same.get(resource, resource))
+        key = table.find(identifier) if table is not None and identifier is not None else None
+        return table[key] if table is not None and key is not None else None
+
+    def unsettled_tables(self) -> list[Table]:
+        """Return the tables with writes that lists do not show yet."""
+        return [table for table in self.tables.values() if table.unsettled]
+
+    def _touch(self, table: Table, row: Row, *, given: Mapping[str, Any]) -> None:
+        """Move the change time of a row to now; rows whose change time is their birth keep it."""
+        now = self.clock.stamp()
+        for name in {table.changed_field, "updated_at"} - set(given):
+            if name == HIDDEN_CHANGE or (name in table.plain and name != "created_at"):
+                row[name] = now
+
+    def _key(self, table: Table, identifier: Any) -> Key:
+        key = table.find(identifier)
+        if key is None:
+            raise KeyError(f"{table.name} has no record {identifier}")
+        return key
+
+    def _number(self, table: Table, row: Row) -> Key:
+        if table.key is None:
+            return table.take_key()
+        value = row.get(table.key)
+        if table.key != "id" and value not in (None, ""):
+            return int(value) if str(value).isdigit() else str(value)
+        key = table.take_key()
+        field = table.record.fields.get(table.key) if table.record else None
+        row[table.key] = str(key) if field is not None and field.type == "string" else key
+        return key
+
+    def _stamp_new(self, table: Table, row: Row) -> None:
+        now = self.clock.stamp()
+        for name in ("created_at", "updated_at", "timestamp", "received_at", table.changed_field):
+            field = table.record.fields.get(name) if table.record else None
+            if (name == HIDDEN_CHANGE or field is not None) and not row.get(name):
+                row[name] = now
+        for name in ("posted_date", "date_signed", "query_date"):
+            field = table.record.fields.get(name) if table.record else None
+            if field is not None and field.read_only and not row.get(name):
+                row[name] = now[:10]
+
+    def _store(self, table: Table, key: Key, row: Row, before: Row | None) -> None:
+        rule = self.rules.get(table.name)
+        if rule is not None:
+            rule(self, row, before)
+        table.put(key, row)
+        if self.options.write_lag > 0:
+            wait = timedelta(seconds=self.random.uniform(0, self.options.write_lag))
+            table.delay(key, (self.clock.now() + wait).timestamp(), before)
+
+    def _table(self, resource: Resource, first_key: int) -> Table:
+        record = self.catalog.record(resource.record) if resource.record else None
+        key = resource.key[0] if len(resource.key) == 1 else None
+        changed = resource.changes.changed_field if resource.changes else None
+        if changed is None and record is not None and "updated_at" in record.fields:
+            changed = "updated_at"
+        table = Table(resource.name, record, key=key, changed_field=changed, first_key=first_key)
+        table.spelling = self.options.timestamps
+        return table

@@ -1,0 +1,214 @@
+"""Answers that are worked out from other records: day sheets, free slots, and documents about a patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+from xml.sax.saxutils import escape
+
+from airflow_provider_drchrono.sandbox.moments import read_date, read_range
+from airflow_provider_drchrono.sandbox.operations import Call, found
+from airflow_provider_drchrono.sandbox.practice import Row
+from airflow_provider_drchrono.sandbox.practice.billing import cents, dollars
+from airflow_provider_drchrono.sandbox.wire import Json, Response, answer, bad_fields
+
+SLOT_MINUTES = 30
+
+
+def day_sheet_charges(call: Call) -> Response:
+    """Answer the charges of a span of days."""
+    rows = _charges(call)
+    shown = ("id", "appointment", "patient", "doctor", "code", "service_date", "posted_date", "billed", "adjustment")
+    return _sheet([{name: row[name] for name in shown} for row in rows], total=_sum(rows, "billed"))
+
+
+def day_sheet_credits(call: Call) -> Response:
+    """Answer what payers paid in a span of days."""
+    first, last = _span(call)
+    rows = _narrowed(call, call.practice.table("transactions"), lambda row: first <= row["posted_date"] <= last)
+    shown = ("id", "line_item", "appointment", "patient", "posted_date", "ins_paid", "adjustment", "trace_number")
+    return _sheet([{name: row[name] for name in shown} for row in rows], total=_sum(rows, "ins_paid"))
+
+
+def day_sheet_patient_payments(call: Call) -> Response:
+    """Answer what patients paid in a span of days."""
+    rows = _payments(call)
+    shown = ("id", "appointment", "patient", "doctor", "posted_date", "payment_method", "amount")
+    return _sheet([{name: row[name] for name in shown} for row in rows], total=_sum(rows, "amount"))
+
+
+def day_sheet_totals(call: Call) -> Response:
+    """Answer the sums of a span of days."""
+    charges, payments = _charges(call), _payments(call)
+    return answer(
+        200,
+        {
+            "charges": _sum(charges, "billed"),
+            "adjustments": _sum(charges, "adjustment"),
+            "insurance_payments": _sum(charges, "ins1_paid"),
+            "patient_payments": _sum(payments, "amount"),
+            "balance": _sum(charges, "balance_total"),
+            "count": len(charges),
+        },
+    )
+
+
+def availability(call: Call) -> Response:
+    """Answer the free slots of doctors in office hours, day by day."""
+    first, last = _days(call)
+    length = timedelta(minutes=_whole(call, "duration") or SLOT_MINUTES)
+    wanted_doctor, wanted_office = _whole(call, "doctor"), _whole(call, "office")
+    doctors = [row for row in call.practice.table("doctors") if wanted_doctor in (None, row["id"])]
+    offices = [row for row in call.practice.table("offices") if wanted_office in (None, row["id"])]
+    taken = _taken(call, first, last)
+    slots = []
+    day = first
+    while day <= last:
+        if day.weekday() < 5:
+            for office in offices:
+                for doctor in doctors:
+                    slots += _free(office, doctor["id"], day, length, taken.get((doctor["id"], day), []))
+        day += timedelta(days=1)
+    return answer(200, {"previous": None, "results": slots, "next": None})
+
+
+def ccda(call: Call) -> Response:
+    """Answer a continuity-of-care document."""
+    return _document(call, "ClinicalDocument", "2.16.840.1.113883.10.20.22.1.2")
+
+
+def ccda_async(call: Call) -> Response:
+    """Answer that the document is on its way, with the link where it is going to be."""
+    row = found(call)
+    link = f"{call.request.origin}/api/patients/{row['id']}/ccda"
+    return answer(200, {"status": "In progress", "url": link})
+
+
+def qrda1(call: Call) -> Response:
+    """Answer a quality-reporting document."""
+    return _document(call, "ClinicalDocument", "2.16.840.1.113883.10.20.24.1.1")
+
+
+def _document(call: Call, tag: str, template: str) -> Response:
+    row = found(call)
+    name = f"<given>{escape(row['first_name'] or '')}</given><family>{escape(row['last_name'] or '')}</family>"
+    text = (
+        f'<?xml version="1.0" encoding="UTF-8"?><{tag} xmlns="urn:hl7-org:v3"><templateId root="{template}"/>'
+        f'<title>Synthetic document of the sandbox</title><recordTarget><patientRole><id extension="{row["id"]}"/>'
+        f"<patient><name>{name}</name></patient></patientRole></recordTarget></{tag}>"
+    )
+    return Response(200, text.encode(), {"content-type": "application/xml"})
+
+
+def _sheet(rows: list[dict[str, Any]], *, total: str) -> Response:
+    return answer(200, {"data": rows, "count": len(rows), "total": total})
+
+
+def _charges(call: Call) -> list[Row]:
+    first, last = _span(call)
+    name = "posted_date" if call.request.argument("charges_date_type") == "posted_date" else "service_date"
+    return _narrowed(call, call.practice.table("line_items"), lambda row: first <= str(row[name] or "") <= last)
+
+
+def _payments(call: Call) -> list[Row]:
+    first, last = _span(call)
+    return _narrowed(call, call.practice.table("patient_payments"), lambda row: first <= row["posted_date"] <= last)
+
+
+def _narrowed(call: Call, rows: Iterable[Row], keep: Callable[[Row], bool]) -> list[Row]:
+    patient, room = _whole(call, "patient_id"), _whole(call, "examroom_id")
+    office = call.request.argument("office_id") or call.request.argument("office")
+    kept = [row for row in rows if keep(row) and patient in (None, row["patient"])]
+    if room is None and not office:
+        return kept
+    visits = [call.practice.refers("appointments", row["appointment"]) or {} for row in kept]
+    return [
+        row
+        for row, visit in zip(kept, visits, strict=True)
+        if room in (None, visit.get("exam_room")) and (not office or str(visit.get("office")) == office)
+    ]
+
+
+def _sum(rows: Iterable[Row], name: str) -> str:
+    return dollars(sum(cents(row[name]) for row in rows))
+
+
+def _span(call: Call) -> tuple[str, str]:
+    errors: dict[str, Json] = {}
+    days = {"start_date": "", "end_date": ""}
+    for name in days:
+        text = call.request.argument(name)
+        try:
+            days[name] = read_date(text) if text else ""
+            if not text:
+                errors[name] = ["This field is required."]
+        except ValueError as problem:
+            errors[name] = [str(problem)]
+    if errors:
+        raise bad_fields(errors)
+    return days["start_date"], days["end_date"]
+
+
+def _days(call: Call) -> tuple[date, date]:
+    text, span = call.request.argument("date"), call.request.argument("date_range")
+    try:
+        if span:
+            first, last, _ = read_range(span)
+            return date.fromisoformat(first), date.fromisoformat(last)
+        day = date.fromisoformat(read_date(text)) if text else call.practice.clock.local().date()
+    except ValueError as problem:
+        raise bad_fields({"date_range" if span else "date": [str(problem)]}) from None
+    return day, day
+
+
+def _whole(call: Call, name: str) -> int | None:
+    text = call.request.argument(name)
+    if not text:
+        return None
+    if not text.isdigit():
+        raise bad_fields({name: ["Enter a whole number."]})
+    return int(text)
+
+
+def _taken(call: Call, first: date, last: date) -> dict[tuple[int, date], list[tuple[datetime, datetime]]]:
+    taken: dict[tuple[int, date], list[tuple[datetime, datetime]]] = {}
+    for row in call.practice.table("appointments"):
+        if row["deleted_flag"] or not first.isoformat() <= row["scheduled_time"][:10] <= last.isoformat():
+            continue
+        start = datetime.fromisoformat(row["scheduled_time"])
+        span = (start, start + timedelta(minutes=row["duration"] or SLOT_MINUTES))
+        taken.setdefault((row["doctor"], start.date()), []).append(span)
+    return taken
+
+
+def _free(
+    office: Row, doctor: int, day: date, length: timedelta, taken: list[tuple[datetime, datetime]]
+) -> list[dict[str, Any]]:
+    start = datetime.fromisoformat(f"{day}T{office['start_time']}")
+    closing = datetime.fromisoformat(f"{day}T{office['end_time']}")
+    slots = []
+    while start + length <= closing:
+        if all(start + length <= begun or start >= ended for begun, ended in taken):
+            slots.append(
+                {
+                    "doctor": doctor,
+                    "office": office["id"],
+                    "start_time": start.isoformat(),
+                    "end_time": (start + length).isoformat(),
+                }
+            )
+        start += length
+    return slots
+
+
+BY_OPERATION: Mapping[str, Callable[[Call], Response]] = {
+    "availability": availability,
+    "day_sheet_patient_payments_list": day_sheet_patient_payments,
+    "daysheet_charges_list": day_sheet_charges,
+    "daysheet_credits_list": day_sheet_credits,
+    "daysheet_totals_list": day_sheet_totals,
+    "patients_ccda": ccda,
+    "patients_ccda_async": ccda_async,
+    "patients_qrda1": qrda1,
+}

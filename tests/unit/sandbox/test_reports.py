@@ -1,0 +1,188 @@
+"""Day sheets, free slots, documents, and the actions on single records."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_drchrono.sandbox import Sandbox
+from airflow_provider_drchrono.sandbox.practice.billing import cents
+
+YEAR = {"start_date": "2026-01-01", "end_date": "2026-12-31"}
+
+
+def test_day_sheets_add_up_the_practice(sandbox: Sandbox, api: httpx.Client) -> None:
+    charges = [row for row in sandbox.practice.records("line_items") if row["service_date"][:4] == "2026"]
+    payments = [row for row in sandbox.practice.records("patient_payments") if row["posted_date"][:4] == "2026"]
+
+    sheet = api.get("/api/day_sheet_charges", params=YEAR).json()
+    totals = api.get("/api/day_sheet_totals", params=YEAR).json()
+    paid = api.get("/api/day_sheet_patient_payments", params=YEAR).json()
+    credits = api.get("/api/day_sheet_credits", params=YEAR).json()
+
+    assert [row["id"] for row in sheet["data"]] == [row["id"] for row in charges] != []
+    assert cents(sheet["total"]) == sum(cents(row["billed"]) for row in charges)
+    assert totals["charges"] == sheet["total"]
+    assert cents(totals["balance"]) == sum(cents(row["balance_total"]) for row in charges)
+    assert cents(paid["total"]) == sum(cents(row["amount"]) for row in payments)
+    assert credits["count"] == len(credits["data"]) > 0
+
+
+@pytest.mark.parametrize("name", ["patient_id", "office_id", "examroom_id"])
+def test_day_sheets_are_narrowed(sandbox: Sandbox, api: httpx.Client, name: str) -> None:
+    charge = sandbox.practice.records("line_items")[0]
+    visit = sandbox.practice.get("appointments", charge["appointment"])
+    wanted = {"patient_id": visit["patient"], "office_id": visit["office"], "examroom_id": visit["exam_room"]}
+    span = {"start_date": "2020-01-01", "end_date": "2030-01-01"}
+
+    everything = api.get("/api/day_sheet_charges", params=span).json()
+    narrowed = api.get("/api/day_sheet_charges", params=span | {name: wanted[name]}).json()
+
+    assert charge["id"] in [row["id"] for row in narrowed["data"]]
+    assert 0 < narrowed["count"] < everything["count"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{}, {"start_date": "2026-01-01"}, YEAR | {"end_date": "soon"}, YEAR | {"patient_id": "x"}],
+    ids=["nothing", "half a span", "no date", "no number"],
+)
+def test_day_sheets_need_a_span(api: httpx.Client, query: dict[str, str]) -> None:
+    assert api.get("/api/day_sheet_charges", params=query).status_code == 400
+
+
+def test_free_slots_keep_clear_of_visits(sandbox: Sandbox, api: httpx.Client) -> None:
+    visit = next(row for row in sandbox.practice.records("appointments") if not row["deleted_flag"])
+    day = visit["scheduled_time"][:10]
+
+    slots = api.get("/api/availability", params={"date": day, "doctor": visit["doctor"], "duration": 15}).json()
+
+    begun = datetime.fromisoformat(visit["scheduled_time"])
+    ended = begun + timedelta(minutes=visit["duration"])
+    assert slots["results"]
+    for slot in slots["results"]:
+        start, end = (datetime.fromisoformat(slot[name]) for name in ("start_time", "end_time"))
+        assert slot["doctor"] == visit["doctor"]
+        assert end <= begun or start >= ended
+
+
+@pytest.mark.parametrize("kind", ["ccda", "qrda1"])
+def test_documents_are_xml_about_the_patient(sandbox: Sandbox, api: httpx.Client, kind: str) -> None:
+    patient = sandbox.practice.records("patients")[0]
+
+    answer = api.get(f"/api/patients/{patient['id']}/{kind}")
+
+    assert answer.headers["content-type"] == "application/xml"
+    assert f"<family>{patient['last_name']}</family>" in answer.text
+
+
+def test_the_invitation_to_the_portal(sandbox: Sandbox, api: httpx.Client) -> None:
+    path = f"/api/patients/{sandbox.practice.table('patients').keys[9]}/onpatient_access"
+
+    assert [api.get(path).status_code, api.delete(path).status_code] == [404, 404]
+    assert [api.post(path).status_code, api.get(path).status_code] == [201, 200]
+    assert [api.delete(path).status_code, api.get(path).status_code] == [204, 404]
+
+
+def test_nobody_is_invited_without_an_address(sandbox: Sandbox, api: httpx.Client) -> None:
+    patient = sandbox.practice.table("patients").keys[8]
+    api.patch(f"/api/patients/{patient}", json={"email": ""})
+
+    assert api.post(f"/api/patients/{patient}/onpatient_access").status_code == 400
+
+
+def test_the_note_to_the_pharmacy_grows(sandbox: Sandbox, api: httpx.Client) -> None:
+    drug = sandbox.practice.table("medications").keys[0]
+    api.patch(f"/api/medications/{drug}", json={"pharmacy_note": "One."})
+    path = f"/api/medications/{drug}/append_to_pharmacy_note"
+
+    assert api.patch(path, json={"text": "Two."}).status_code == 204
+    assert api.patch(path, json={}).json() == {"text": ["This field is required."]}
+    assert api.get(f"/api/medications/{drug}").json()["pharmacy_note"] == "One. Two."
+
+
+def test_an_office_gets_another_room(sandbox: Sandbox, api: httpx.Client) -> None:
+    office = sandbox.practice.table("offices").keys[1]
+    before = len(sandbox.practice.get("offices", office)["exam_rooms"])
+
+    answer = api.post(f"/api/offices/{office}/add_exam_room", json={"name": "Room 9", "online_scheduling": True})
+
+    assert answer.json()["exam_rooms"][-1] == {"index": before + 1, "name": "Room 9", "online_scheduling": True}
+    assert api.post(f"/api/offices/{office}/add_exam_room", json={}).status_code == 400
+
+
+def test_consent_forms_come_and_go(sandbox: Sandbox, api: httpx.Client) -> None:
+    form = sandbox.practice.table("consent_forms").keys[0]
+    body = {"appointment": sandbox.practice.table("appointments").keys[3]}
+
+    def send(action: str, given: dict[str, Any]) -> int:
+        return api.post(f"/api/consent_forms/{form}/{action}", json=given).status_code
+
+    assert send("unapply_from_appointment", body) == 400
+    assert send("apply_to_appointment", body) == 204
+    assert send("unapply_from_appointment", body) == 204
+    assert send("apply_to_appointment", {}) == 400
+    assert send("apply_to_appointment", {"appointment": "x"}) == 400
+
+
+def test_the_notepad_keeps_the_last_text(sandbox: Sandbox, api: httpx.Client) -> None:
+    place = {
+        "appointment_id": sandbox.practice.table("appointments").keys[2],
+        "template_id": sandbox.practice.table("clinical_note_templates").keys[0],
+    }
+    for text in ("first", "second"):
+        assert api.post("/api/yellow_notepad", params=place, json={"content": text}).status_code == 201
+
+    assert api.get("/api/yellow_notepad", params=place).json() == {**place, "content": "second"}
+    assert api.post("/api/yellow_notepad", params=place, json={}).status_code == 400
+    assert api.get("/api/yellow_notepad", params={"appointment_id": "1"}).status_code == 400
+    assert api.post("/api/yellow_notepad", params=place | {"template_id": 5}, json={"content": "x"}).status_code == 400
+
+
+def test_a_signed_form_is_changed_through_the_collection(sandbox: Sandbox, api: httpx.Client) -> None:
+    signed = sandbox.practice.table("signed_consent_forms").keys[0]
+
+    assert api.patch("/api/signed_consent_forms", json={"id": signed, "archived": True}).status_code == 204
+    assert api.get(f"/api/signed_consent_forms/{signed}").json()["archived"] is True
+    assert api.patch("/api/signed_consent_forms", json={"archived": True}).status_code == 400
+    assert api.patch("/api/signed_consent_forms", params={"id": 5}, json={"archived": True}).status_code == 404
+    assert api.post("/api/signed_consent_forms", json={}).status_code == 400
+
+
+def test_a_payment_leaves_a_log_entry(sandbox: Sandbox, api: httpx.Client) -> None:
+    patient = sandbox.practice.records("patients")[0]
+
+    api.post("/api/patient_payments", json={"patient": patient["id"], "amount": 12, "payment_method": "CASH"})
+
+    last = sandbox.practice.records("patient_payment_log")[-1]
+    assert (last["patient"], last["amount"], last["action"]) == (patient["id"], "12.00", "C")
+
+
+def test_a_charge_takes_its_owner_from_the_visit(sandbox: Sandbox, api: httpx.Client) -> None:
+    visit = sandbox.practice.records("appointments")[6]
+    body = {"appointment": int(visit["id"]), "code": "99213", "procedure_type": "C", "diagnosis_pointers": ["1"]}
+
+    made = api.post("/api/line_items", json=body | {"quantity": 2}).json()
+
+    assert (made["patient"], made["doctor"]) == (visit["patient"], visit["doctor"])
+    assert (made["price"], made["billed"], made["balance_total"]) == ("95.00", "190.00", "190.00")
+
+
+def test_steps_of_a_visit_are_remembered(sandbox: Sandbox, api: httpx.Client) -> None:
+    visit = sandbox.practice.records("appointments")[8]["id"]
+    for status in ("Arrived", "In Room"):
+        api.patch(f"/api/appointments/{visit}", json={"status": status})
+
+    steps = api.get(f"/api/appointments/{visit}", params={"verbose": "true"}).json()["status_transitions"]
+
+    assert [each["to_status"] for each in steps][-2:] == ["Arrived", "In Room"]
+
+
+def test_video_visits_keep_a_history(sandbox: Sandbox, api: httpx.Client) -> None:
+    visit = sandbox.practice.table("appointments").keys[1]
+    body = {"appointment": visit, "event_type": "patient_joined", "description": "Joined.", "timestamp": None}
+
+    assert api.post("/api/telehealth_appointment_history", json=body).status_code == 201
+    assert api.get("/api/telehealth_appointment_history").json()["data"][-1]["event_type"] == "patient_joined"
+    assert api.post("/api/telehealth_appointment_history", json={"event_type": "x"}).status_code == 400
