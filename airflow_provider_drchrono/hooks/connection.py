@@ -1,0 +1,151 @@
+"""Reads an Airflow connection as settings of the client.
+
+A connection comes from the form, from JSON or from a URI, and each spells absent, numeric and listed values
+differently; whatever the spelling, equal connections give equal settings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.client import ClientSettings
+
+CONNECTION_TYPE = "drchrono"
+DEFAULT_HOST = "https://app.drchrono.com"
+
+TEXT_FIELDS = ("refresh_token", "scope", "api_version", "timezone", "ca_bundle")
+NUMBER_FIELDS = ("quota_per_hour", "quota_per_second", "connect_timeout", "read_timeout")
+EXTRA_FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS, "verify_tls")
+
+# Settings that people look for in the extra, and where they belong.
+BELONGS_ELSEWHERE = {
+    "client_id": "the login",
+    "client_secret": "the password",
+    "base_url": "the host",
+}
+
+
+class Connection(Protocol):
+    """What is read of an Airflow connection, be it the task SDK's or the database's."""
+
+    conn_id: str
+    conn_type: str | None
+    host: str | None
+    schema: str | None
+    login: str | None
+    password: str | None
+    port: int | None
+    extra: str | None
+
+
+def settings_of(connection: Connection) -> ClientSettings:
+    """Return the client settings that a connection stands for.
+
+    Extra fields of other people's making are left alone, those that look like a misspelt one of ours are refused.
+
+    :raises ConfigurationError: the connection cannot work; the message names it, the field and the remedy.
+    """
+    from airflow_provider_drchrono.client import ClientSettings, ConfigurationError
+
+    try:
+        return ClientSettings(**_values(connection))
+    except ValueError as error:
+        problem = str(error)
+    except ConfigurationError as error:
+        problem = str(error)
+    # Raised out here so that no earlier exception, whose context may hold the secrets, is carried along.
+    raise ConfigurationError(f"The connection {connection.conn_id} cannot be used. {problem}")
+
+
+def _values(connection: Connection) -> dict[str, Any]:
+    if connection.conn_type not in (CONNECTION_TYPE, None, ""):
+        raise ValueError(f"Its type is {connection.conn_type}; make one of type {CONNECTION_TYPE}")
+    missing = [
+        text
+        for value, text in (
+            (connection.login, "login, which is the client ID"),
+            (connection.password, "password, which is the client secret"),
+        )
+        if not (value or "").strip()
+    ]
+    if missing:
+        raise ValueError(f"It has no {' and no '.join(missing)}; copy it from your application on DrChrono's API page")
+    return {
+        "client_id": connection.login,
+        "client_secret": connection.password,
+        "base_url": _base_url(connection),
+        **_extra_values(_extra(connection)),
+    }
+
+
+def _base_url(connection: Connection) -> str:
+    if connection.schema:
+        raise ValueError("It has a path or schema; leave it empty, the host takes scheme and name only")
+    text = (connection.host or "").strip() or DEFAULT_HOST
+    if "://" not in text:
+        text = f"https://{text}"
+    scheme, _, authority = text.partition("://")
+    if authority.count(":") > 1 and "[" not in authority:
+        # A URI's IPv6 host arrives without its brackets.
+        text = f"{scheme}://[{authority}]"
+    if not connection.port:
+        return text
+    parts = urlsplit(text)
+    if parts.port not in (None, connection.port):
+        raise ValueError("Its host names one port and its port field another; leave the port field empty")
+    return text if parts.port else f"{text.rstrip('/')}:{connection.port}"
+
+
+def _extra(connection: Connection) -> Mapping[str, Any]:
+    try:
+        extra = json.loads(connection.extra) if connection.extra else {}
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        raise ValueError("Its extra is not a JSON object; write it as one")
+    return extra
+
+
+def _extra_values(extra: Mapping[str, Any]) -> dict[str, Any]:
+    problems = [problem for key in extra if key not in EXTRA_FIELDS if (problem := _misspelling(key))]
+    if problems:
+        raise ValueError("; ".join(problems))
+    # The form stores every field, the empty ones as null.
+    given = {key: extra[key] for key in EXTRA_FIELDS if extra.get(key) not in (None, "")}
+    return {key: _text(key, value) if key in TEXT_FIELDS else _plain(key, value) for key, value in given.items()}
+
+
+def _text(key: str, value: Any) -> Any:
+    if key == "scope" and isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    # In a URI a token made of digits arrives as a number.
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"Its extra field {key} is not text; in a URI, put the whole extra as JSON into __extra__")
+    return value.replace(",", " ") if key == "scope" else value
+
+
+def _plain(key: str, value: Any) -> Any:
+    if key in NUMBER_FIELDS and isinstance(value, bool):
+        raise ValueError(f"Its extra field {key} is not a number")
+    return value
+
+
+def _misspelling(key: str) -> str | None:
+    """Say what is wrong with an extra field that resembles one of ours; None if it is somebody else's."""
+    plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower())
+    plain = plain.removeprefix(f"extra_{CONNECTION_TYPE}_").strip("_")
+    if plain in BELONGS_ELSEWHERE:
+        return f"Its extra field {key} belongs into {BELONGS_ELSEWHERE[plain]}"
+    words = set(plain.split("_"))
+    near = ([plain] if plain in EXTRA_FIELDS else difflib.get_close_matches(plain, EXTRA_FIELDS, n=1, cutoff=0.75)) or [
+        name for name in EXTRA_FIELDS if words < set(name.split("_"))
+    ]
+    return f"Its extra field {key} is unknown; did you mean {' or '.join(near)}?" if near else None

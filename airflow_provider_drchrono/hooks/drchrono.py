@@ -1,0 +1,180 @@
+"""The hook: finds the connection, keeps one client for it, and tells whether it works."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from airflow_provider_drchrono.compat import BaseHook
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.client import AsyncDrChronoClient, ClientSettings, DrChronoClient
+    from airflow_provider_drchrono.hooks.token_store import VariableTokenStore
+
+# Seconds that are added to the longest time a renewal can take before its process is held for dead.
+LEASE_MARGIN = 30.0
+
+
+class DrChronoHook(BaseHook):
+    """Reach DrChrono through an Airflow connection of type ``drchrono``.
+
+    :param drchrono_conn_id: the connection.
+    """
+
+    conn_name_attr = "drchrono_conn_id"
+    default_conn_name = "drchrono_default"
+    conn_type = "drchrono"
+    hook_name = "DrChrono"
+
+    def __init__(self, drchrono_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.drchrono_conn_id = drchrono_conn_id
+        self._client: DrChronoClient | None = None
+        self._async_client: AsyncDrChronoClient | None = None
+        self._timezones: tuple[str, ...] | None = None
+
+    @cached_property
+    def settings(self) -> ClientSettings:
+        """The client's settings, read from the connection once. Do not use it on an event loop: it blocks.
+
+        :raises ConfigurationError: the connection cannot work.
+        """
+        from airflow_provider_drchrono.hooks.connection import settings_of
+
+        connection = self.get_connection(self.drchrono_conn_id)
+        settings = settings_of(connection)
+        # Asking for it makes Airflow mask the secrets in the extra.
+        _ = connection.extra_dejson
+        return settings
+
+    @cached_property
+    def token_store(self) -> VariableTokenStore:
+        """Where the connection's tokens are kept, shared with every process of this Airflow."""
+        from airflow_provider_drchrono.client.tokens import seed_of
+        from airflow_provider_drchrono.hooks.token_store import VariableTokenStore
+        from airflow_provider_drchrono.hooks.variable_lease import Timing
+
+        settings = self.settings
+        entered = settings.refresh_token
+        attempt = settings.connect_timeout + settings.read_timeout + settings.max_wait
+        hold = settings.max_attempts * attempt + LEASE_MARGIN
+        return VariableTokenStore(
+            settings.client_id,
+            seed_of(entered.get_secret_value() if entered else None),
+            timing=Timing(hold=hold, patience=2 * hold),
+        )
+
+    def get_conn(self) -> DrChronoClient:
+        """Return the client of this hook, the same one each time. :meth:`close` closes it; do not close it yourself.
+
+        :raises ConfigurationError: the connection cannot work.
+        """
+        from airflow_provider_drchrono.client import DrChronoClient
+
+        if self._client is None:
+            self._client = DrChronoClient(self.settings, token_store=self.token_store)
+        return self._client
+
+    async def get_async_conn(self) -> AsyncDrChronoClient:
+        """Return the asynchronous client of this hook, the same one each time. :meth:`aclose` closes it.
+
+        :raises ConfigurationError: the connection cannot work.
+        """
+        from airflow_provider_drchrono.client import AsyncDrChronoClient
+
+        if self._async_client is None:
+            # Airflow's own asynchronous look-up does not work in ``airflow dags test``; a thread does everywhere.
+            store = await asyncio.to_thread(lambda: self.token_store)
+            self._async_client = AsyncDrChronoClient(self.settings, token_store=store)
+        return self._async_client
+
+    def close(self) -> None:
+        """Close the client, if there is one; the next call of :meth:`get_conn` makes another."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def aclose(self) -> None:
+        """Close the asynchronous client, if there is one."""
+        if self._async_client is not None:
+            await self._async_client.close()
+            self._async_client = None
+
+    def practice_timezones(self) -> tuple[str, ...]:
+        """Return the IANA names of the zones in which the practice keeps its times.
+
+        It is the connection's ``timezone``, or else the distinct zones of the practice's doctors, which takes a call
+        of the API the first time.
+
+        :raises ConfigurationError: neither names a zone that exists.
+        """
+        if self.settings.timezone:
+            return (self.settings.timezone,)
+        if self._timezones is None:
+            self._timezones = _valid_zones(
+                {str(doctor.get("timezone") or "") for doctor in self.get_conn().list("doctors")}
+            )
+        return self._timezones
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say, in one line, whose token the connection has and which scopes it lacks.
+
+        A token that has run out is renewed and stored as in a task; where it could not be stored it is not renewed,
+        and the line says so.
+
+        :return: whether the connection works, and the line.
+        """
+        from airflow_provider_drchrono.client import DrChronoError
+
+        try:
+            user = self.get_conn().current_user()
+            token = self.token_store.load()
+        except DrChronoError as error:
+            return False, str(error)
+        finally:
+            self.close()
+        works, scopes = self._judge_scopes(token.scope if token else ())
+        return works, f"Authorized as {_describe(user)}. {scopes}"
+
+    def _judge_scopes(self, granted: tuple[str, ...]) -> tuple[bool, str]:
+        from airflow_provider_drchrono.catalog import load
+
+        if not granted:
+            return True, "DrChrono did not say which scopes it granted."
+        wanted = self.settings.scope
+        missing = [scope for scope in wanted or load().service.scopes if scope not in granted]
+        if not missing:
+            return True, "All scopes of the connection are granted." if wanted else "All scopes are granted."
+        if not wanted:
+            return True, f"Not granted: {', '.join(missing)}; authorize again with them if you need them."
+        return False, (
+            f"The connection's scope asks for what is not granted: {', '.join(missing)}; authorize the application "
+            f"again with them, or take them out of the connection's scope"
+        )
+
+
+def _valid_zones(names: set[str]) -> tuple[str, ...]:
+    from airflow_provider_drchrono.client import ConfigurationError
+
+    remedy = "set timezone on the connection to an IANA name such as America/New_York"
+    known = sorted(names - {""})
+    for name in known:
+        try:
+            ZoneInfo(name)
+        except (LookupError, OSError, ValueError):
+            raise ConfigurationError(
+                f"A doctor's time zone in DrChrono is {name[:40]!r}, which is not one; {remedy}"
+            ) from None
+    if not known:
+        raise ConfigurationError(f"No doctor that this user may see has a time zone; {remedy}")
+    return tuple(known)
+
+
+def _describe(user: dict[str, Any]) -> str:
+    details = [f"user {user['id']}"] if user.get("id") else []
+    if group := user.get("practice_group"):
+        details.append(f"practice group {group}")
+    name = user.get("username") or "a user without a name"
+    return f"{name} ({', '.join(details)})" if details else str(name)

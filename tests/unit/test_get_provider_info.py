@@ -1,0 +1,38 @@
+from typing import Any
+
+import pytest
+
+from airflow_provider_drchrono import __version__
+from airflow_provider_drchrono.get_provider_info import get_provider_info
+
+FIELDS: dict[str, Any] = get_provider_info()["connection-types"][0]["conn-fields"]
+
+
+def test_the_version_is_a_list_as_airflow_wants_it() -> None:
+    assert get_provider_info()["versions"] == [__version__]
+
+
+def test_each_call_answers_with_data_of_its_own() -> None:
+    get_provider_info()["connection-types"].clear()
+
+    assert get_provider_info()["connection-types"]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_may_be_left_empty(name: str) -> None:
+    assert "null" in FIELDS[name]["schema"]["type"]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_explains_itself(name: str) -> None:
+    assert FIELDS[name]["label"]
+    assert FIELDS[name]["description"].endswith(".")
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_only_secrets_are_hidden_and_airflow_masks_them_by_their_names(name: str) -> None:
+    from airflow.sdk._shared.secrets_masker import should_hide_value_for_key
+
+    hidden = FIELDS[name]["schema"].get("format") == "password"
+
+    assert should_hide_value_for_key(name) == hidden
