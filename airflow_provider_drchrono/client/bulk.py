@@ -1,0 +1,266 @@
+"""Bulk lists: the API makes them in the background, and each question whether it is done costs a call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_drchrono.catalog import Bulk, Catalog, Operation, UnknownNameError
+from airflow_provider_drchrono.client.answers import EXPIRED, Answer
+from airflow_provider_drchrono.client.errors import (
+    BulkExpiredError,
+    InvalidRequestError,
+    RequestTimeoutError,
+    UnexpectedAnswerError,
+)
+from airflow_provider_drchrono.client.exchange import Exchanger, Flow, Wait
+from airflow_provider_drchrono.client.paging import Page, Record, records_of
+from airflow_provider_drchrono.client.request import Request, build_request
+
+FIRST_POLL = 3.0
+"""Seconds from the start to the first question: small lists are done by then."""
+
+POLL_GROWTH = 1.6
+LONGEST_POLL = 30.0
+
+DEADLINE = 900.0
+"""Seconds that a page of a bulk list may take by default."""
+
+PAGE_ARGUMENTS = ("page_size", "page", "verbose", "order_by")
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """A page of a finished bulk list.
+
+    :param records: as the API sent them; they are patient data, so they are not shown.
+    :param page: the number of the page, from 1.
+    :param pages: how many pages the list has.
+    :param count: how many records all pages hold together, if the API said.
+    :param server_time: the API's clock when it answered, aware, in UTC.
+    """
+
+    records: list[Record] = field(repr=False)
+    page: int
+    pages: int
+    count: int | None
+    server_time: datetime
+
+
+def poll_delays() -> Iterator[float]:
+    """Yield the seconds to wait before each question, growing to a bound."""
+    delay = FIRST_POLL
+    while True:
+        yield delay
+        delay = min(delay * POLL_GROWTH, LONGEST_POLL)
+
+
+def find_bulk(catalog: Catalog, resource: str) -> Bulk:
+    """Return the pair of operations of a resource's bulk list.
+
+    :raises InvalidRequestError: there is no such resource, or it has no bulk list.
+    """
+    try:
+        bulk = catalog.resource(resource).bulk
+    except UnknownNameError as error:
+        raise InvalidRequestError(str(error)) from None
+    if bulk is None:
+        able = ", ".join(each.name for each in catalog.resources.values() if each.bulk)
+        raise InvalidRequestError(f"{resource} has no bulk list; use list(), or one of {able}")
+    return bulk
+
+
+def start_request(
+    catalog: Catalog,
+    base_url: str,
+    resource: str,
+    filters: Mapping[str, Any] | None = None,
+    *,
+    verbose: bool = False,
+    order_by: str | None = None,
+    page_size: int | None = None,
+    page: int = 1,
+) -> Request:
+    """Return the request that starts one page of a bulk list.
+
+    :raises InvalidRequestError: an argument is unknown, missing or malformed.
+    """
+    bulk = find_bulk(catalog, resource)
+    operation = catalog.operation(bulk.start)
+    names = {each.name for each in operation.parameters}
+    query = dict(filters or {})
+    for name in query:
+        if name in PAGE_ARGUMENTS:
+            raise InvalidRequestError(
+                f"{operation.id}: {name} is not a filter; use the argument of this name", operation_id=operation.id
+            )
+    if verbose and not _verbose_place(catalog, bulk):
+        raise InvalidRequestError(f"{operation.id} has no verbose form; leave verbose out", operation_id=operation.id)
+    if verbose and "verbose" in names:
+        query["verbose"] = True
+    if page < 1 or (page_size is not None and page_size < 1):
+        raise InvalidRequestError(f"{operation.id}: page and page_size must be at least 1", operation_id=operation.id)
+    if bulk.since_format == "date" and query.get("since") is not None:
+        query["since"] = _day(query["since"])
+    query |= {"order_by": order_by, "page_size": page_size or bulk.size, "page": page if page > 1 else None}
+    return build_request(catalog, base_url, operation, query=query)
+
+
+def result_request(catalog: Catalog, base_url: str, resource: str, uuid: str, *, verbose: bool = False) -> Request:
+    """Return the request that asks for the result of a bulk list."""
+    bulk = find_bulk(catalog, resource)
+    operation = catalog.operation(bulk.result)
+    query: dict[str, Any] = {"uuid": uuid}
+    if verbose and _verbose_place(catalog, bulk) == operation.id:
+        query["verbose"] = True
+    if not uuid or not str(uuid).strip():
+        raise InvalidRequestError(f"{operation.id}: uuid is empty", operation_id=operation.id)
+    # Not a list of its own: the filters were given when it was started.
+    url = build_request(catalog, base_url, _without_filters(operation), query=query).url
+    return Request(operation, url)
+
+
+def ticket_of(operation: Operation, answer: Answer) -> str:
+    """Return the uuid of a bulk list that has just been started."""
+    uuid = answer.value.get("uuid") if isinstance(answer.value, dict) else None
+    if not isinstance(uuid, str) or not uuid:
+        raise UnexpectedAnswerError(
+            f"{operation.id}: the API started no bulk list; try later", operation_id=operation.id, transient=True
+        )
+    return uuid
+
+
+def result_of(operation: Operation, answer: Answer) -> BulkResult | None:
+    """Return a page of a bulk list, or None while it is being made.
+
+    :raises BulkExpiredError: the API no longer knows it.
+    """
+    value = answer.value if isinstance(answer.value, dict) else {}
+    if "Invalid uuid" in str(value.get("detail", "")):
+        raise BulkExpiredError(f"{operation.id}: {EXPIRED}", operation_id=operation.id, status=200)
+    status = str(value.get("status", "")).strip().lower()
+    if status in ("in progress", "pending", "started"):
+        return None
+    if status and status != "complete":
+        raise UnexpectedAnswerError(
+            f"{operation.id}: the bulk list ended in a state that is not known here; start it again",
+            operation_id=operation.id,
+            transient=True,
+        )
+    pagination = value.get("pagination")
+    if not isinstance(pagination, dict):
+        pagination = {}
+    return BulkResult(
+        records_of(operation, value),
+        page=_number(pagination.get("page"), 1),
+        pages=_number(pagination.get("pages"), 1),
+        count=pagination.get("count") if isinstance(pagination.get("count"), int) else None,
+        server_time=answer.server_time,
+    )
+
+
+class BulkListing:
+    """The state of one iteration over a bulk list: each further page is started, waited for and fetched anew.
+
+    :param deadline: seconds that a page may take.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        exchanger: Exchanger,
+        resource: str,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        verbose: bool = False,
+        order_by: str | None = None,
+        page_size: int | None = None,
+        deadline: float = DEADLINE,
+    ) -> None:
+        self._catalog = catalog
+        self._exchanger = exchanger
+        self._resource = resource
+        self._filters = dict(filters or {})
+        self._verbose = verbose
+        self._order_by = order_by
+        self._page_size = page_size
+        self._deadline = deadline
+        self._page = 1
+        self.finished = False
+        # Wrong arguments are refused here rather than when the first page is asked for.
+        self._start_request()
+
+    def next_page(self) -> Flow[Page]:
+        """Make, await and fetch the next page.
+
+        :raises RequestTimeoutError: it is not done by the deadline.
+        """
+        try:
+            result = yield from self._fetch()
+        except BulkExpiredError:
+            # It ran out while other calls were waited for; a page can be made anew.
+            result = yield from self._fetch()
+        page = Page(result.records, None, result.server_time, self._page - 1)
+        self.finished = self._page >= result.pages
+        self._page += 1
+        return page
+
+    def _start_request(self) -> Request:
+        return start_request(
+            self._catalog,
+            self._exchanger.settings.base_url,
+            self._resource,
+            self._filters,
+            verbose=self._verbose,
+            order_by=self._order_by,
+            page_size=self._page_size,
+            page=self._page,
+        )
+
+    def _fetch(self) -> Flow[BulkResult]:
+        start = self._start_request()
+        uuid = ticket_of(start.operation, (yield from self._exchanger.exchange(start)))
+        base_url = self._exchanger.settings.base_url
+        poll = result_request(self._catalog, base_url, self._resource, uuid, verbose=self._verbose)
+        ends = time.monotonic() + self._deadline
+        for delay in poll_delays():
+            yield Wait(max(0.0, min(delay, ends - time.monotonic())))
+            result = result_of(poll.operation, (yield from self._exchanger.exchange(poll)))
+            if result is not None:
+                return result
+            if time.monotonic() >= ends:
+                break
+        raise RequestTimeoutError(
+            f"{poll.operation.id}: the bulk list was not done within {self._deadline:g} s; try later, raise "
+            "deadline, or narrow the filters",
+            operation_id=poll.operation.id,
+        )
+
+
+def _verbose_place(catalog: Catalog, bulk: Bulk) -> str | None:
+    for operation_id in (bulk.start, bulk.result):
+        if any(each.name == "verbose" for each in catalog.operation(operation_id).parameters):
+            return operation_id
+    return None
+
+
+def _without_filters(operation: Operation) -> Operation:
+    return replace(operation, kind="bulk_result")
+
+
+def _day(since: object) -> object:
+    """Cut the time off a naive ``since``; an earlier start only adds records."""
+    moment = since
+    if isinstance(since, str):
+        try:
+            moment = datetime.fromisoformat(since.strip())
+        except ValueError:
+            return since
+    return moment.date() if isinstance(moment, datetime) and moment.tzinfo is None else since
+
+
+def _number(value: object, default: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else default

@@ -1,0 +1,195 @@
+"""Everything that can go wrong between us and the API, so that a caller can tell what to do next.
+
+::
+
+    DrChronoError
+    ├── ConfigurationError            the connection's settings cannot work
+    ├── InvalidRequestError           an argument is wrong; nothing was sent
+    ├── TransportError                no whole answer arrived
+    │   ├── RequestTimeoutError
+    │   ├── ConnectionFailedError     unknown host, refused, or broken off
+    │   └── TlsError                  the certificate or the handshake was refused
+    ├── ResponseError                 the API answered, and the answer is a failure
+    │   ├── BadRequestError           400; ``field_errors`` says which fields
+    │   ├── AuthenticationError       401, or no token could be had; ``kind`` says why
+    │   ├── PermissionDeniedError     403; ``scopes`` and ``permissions`` say what the operation asks for
+    │   ├── NotFoundError             404
+    │   ├── ConflictError             409
+    │   ├── RateLimitedError          429, or our own count; ``retry_at`` says when to go on
+    │   └── ServerError               5xx
+    ├── UnexpectedAnswerError         a success that cannot be understood
+    └── BulkExpiredError              the result of a bulk list is gone
+
+``transient`` tells whether the same call may succeed, and does no harm, if it is simply made again. It is a fact of
+the class, except that an instance is not transient when it cannot be known whether a write was carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+AuthenticationKind = Literal["client", "refresh_token", "no_refresh_token", "token_refused"]
+
+
+class DrChronoError(Exception):
+    """Base of all errors that the client raises on purpose.
+
+    :param message: one line: what was asked, what came back, what to do. It never holds secrets, filters or bodies.
+    :param operation_id: the operation that was asked for, if it had come to one.
+    :param status: the HTTP status that came back, if any did.
+    :param transient: overrides what the class says, see the module's docstring.
+    """
+
+    transient: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation_id: str | None = None,
+        status: int | None = None,
+        transient: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.operation_id = operation_id
+        self.status = status
+        if transient is not None:
+            self.transient = transient
+
+
+class ConfigurationError(DrChronoError):
+    """A setting is missing or cannot work; the message names it and the remedy."""
+
+
+class InvalidRequestError(DrChronoError):
+    """An argument of the call is wrong. Nothing was sent."""
+
+
+class TransportError(DrChronoError):
+    """The request could not be sent, or no whole answer came back."""
+
+    transient = True
+
+
+class RequestTimeoutError(TransportError):
+    """The API did not answer in time."""
+
+
+class ConnectionFailedError(TransportError):
+    """The host is unknown, refused the connection, or broke it off."""
+
+
+class TlsError(TransportError):
+    """The server's certificate was not accepted, or the handshake failed."""
+
+    transient = False
+
+
+class ResponseError(DrChronoError):
+    """The API answered with a failure."""
+
+
+class BadRequestError(ResponseError):
+    """The API refused the values of the request.
+
+    :param field_errors: the API's messages by field name. They may repeat values of the record, so they are kept out
+        of the message; do not log them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation_id: str | None = None,
+        status: int | None = None,
+        field_errors: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__(message, operation_id=operation_id, status=status)
+        self.field_errors = dict(field_errors or {})
+
+
+class AuthenticationError(ResponseError):
+    """There is no usable access token.
+
+    :param kind: ``client``: client id or secret is wrong; ``refresh_token``: the refresh token is used up, revoked or
+        belongs to another application; ``no_refresh_token``: the stored token has run out and there is nothing to
+        renew it with; ``token_refused``: a fresh token was refused too.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: AuthenticationKind = "token_refused",
+        operation_id: str | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message, operation_id=operation_id, status=status)
+        self.kind = kind
+
+
+class PermissionDeniedError(ResponseError):
+    """A scope of the token or a permission of the user is missing; the API does not say which.
+
+    :param scopes: OAuth scopes of which the operation needs one.
+    :param permissions: permissions in the DrChrono web application that the user needs.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation_id: str | None = None,
+        status: int | None = None,
+        scopes: Sequence[str] = (),
+        permissions: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, operation_id=operation_id, status=status)
+        self.scopes = tuple(scopes)
+        self.permissions = tuple(permissions)
+
+
+class NotFoundError(ResponseError):
+    """There is no such record, or the user may not see it."""
+
+
+class ConflictError(ResponseError):
+    """The record contradicts one that is there; for a new patient: a possible duplicate."""
+
+
+class RateLimitedError(ResponseError):
+    """The quota is used up for now, and the wait is too long to be slept inside a call.
+
+    :param retry_at: the time (aware, UTC, on this machine's clock) from which a call may succeed.
+    """
+
+    transient = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_at: datetime | None = None,
+        operation_id: str | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message, operation_id=operation_id, status=status)
+        self.retry_at = retry_at
+
+
+class ServerError(ResponseError):
+    """The API failed to answer."""
+
+    transient = True
+
+
+class UnexpectedAnswerError(DrChronoError):
+    """The API reported success with something that cannot be understood, or that must not be followed."""
+
+
+class BulkExpiredError(DrChronoError):
+    """The API no longer knows the bulk list: its result lives for an hour. Start it again."""
+
+    transient = True

@@ -1,0 +1,218 @@
+"""Pages of a list: what is in one, where the next one is, and when to stop believing the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from airflow_provider_drchrono.catalog import Catalog, Operation, Resource, UnknownNameError
+from airflow_provider_drchrono.client.errors import InvalidRequestError, UnexpectedAnswerError
+from airflow_provider_drchrono.client.request import Request, build_request
+from airflow_provider_drchrono.client.settings import DEFAULT_PORTS
+
+Record = dict[str, Any]
+
+ENVELOPE_KEYS = ("results", "data")
+
+MOST_EMPTY_PAGES = 10
+"""So many pages without a record, one after the other, are taken for a list that never ends."""
+
+PAGE_ARGUMENTS = {"page_size": "page_size", "verbose": "verbose", "cursor": "next_url", "page": "next_url"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list.
+
+    :param records: as the API sent them; they are patient data, so they are not shown.
+    :param next_url: the address of the next page; it holds the filters of the list, so it is not shown either.
+    :param server_time: the API's clock when it answered, aware, in UTC.
+    :param index: the number of the page in this iteration, from 0.
+    """
+
+    records: list[Record] = field(repr=False)
+    next_url: str | None = field(repr=False)
+    server_time: datetime
+    index: int
+
+
+def records_of(operation: Operation, answer: Any) -> list[Record]:
+    """Return the records of a list's answer, whichever of the two envelopes they come in.
+
+    :raises UnexpectedAnswerError: there is no list of records in it.
+    """
+    if operation.answer.shape == "record" and isinstance(answer, dict):
+        return [answer]
+    records = answer
+    if isinstance(answer, dict):
+        records = next((answer[key] for key in ENVELOPE_KEYS if isinstance(answer.get(key), list)), None)
+    if not isinstance(records, list) or not set(map(type, records)) <= {dict}:
+        raise UnexpectedAnswerError(
+            f"{operation.id}: the answer holds no list of records; try later, and check the base URL if it stays so",
+            operation_id=operation.id,
+            status=200,
+            transient=True,
+        )
+    return records
+
+
+def record_count(answer: Any) -> int:
+    """Return how many records any answer holds, for the log."""
+    if isinstance(answer, dict):
+        rows = next((answer[key] for key in ENVELOPE_KEYS if isinstance(answer.get(key), list)), None)
+        return 1 if rows is None else len(rows)
+    return len(answer) if isinstance(answer, list) else 0
+
+
+def next_url_of(operation: Operation, base_url: str, answer: Any) -> str | None:
+    """Return the absolute address of the next page, or None after the last one.
+
+    :raises UnexpectedAnswerError: it leads to another server, which the token must not be sent to.
+    """
+    link = answer.get("next") if isinstance(answer, dict) else None
+    if not link:
+        return None
+    url = str(link)
+    if not url.startswith(f"{base_url}/"):
+        url = urljoin(f"{base_url}/", url)
+    if not same_origin(base_url, url):
+        raise UnexpectedAnswerError(
+            f"{operation.id}: the next page is on another host, to which the token must not go; check the base URL",
+            operation_id=operation.id,
+        )
+    return url
+
+
+def same_origin(base_url: str, url: str) -> bool:
+    """Tell whether an address has the scheme, host and port of the base URL, and nothing to hide its host behind."""
+    if url.startswith(f"{base_url}/"):
+        return True
+    try:
+        own, other = urlsplit(base_url), urlsplit(url)
+        return _origin(own) == _origin(other) and "@" not in other.netloc and "\\" not in url
+    except ValueError:
+        return False
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
+
+
+def find_list(catalog: Catalog, name: str) -> Operation:
+    """Return the operation that lists what ``name`` says: an id of a list operation, or a resource.
+
+    :raises InvalidRequestError: it is neither.
+    """
+    operation = catalog.operations.get(name)
+    if operation is None:
+        try:
+            operation = catalog.resource(name).list_operation
+        except UnknownNameError as error:
+            raise InvalidRequestError(str(error)) from None
+    if operation is None or operation.kind != "list":
+        raise InvalidRequestError(f"{name} cannot be listed; use call() with the id of an operation")
+    return operation
+
+
+class Listing:
+    """The state of one iteration over a list: the next request, and the guard against going round in circles.
+
+    :param next_url: begin at this page instead of the first; it already holds filters and page size.
+    :raises InvalidRequestError: a filter is unknown, missing or malformed.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        base_url: str,
+        name: str,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        verbose: bool = False,
+        page_size: int | None = None,
+        next_url: str | None = None,
+    ) -> None:
+        self.operation = find_list(catalog, name)
+        self._base_url = base_url
+        self._seen: set[int] = set()
+        self._index = 0
+        self._empty = 0
+        self.request: Request | None
+        if next_url is not None:
+            self.request = self._resumed(next_url)
+        else:
+            resource = catalog.resource(self.operation.resource)
+            query = list_query(self.operation, resource, filters or {}, verbose=verbose, page_size=page_size)
+            self.request = build_request(catalog, base_url, self.operation, query=query)
+
+    def take(self, answer: Any, server_time: datetime) -> Page:
+        """Turn the answer to :attr:`request` into a page and move on to the next request.
+
+        :raises UnexpectedAnswerError: the answer is no page, or the list does not end.
+        """
+        records = records_of(self.operation, answer)
+        next_url = next_url_of(self.operation, self._base_url, answer)
+        page = Page(records, next_url, server_time, self._index)
+        self._index += 1
+        self._empty = 0 if records else self._empty + 1
+        self.request = self._following(next_url)
+        return page
+
+    def _following(self, next_url: str | None) -> Request | None:
+        if next_url is None:
+            return None
+        # Hashes, as the addresses of a million records' pages would fill memory.
+        fingerprint = hash(next_url)
+        if fingerprint in self._seen or self._empty >= MOST_EMPTY_PAGES:
+            raise UnexpectedAnswerError(
+                f"{self.operation.id}: the list goes round in circles after {self._index} pages; try later",
+                operation_id=self.operation.id,
+                transient=True,
+            )
+        self._seen.add(fingerprint)
+        return Request(self.operation, next_url)
+
+    def _resumed(self, next_url: str) -> Request:
+        if not same_origin(self._base_url, next_url):
+            raise InvalidRequestError(
+                f"{self.operation.id}: next_url does not lead to {self._base_url}; it must come from a page of "
+                "the same connection",
+                operation_id=self.operation.id,
+            )
+        self._seen.add(hash(next_url))
+        return Request(self.operation, next_url)
+
+
+def list_query(
+    operation: Operation,
+    resource: Resource,
+    filters: Mapping[str, Any],
+    *,
+    verbose: bool,
+    page_size: int | None,
+) -> dict[str, Any]:
+    """Return the query parameters of a list's first page: the filters, ``verbose``, and the largest page size.
+
+    :raises InvalidRequestError: a filter has an argument of its own, or the list has no verbose form.
+    """
+    known = {each.name: each for each in operation.parameters if each.place == "query"}
+    for name in filters:
+        if name in PAGE_ARGUMENTS and name in known:
+            raise InvalidRequestError(
+                f"{operation.id}: {name} is not a filter; use the argument {PAGE_ARGUMENTS[name]}",
+                operation_id=operation.id,
+            )
+    query = dict(filters)
+    if verbose and "verbose" not in known:
+        raise InvalidRequestError(f"{operation.id} has no verbose form; leave verbose out", operation_id=operation.id)
+    if verbose:
+        query["verbose"] = True
+    if page_size is not None and page_size < 1:
+        raise InvalidRequestError(f"{operation.id}: page_size must be at least 1", operation_id=operation.id)
+    if page_size is not None or ("page_size" in known and resource.paging):
+        largest = resource.paging.largest(verbose=verbose) if resource.paging else None
+        query["page_size"] = page_size if page_size is not None else largest
+    return query

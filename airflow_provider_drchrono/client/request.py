@@ -1,0 +1,313 @@
+"""From an operation and arguments to the request that is sent, or to a refusal before anything is.
+
+Everything here is decided by the catalogue; nothing is read from or written to the network.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Resource
+from airflow_provider_drchrono.client.errors import InvalidRequestError
+from airflow_provider_drchrono.client.files import FileArgument, Multipart, open_upload
+
+Id = int | str
+Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+LONGEST_DATE_RANGE = 190
+"""Days. The API answers a longer one with an empty list instead of an error."""
+
+HAS_ZONE = re.compile(r"\d{2}:\d{2}.*([zZ]|[+-]\d{2}:?\d{2})\s*$")
+INTEGER = re.compile(r"[+-]?\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent, apart from what is the same for all requests.
+
+    :param url: absolute. It may hold filters and therefore patient data, so it is not shown.
+    """
+
+    operation: Operation
+    url: str = field(repr=False)
+    body: bytes | Multipart | None = field(default=None, repr=False)
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return self.operation.method
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a second arrival changes no more than the first one did."""
+        return self.method != "POST" and not (self.method == "PATCH" and self.operation.kind == "action")
+
+    @property
+    def harmless(self) -> bool:
+        """Whether the request may be made anew later, even if it is unknown whether it was carried out."""
+        return self.repeatable or self.operation.kind == "bulk_start"
+
+    def at(self, url: str) -> Request:
+        """The same request at another address."""
+        return replace(self, url=url)
+
+
+def build_request(
+    catalog: Catalog,
+    base_url: str,
+    operation: Operation,
+    *,
+    path: Mapping[str, Id] | None = None,
+    query: Mapping[str, Any] | None = None,
+    body: Body | None = None,
+    files: Mapping[str, FileArgument] | None = None,
+) -> Request:
+    """Check the arguments of an operation and put the request together.
+
+    :param base_url: scheme, host and port, without a slash at the end.
+    :param path: values of the path's parameters.
+    :param query: query parameters; None as a value means: leave it out.
+    :param body: one record, or for operations that create, a list of them.
+    :param files: file arguments by field; they make the body multipart.
+    :raises InvalidRequestError: an argument is unknown, missing or malformed.
+    """
+    resource = catalog.resource(operation.resource)
+    url = base_url + _path(operation, path or {})
+    pairs = _query(operation, resource, query or {})
+    return Request(
+        operation,
+        f"{url}?{urlencode(pairs)}" if pairs else url,
+        _body(catalog, operation, body, files or {}),
+    )
+
+
+def _path(operation: Operation, values: Mapping[str, Id]) -> str:
+    known = {each.name: each for each in operation.parameters if each.place == "path"}
+    _refuse_unknown(operation, values, known, "path parameter")
+    _refuse_missing(operation, values, known)
+    return operation.path.format_map(
+        {name: _segment(operation, parameter, values[name]) for name, parameter in known.items()}
+    )
+
+
+def _segment(operation: Operation, parameter: Parameter, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        kind = type(value).__name__
+        raise InvalidRequestError(
+            f"{operation.id}: {parameter.name} must be a number or text, not {kind}", operation_id=operation.id
+        )
+    text = str(value).strip()
+    if parameter.type == "integer" and not INTEGER.fullmatch(text):
+        raise InvalidRequestError(f"{operation.id}: {parameter.name} must be a whole number", operation_id=operation.id)
+    if not text or text in (".", "..") or any(each in "/\\?#" or not each.isprintable() for each in text):
+        raise InvalidRequestError(
+            f"{operation.id}: {parameter.name} is empty or holds a character that no id has; "
+            "was it looked up from a record that is not there?",
+            operation_id=operation.id,
+        )
+    return quote(text, safe="")
+
+
+def _query(operation: Operation, resource: Resource, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    known = {each.name: each for each in operation.parameters if each.place == "query"}
+    given = {name: value for name, value in values.items() if value is not None}
+    _refuse_unknown(operation, given, known, "query parameter")
+    _refuse_missing(operation, given, known)
+    alternatives = resource.requires_one_of if operation.kind in ("list", "bulk_start") else ()
+    if alternatives and not any(name in given for name in alternatives):
+        raise InvalidRequestError(
+            f"{operation.id}: the API lists {resource.plural} only with at least one of the filters "
+            f"{', '.join(alternatives)}; add one",
+            operation_id=operation.id,
+        )
+    return [(name, encode_filter(operation.id, known[name], value)) for name, value in given.items()]
+
+
+def encode_filter(operation_id: str, parameter: Parameter, value: object) -> str:
+    """Return a query parameter's value as the API reads it.
+
+    :raises InvalidRequestError: the value has a type, a time zone or a range that the API does not take.
+    """
+    where = f"{operation_id}: {parameter.name}"
+    if str(parameter.type) == "file":
+        raise InvalidRequestError(f"{where} is a file; give it in files", operation_id=operation_id)
+    if parameter.name == "date_range":
+        return _date_range(where, operation_id, value)
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        if parameter.type != "array":
+            raise InvalidRequestError(f"{where} takes one value, not several", operation_id=operation_id)
+        return ",".join(_scalar(where, operation_id, each) for each in value)
+    text = _scalar(where, operation_id, value)
+    if parameter.type == "integer":
+        _check_integer(where, operation_id, parameter, text)
+    if "since" in parameter.name and HAS_ZONE.search(text):
+        raise _zone_refused(where, operation_id)
+    return text
+
+
+def _check_integer(where: str, operation_id: str, parameter: Parameter, text: str) -> None:
+    if not INTEGER.fullmatch(text):
+        raise InvalidRequestError(f"{where} must be a whole number", operation_id=operation_id)
+    low, high = parameter.minimum, parameter.maximum
+    if (low is not None and int(text) < low) or (high is not None and int(text) > high):
+        raise InvalidRequestError(f"{where} must be between {low} and {high}", operation_id=operation_id)
+
+
+def _scalar(where: str, operation_id: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime | time) and value.tzinfo is not None:
+        raise _zone_refused(where, operation_id)
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds" if not value.microsecond else "microseconds")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, str | int | Decimal | UUID):
+        return str(value)
+    if isinstance(value, float) and value - value == 0:
+        return repr(value)
+    raise InvalidRequestError(
+        f"{where} cannot be sent as {type(value).__name__}; give text, a number, a date or true/false",
+        operation_id=operation_id,
+    )
+
+
+def _zone_refused(where: str, operation_id: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{where} has a time zone, but the API reads times as the practice's wall clock and misreads zones; "
+        "convert it to the practice's time zone and give it without one, as in 2026-01-31T08:00:00",
+        operation_id=operation_id,
+    )
+
+
+def _date_range(where: str, operation_id: str, value: object) -> str:
+    ends = value.split("/") if isinstance(value, str) else value
+    dates = [_date(each) for each in ends] if isinstance(ends, list | tuple) else []
+    if len(dates) != 2 or dates[0] is None or dates[1] is None:
+        raise InvalidRequestError(f"{where} must be two dates, as in 2026-01-01/2026-01-31", operation_id=operation_id)
+    first, last = dates[0], dates[1]
+    days = (last - first).days
+    if days < 0:
+        raise InvalidRequestError(f"{where} ends before it begins", operation_id=operation_id)
+    if days > LONGEST_DATE_RANGE:
+        raise InvalidRequestError(
+            f"{where} spans {days} days, and the API answers more than {LONGEST_DATE_RANGE} with an empty list; "
+            "ask for shorter ranges one after the other",
+            operation_id=operation_id,
+        )
+    return f"{first}/{last}"
+
+
+def _date(value: object) -> date | None:
+    if isinstance(value, date):
+        return value.date() if isinstance(value, datetime) else value
+    try:
+        return date.fromisoformat(str(value).strip())
+    except ValueError:
+        return None
+
+
+def _body(
+    catalog: Catalog, operation: Operation, body: Body | None, files: Mapping[str, FileArgument]
+) -> bytes | Multipart | None:
+    encoding = operation.body.encoding if operation.body else "none"
+    if encoding == "none" or operation.body is None:
+        if body is not None or files:
+            raise InvalidRequestError(f"{operation.id} takes no body and no files", operation_id=operation.id)
+        return None
+    if files:
+        return _multipart(catalog, operation, body, files)
+    if body is None:
+        needs = "a body or files" if encoding == "multipart" else "a body"
+        raise InvalidRequestError(f"{operation.id} needs {needs}", operation_id=operation.id)
+    if not isinstance(body, Mapping):
+        _check_list(operation, body)
+    return encode_json(operation.id, body)
+
+
+def _check_list(operation: Operation, body: Sequence[Any]) -> None:
+    if operation.kind != "create":
+        raise InvalidRequestError(
+            f"{operation.id} takes one record, not a list; only creating takes lists", operation_id=operation.id
+        )
+    if isinstance(body, str | bytes) or not body or not all(isinstance(each, Mapping) for each in body):
+        raise InvalidRequestError(
+            f"{operation.id} needs a record or a list of at least one record", operation_id=operation.id
+        )
+
+
+def _multipart(
+    catalog: Catalog, operation: Operation, body: Body | None, files: Mapping[str, FileArgument]
+) -> Multipart:
+    fields = {each.name: each for each in catalog.body_fields(operation) if each.format == "file"}
+    if not fields:
+        raise InvalidRequestError(f"{operation.id} takes no files", operation_id=operation.id)
+    _refuse_unknown(operation, files, fields, "file field")
+    if body is not None and not isinstance(body, Mapping):
+        raise InvalidRequestError(
+            f"{operation.id}: a list of records cannot be sent together with files", operation_id=operation.id
+        )
+    plain = {name: _form_value(operation, name, value) for name, value in (body or {}).items()}
+    return Multipart(plain, tuple(open_upload(name, each) for name, each in files.items()))
+
+
+def _form_value(operation: Operation, name: str, value: object) -> str:
+    if value is None:
+        # A form has no null; the API takes an empty value for it.
+        return ""
+    if isinstance(value, Mapping | list | tuple):
+        raise InvalidRequestError(
+            f"{operation.id}: {name} is a nested value, which the API takes only in requests without files; "
+            "send it in a second call",
+            operation_id=operation.id,
+        )
+    return _scalar(f"{operation.id}: {name}", operation.id, value)
+
+
+def encode_json(operation_id: str, body: object) -> bytes:
+    """Return the body as JSON; dates, decimals and UUIDs become text.
+
+    :raises InvalidRequestError: it holds something that JSON has no word for, or a time with a zone.
+    """
+
+    def encode(value: object) -> str:
+        if isinstance(value, datetime | date | time | Decimal | UUID):
+            return _scalar(f"{operation_id}: a time in the body", operation_id, value)
+        raise InvalidRequestError(
+            f"{operation_id}: the body holds a {type(value).__name__}, which cannot be sent as JSON",
+            operation_id=operation_id,
+        )
+
+    try:
+        return json.dumps(body, default=encode, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        pass
+    # Raised out here: the original error repeats values of the body.
+    raise InvalidRequestError(
+        f"{operation_id}: the body holds a number that is not finite, a key that is not text, or text that is "
+        "not valid Unicode",
+        operation_id=operation_id,
+    )
+
+
+def _refuse_unknown(operation: Operation, given: Mapping[str, object], known: Mapping[str, object], kind: str) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise InvalidRequestError(f"{operation.id} has no {kind} {name!r}{hint}", operation_id=operation.id)
+
+
+def _refuse_missing(operation: Operation, given: Mapping[str, object], known: Mapping[str, Parameter]) -> None:
+    missing = [each.name for each in known.values() if each.required and given.get(each.name) is None]
+    if missing:
+        raise InvalidRequestError(f"{operation.id} needs {', '.join(missing)}", operation_id=operation.id)

@@ -1,0 +1,137 @@
+"""Decides whether a request is sent again, and when. Nothing here waits or sends."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import Literal
+
+FIRST_DELAY = 0.5
+"""Seconds before the second attempt, at most; each further wait may be twice as long."""
+
+THROTTLE_DELAY = 1.0
+"""Seconds to wait after a 429 that says nothing: calls are also limited by the second."""
+
+LONGEST_HINT = 86_400.0
+"""Seconds. A server that asks for more than a day has its clock wrong: the quota is by the hour."""
+
+AVAILABLE_IN = re.compile(rb"available in (\d+(?:\.\d+)?) second", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """Why an attempt did not do.
+
+    :param kind: ``unsent``: it never reached the API; ``lost``: it may have, and no whole answer came; ``garbled``: the
+        answer of a success cannot be read; ``throttled``: 429; ``failed``: the API failed to answer, 5xx and the like.
+    :param available_in: seconds after which the API says it will answer, if it does.
+    :param hour_left: seconds until the clock hour ends, on the API's clock.
+    """
+
+    kind: Literal["unsent", "lost", "garbled", "throttled", "failed"]
+    available_in: float | None = None
+    hour_left: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``again`` after ``seconds``; or ``later``: too long to be slept, go on in ``seconds``; or ``fail``."""
+
+    action: Literal["again", "later", "fail"]
+    seconds: float = 0.0
+
+
+def decide(
+    setback: Setback,
+    *,
+    repeatable: bool,
+    attempt: int,
+    max_attempts: int,
+    max_wait: float,
+    jitter: Callable[[], float],
+) -> Verdict:
+    """Say what follows a failed attempt.
+
+    :param repeatable: whether a second arrival does no harm. If not, only what was never sent or was answered 429 is
+        sent again.
+    :param attempt: the number of the attempt, from 1.
+    :param max_attempts: how many there may be.
+    :param max_wait: the longest wait in seconds that may be slept.
+    :param jitter: a random number from 0 to 1.
+    """
+    throttled = setback.kind == "throttled"
+    if not repeatable and setback.kind not in ("unsent", "throttled"):
+        return Verdict("fail")
+    wait = _wait(setback, attempt, max_wait, jitter)
+    if wait > max_wait or (throttled and attempt >= max_attempts):
+        return Verdict("later", wait)
+    if attempt >= max_attempts:
+        return Verdict("fail")
+    return Verdict("again", wait)
+
+
+def _wait(setback: Setback, attempt: int, max_wait: float, jitter: Callable[[], float]) -> float:
+    if setback.available_in:
+        return min(setback.available_in, LONGEST_HINT)
+    if setback.kind != "throttled":
+        return jitter() * min(max_wait, FIRST_DELAY * 2.0 ** (attempt - 1))
+    return _unexplained(setback, attempt)
+
+
+def refused_for(setback: Setback | None, attempt: int) -> float | None:
+    """Return for how many seconds an answer shuts out every caller of the application; None if it is not a 429."""
+    if setback is None or setback.kind != "throttled":
+        return None
+    return min(setback.available_in or _unexplained(setback, attempt), LONGEST_HINT)
+
+
+def _unexplained(setback: Setback, attempt: int) -> float:
+    if attempt == 1:
+        return min(THROTTLE_DELAY, setback.hour_left)
+    # A second has passed and it is still refused: the hour's quota is used up.
+    return setback.hour_left
+
+
+def available_in(retry_after: str | None, body: bytes, now: datetime) -> float | None:
+    """Return the seconds after which the API says it will answer again, or None if it says nothing of use.
+
+    :param retry_after: the ``Retry-After`` header: seconds or an HTTP date.
+    :param body: the answer's body, where the vendor writes "Expected available in N seconds".
+    :param now: the time of the answer, for an HTTP date.
+    """
+    from_header = _seconds(retry_after, now) if retry_after else None
+    if from_header is not None:
+        return from_header
+    found = AVAILABLE_IN.search(body)
+    return float(found[1]) if found else None
+
+
+def _seconds(text: str, now: datetime) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        date = http_date(text)
+        seconds = (date - now).total_seconds() if date else math.nan
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
+
+
+@lru_cache(maxsize=16)
+def http_date(text: str | None) -> datetime | None:
+    """Return an HTTP date as an aware time in UTC, or None if it is not one."""
+    if not text:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+
+
+def hour_left(now: datetime) -> float:
+    """Return the seconds until the top of the next clock hour, when the quota begins anew."""
+    return 3600.0 - (now.minute * 60 + now.second + now.microsecond / 1e6)

@@ -1,0 +1,203 @@
+import tracemalloc
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.client import InvalidRequestError, UnexpectedAnswerError
+from airflow_provider_drchrono.client.paging import (
+    MOST_EMPTY_PAGES,
+    Listing,
+    next_url_of,
+    record_count,
+    records_of,
+    same_origin,
+)
+
+CATALOG = load()
+BASE = "https://app.drchrono.com"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PATIENTS = CATALOG.operation("patients_list")
+
+
+def listing(name: str = "patients", filters: Any = None, **changes: Any) -> Listing:
+    return Listing(CATALOG, BASE, name, filters, **changes)
+
+
+def first_query(**arguments: Any) -> dict[str, str]:
+    request = listing(**arguments).request
+    assert request is not None
+    return dict(parse_qsl(urlsplit(request.url).query))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({"previous": None, "results": [{"id": 1}], "next": None}, id="prose-envelope"),
+        pytest.param({"previous": None, "data": [{"id": 1}], "next": None}, id="contract-envelope"),
+        pytest.param({"results": [{"id": 1}], "data": None}, id="both-keys"),
+        pytest.param([{"id": 1}], id="bare-list"),
+    ],
+)
+def test_both_envelopes_and_bare_lists_are_read(answer: Any) -> None:
+    assert records_of(PATIENTS, answer) == [{"id": 1}]
+    assert record_count(answer) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, {}, {"results": None}, {"results": {"id": 1}}, "text", 7, [1, 2], {"data": ["Canarybird"]}],
+    ids=repr,
+)
+def test_what_is_no_page_is_an_error_rather_than_an_empty_list(answer: Any) -> None:
+    with pytest.raises(UnexpectedAnswerError, match=r"patients_list.*no list of records") as caught:
+        records_of(PATIENTS, answer)
+    assert "Canarybird" not in repr(caught.value)
+
+
+def test_a_list_that_answers_with_one_record_has_one_record() -> None:
+    name = next(each.name for each in CATALOG.resources.values() if each.name == "doctor_work_schedule")
+    operation = CATALOG.resource(name).list_operation
+    assert operation is not None
+    assert records_of(operation, {"id": 1}) == [{"id": 1}]
+
+
+@pytest.mark.parametrize(
+    ("url", "same"),
+    [
+        pytest.param(f"{BASE}/api/patients?cursor=x", True, id="own"),
+        pytest.param("https://APP.drchrono.com:443/api/patients", True, id="port-and-capitals"),
+        pytest.param("http://app.drchrono.com/api/patients", False, id="other-scheme"),
+        pytest.param("https://app.drchrono.com:8443/api", False, id="other-port"),
+        pytest.param("https://evil.example/api", False, id="other-host"),
+        pytest.param("https://app.drchrono.com.evil.example/api", False, id="longer-host"),
+        pytest.param("https://app.drchrono.com@evil.example/api", False, id="host-as-user"),
+        pytest.param("https://me@app.drchrono.com/api", False, id="user"),
+        pytest.param("https://evil.example\\@app.drchrono.com/api", False, id="backslash"),
+        pytest.param("https://app.drchrono.com:port/api", False, id="broken-port"),
+        pytest.param("https://[broken/api", False, id="broken-host"),
+        pytest.param("//evil.example/api", False, id="no-scheme"),
+        pytest.param("/api/patients", False, id="no-host"),
+        pytest.param("javascript:alert(1)", False, id="script"),
+    ],
+)
+def test_only_the_own_origin_is_followed(url: str, same: bool) -> None:
+    assert same_origin(BASE, url) is same
+
+
+def test_next_links_may_be_relative_and_never_foreign() -> None:
+    assert next_url_of(PATIENTS, BASE, {"next": "/api/patients?cursor=x"}) == f"{BASE}/api/patients?cursor=x"
+    assert next_url_of(PATIENTS, BASE, {"next": None}) is None
+    assert next_url_of(PATIENTS, BASE, [{"id": 1}]) is None
+    for link in ("https://evil.example/?t=Canarybird", "//evil.example/?t=Canarybird"):
+        with pytest.raises(UnexpectedAnswerError, match="another host") as caught:
+            next_url_of(PATIENTS, BASE, {"next": link})
+        assert "Canarybird" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "query"),
+    [
+        pytest.param({}, {"page_size": "250"}, id="largest"),
+        pytest.param({"verbose": True}, {"page_size": "50", "verbose": "true"}, id="largest-verbose"),
+        pytest.param({"page_size": 10}, {"page_size": "10"}, id="given"),
+        pytest.param({"filters": {"doctor": 7}}, {"doctor": "7", "page_size": "250"}, id="filter"),
+        pytest.param(
+            {"name": "appointments", "filters": {"since": "2026-01-01"}},
+            {"since": "2026-01-01", "page_size": "20"},
+            id="appointments",
+        ),
+        pytest.param({"name": "patients_list"}, {"page_size": "250"}, id="by-operation"),
+        pytest.param({"name": "patients_summary"}, {"page_size": "50"}, id="summary"),
+    ],
+)
+def test_the_first_page_asks_for_as_much_as_there_may_be(arguments: dict[str, Any], query: dict[str, str]) -> None:
+    assert first_query(**arguments) == query
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param({"name": "pacients"}, "did you mean patients", id="name"),
+        pytest.param({"name": "patients_create"}, "cannot be listed; use call", id="other-operation"),
+        pytest.param({"filters": {"page_size": 5}}, "use the argument page_size", id="page-size"),
+        pytest.param({"filters": {"cursor": "x"}}, "use the argument next_url", id="cursor"),
+        pytest.param({"filters": {"verbose": True}}, "use the argument verbose", id="verbose"),
+        pytest.param({"filters": {"surname": "x"}}, "no query parameter 'surname'", id="filter"),
+        pytest.param({"name": "doctors", "verbose": True}, "no verbose form", id="no-verbose"),
+        pytest.param({"name": "appointments"}, "at least one of the filters", id="one-of"),
+        pytest.param({"next_url": "https://evil.example/x"}, "does not lead to", id="foreign-start"),
+        pytest.param({"page_size": 0}, "page_size must be at least 1", id="page-size-zero"),
+    ],
+)
+def test_wrong_lists_are_refused(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidRequestError, match=says):
+        listing(**arguments)
+
+
+def test_pages_follow_each_other_to_the_end() -> None:
+    pages = listing()
+    page = pages.take({"results": [{"id": 1}], "next": f"{BASE}/api/patients?cursor=2"}, NOW)
+    assert (page.records, page.index, page.server_time) == ([{"id": 1}], 0, NOW)
+    assert pages.request is not None
+    assert pages.request.url == page.next_url == f"{BASE}/api/patients?cursor=2"
+    last = pages.take({"data": [{"id": 2}], "next": None}, NOW)
+    assert (last.index, last.next_url) == (1, None)
+    assert pages.request is None
+
+
+def test_an_iteration_can_begin_anywhere() -> None:
+    pages = listing(name="appointments", next_url=f"{BASE}/api/appointments?cursor=9&since=x")
+    assert pages.request is not None
+    assert pages.request.url == f"{BASE}/api/appointments?cursor=9&since=x"
+
+
+def test_a_page_that_repeats_its_own_link_is_noticed() -> None:
+    pages = listing(next_url=f"{BASE}/api/patients?cursor=2")
+    with pytest.raises(UnexpectedAnswerError, match="circles after 1 pages") as caught:
+        pages.take({"results": [{"id": 1}], "next": f"{BASE}/api/patients?cursor=2"}, NOW)
+    assert caught.value.transient
+
+
+def test_a_longer_circle_is_noticed() -> None:
+    pages = listing()
+    answers = [{"results": [{"id": 1}], "next": f"{BASE}/api/patients?cursor={each}"} for each in (1, 2, 3, 1)]
+    for answer in answers[:3]:
+        pages.take(answer, NOW)
+    with pytest.raises(UnexpectedAnswerError, match="circles after 4 pages"):
+        pages.take(answers[3], NOW)
+
+
+def test_an_empty_page_in_between_is_no_end_but_many_are() -> None:
+    pages = listing()
+    for cursor in range(MOST_EMPTY_PAGES - 1):
+        pages.take({"results": [], "next": f"{BASE}/api/patients?cursor={cursor}"}, NOW)
+    pages.take({"results": [{"id": 1}], "next": f"{BASE}/api/patients?cursor=a"}, NOW)
+    for cursor in range(100, 99 + MOST_EMPTY_PAGES):
+        pages.take({"results": [], "next": f"{BASE}/api/patients?cursor={cursor}"}, NOW)
+    with pytest.raises(UnexpectedAnswerError, match="circles"):
+        pages.take({"results": [], "next": f"{BASE}/api/patients?cursor=b"}, NOW)
+
+
+def test_a_page_shows_neither_records_nor_filters() -> None:
+    page = listing().take({"results": [{"n": "Canarybird"}], "next": f"{BASE}/?last_name=Canarybird"}, NOW)
+    assert "Canarybird" not in repr(page)
+
+
+def test_memory_stays_flat_over_a_thousand_pages() -> None:
+    pages = listing()
+
+    def read(first: int, last: int) -> int:
+        for number in range(first, last):
+            records = [{"id": number * 1000 + each, "text": "x" * 100} for each in range(100)]
+            pages.take({"results": records, "next": f"{BASE}/api/patients?cursor={number}"}, NOW)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    before = read(0, 10)
+    after = read(10, 1010)
+    tracemalloc.stop()
+    # A thousand pages hold 40 MB of records; what stays is a fingerprint of each address.
+    assert after - before < 200_000
