@@ -1,0 +1,1 @@
+"""``airflow drchrono ...``: what the provider adds to Airflow's command line."""

@@ -1,0 +1,105 @@
+"""The commands of ``airflow drchrono``, named in the provider info.
+
+Every start of ``airflow`` imports this module, so it imports nothing but Airflow's own command definitions; what a
+command does is imported when it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand, lazy_load_command
+
+
+def _option(*flags: str, **settings: Any) -> Arg:
+    return Arg(flags, **settings)  # type: ignore[no-untyped-call]
+
+
+OUTPUT = _option(
+    "-o",
+    "--output",
+    help="Output format (default: table)",
+    choices=("table", "json", "plain"),
+    default="table",
+)
+CATEGORY = _option("--category", help="Show only this category, or all with this in their name", metavar="NAME")
+SEARCH = _option("--search", help="Show only rows in which all of these words occur", metavar="WORDS")
+CONN_ID = _option("conn_id", help="The Airflow connection", metavar="CONN_ID")
+ANY_CONN_ID = _option(
+    "conn_id", help="The Airflow connection; all in Airflow's database if left out", metavar="CONN_ID", nargs="?"
+)
+DEFAULT_CONN_ID = _option(
+    "conn_id",
+    help="The Airflow connection (default: %(default)s)",
+    metavar="CONN_ID",
+    nargs="?",
+    default="drchrono_default",
+)
+PORT = _option("--port", help="Port of the redirect URI http://localhost:PORT/", type=int, default=8000)
+REDIRECT_URI = _option("--redirect-uri", help="Another redirect URI; its answer is pasted if it leads elsewhere")
+NO_BROWSER = _option("--no-browser", help="Only print the address", action="store_true")
+TIMEOUT = _option("--timeout", help="Seconds to wait for an answer", type=float, default=600.0)
+YES = _option("-y", "--yes", help="Do not ask", action="store_true")
+PROBE = _option("--probe", help="Try the permissions inside DrChrono too, with up to 17 calls", action="store_true")
+ALL = _option("--all", help="Show what works, too", action="store_true")
+
+
+def get_drchrono_cli_commands() -> list[CLICommand]:
+    """Return the group ``drchrono`` with its commands."""
+    return [
+        GroupCommand(
+            name="drchrono",
+            help="Authorize DrChrono connections, and find operators and triggers",
+            subcommands=(
+                ActionCommand(
+                    name="operations",
+                    help="List the operations of the DrChrono API and the operator of each",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.index.show_operations"),
+                    args=(OUTPUT, CATEGORY, SEARCH),
+                ),
+                ActionCommand(
+                    name="triggers",
+                    help='List the "new or updated" triggers and the sensor of each',
+                    func=lazy_load_command("airflow_provider_drchrono.cli.index.show_triggers"),
+                    args=(OUTPUT, CATEGORY, SEARCH),
+                ),
+                ActionCommand(
+                    name="quota",
+                    help="Show how many calls of the hour are used, by whom, and how many are left",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.quota.show_quota"),
+                    args=(DEFAULT_CONN_ID, OUTPUT),
+                ),
+                *_grant_commands(),
+            ),
+        )
+    ]
+
+
+def _grant_commands() -> tuple[ActionCommand, ...]:
+    package = "airflow_provider_drchrono.cli"
+    return (
+        ActionCommand(
+            name="authorize",
+            help="Let somebody allow the application in a browser, and keep the tokens",
+            func=lazy_load_command(f"{package}.authorize.authorize"),
+            args=(CONN_ID, PORT, REDIRECT_URI, NO_BROWSER, TIMEOUT),
+        ),
+        ActionCommand(
+            name="status",
+            help="Show how it stands with the authorization of connections",
+            func=lazy_load_command(f"{package}.authorize.status"),
+            args=(ANY_CONN_ID, OUTPUT),
+        ),
+        ActionCommand(
+            name="revoke",
+            help="End the authorization of a connection and forget its tokens",
+            func=lazy_load_command(f"{package}.authorize.revoke"),
+            args=(CONN_ID, YES),
+        ),
+        ActionCommand(
+            name="doctor",
+            help="Show what a connection's grant can do, and what the rest needs",
+            func=lazy_load_command(f"{package}.doctor.doctor"),
+            args=(CONN_ID, OUTPUT, PROBE, ALL),
+        ),
+    )

@@ -1,0 +1,61 @@
+"""Shows how much of DrChrono's hourly quota is used, how much is left, and who used it."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.client.quota_book import Standing
+
+
+def show_quota(args: Namespace) -> None:
+    """Print the quota of a connection; no call of the API is made for it.
+
+    :param args: ``conn_id`` and ``output`` as parsed by Airflow.
+    :raises SystemExit: the connection or its count cannot be read; the message says why.
+    """
+    from airflow_provider_drchrono.compat import AirflowNotFoundException
+    from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+
+    try:
+        quota = DrChronoHook(args.conn_id).quota
+        standing = quota.standing() if quota else None
+    except (DrChronoError, AirflowNotFoundException) as error:
+        raise SystemExit(str(error)) from None
+    if standing is None:
+        raise SystemExit(f"The connection {args.conn_id} has no limit, so its calls are not counted")
+    rows = [{"connection": name, "host": host, "calls": calls} for name, host, calls in standing.by]
+    if args.output == "json":
+        print(json.dumps(_summary(args.conn_id, standing) | {"by": rows}, indent=2))
+        return
+    print(_sentence(args.conn_id, standing, datetime.now(UTC)))
+    if rows:
+        from airflow.cli.simple_table import AirflowConsole
+
+        AirflowConsole().print_as(data=[{**row, "calls": str(row["calls"])} for row in rows], output=args.output)
+
+
+def _summary(conn_id: str, standing: Standing) -> dict[str, Any]:
+    return {
+        "connection": conn_id,
+        "used": standing.used,
+        "limit": standing.limit,
+        "left": standing.left,
+        "resets_at": standing.resets_at.isoformat(),
+        "refused_until": standing.refused_until.isoformat() if standing.refused_until else None,
+    }
+
+
+def _sentence(conn_id: str, standing: Standing, now: datetime) -> str:
+    minutes = max(0, round((standing.resets_at - now).total_seconds() / 60))
+    text = f"The application has made {standing.used} calls in this clock hour. "
+    if standing.refused_until:
+        text += f"DrChrono takes no more until {standing.refused_until:%H:%M:%S} UTC. "
+    if standing.left is None:
+        text += f"{conn_id} has no hourly limit."
+    else:
+        text += f"{conn_id} may make {standing.left} more of its {standing.limit}."
+    return f"{text} The next hour begins at {standing.resets_at:%H:%M} UTC, in {minutes} min."

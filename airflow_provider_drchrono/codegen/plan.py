@@ -1,0 +1,368 @@
+"""Turns the catalogue into what is to be generated: plain dataclasses that a template only has to spell out.
+
+Whatever needs a decision is decided here or in ``naming``; the templates hold none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_drchrono.catalog import Catalog, Field, Operation, Parameter, Resource
+from airflow_provider_drchrono.codegen import naming
+from airflow_provider_drchrono.codegen.options import KINDS, Option, options_of
+from airflow_provider_drchrono.codegen.typing_of import TypedDictPlan, annotation_of, typed_dicts_of
+
+PACKAGE = "airflow_provider_drchrono.operators"
+
+# Pale enough for the dark text of Airflow's graph; one for each domain.
+COLOURS = {
+    "appointments": "#d6eaf8",
+    "billing": "#fcf3cf",
+    "care": "#fadbd8",
+    "clinical_notes": "#d5f5e3",
+    "documents": "#eaeded",
+    "inventory": "#f6ddcc",
+    "labs": "#e8daef",
+    "medications": "#d1f2eb",
+    "messaging": "#fdebd0",
+    "offices": "#d4e6f1",
+    "patients": "#d0ece7",
+    "system": "#e5e7e9",
+    "tasks": "#ebdef0",
+    "users": "#d6dbdf",
+}
+
+ID = "int | str | XComArg"
+TEMPLATED_OPTIONS = frozenset({"extra_fields", "fields", "match_on", "order_by", "output_path"})
+
+ABOUT_ARGUMENTS = {
+    "allow_duplicates": (
+        "create the patient even if DrChrono already holds one with the same first and last name, date of birth "
+        "and gender, which it otherwise refuses (409)."
+    ),
+    "payer_type": "the list of payers to look in, as DrChrono names it.",
+    "template_id": "id of the clinical note template.",
+    "use_fee_schedule_defaults": "let DrChrono fill in from the fee schedule what ``data`` leaves out.",
+}
+ABOUT_IDS = {
+    "appointment_id": (
+        "id of the appointment; one occurrence of a recurring appointment has an id such as ``2026-01-31_123``."
+    ),
+    "user_id": "id of the user, or ``current`` for the user that the connection's token belongs to.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A constructor argument of an operator.
+
+    ``assigned`` arguments are kept by the generated class; the others are handed to the base class.
+    """
+
+    name: str
+    annotation: str
+    about: str
+    default: str | None = None
+    templated: bool = True
+    assigned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorPlan:
+    """Everything that is written about one operation."""
+
+    operation: Operation
+    resource: Resource
+    category: str
+    class_name: str
+    base: str
+    colour: str
+    arguments: tuple[Argument, ...]
+    path_arguments: Mapping[str, str]
+    query_arguments: Mapping[str, str]
+    data_fields: tuple[Field, ...] = ()
+    read_only_fields: tuple[str, ...] = ()
+    filters: tuple[Parameter, ...] = ()
+    one_of_filters: tuple[str, ...] = ()
+
+    @property
+    def dotted_path(self) -> str:
+        """The import path of the operator."""
+        return f"{PACKAGE}.{self.resource.domain}.{self.class_name}"
+
+    @property
+    def template_fields(self) -> tuple[str, ...]:
+        """The names of the arguments that Airflow renders."""
+        return (*(each.name for each in self.arguments if each.templated), "drchrono_conn_id")
+
+    @property
+    def required_fields(self) -> tuple[str, ...]:
+        """The fields that ``data`` must hold; a change needs none."""
+        if self.operation.kind == "update":
+            return ()
+        return tuple(each.name for each in self.data_fields if each.required)
+
+    @property
+    def required_filters(self) -> tuple[str, ...]:
+        """The filters without which DrChrono refuses the call."""
+        return tuple(each.name for each in self.filters if each.required)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The class attributes that differ from the base class's, in the order in which they are written."""
+        everything = {
+            "path_arguments": dict(self.path_arguments),
+            "query_arguments": dict(self.query_arguments),
+            "data_fields": tuple(each.name for each in self.data_fields),
+            "required_fields": self.required_fields,
+            "read_only_fields": self.read_only_fields,
+            "filter_names": tuple(each.name for each in self.filters),
+            "required_filters": self.required_filters,
+            "one_of_filters": self.one_of_filters,
+        }
+        return {name: value for name, value in everything.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class DomainPlan:
+    """One operator module, its types and its reference page."""
+
+    name: str
+    title: str
+    operators: tuple[OperatorPlan, ...]
+    types: tuple[TypedDictPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is generated."""
+
+    domains: tuple[DomainPlan, ...] = field(default_factory=tuple)
+
+    @property
+    def operators(self) -> tuple[OperatorPlan, ...]:
+        """All operators, by domain and within a domain in the order of their resources and operations."""
+        return tuple(each for domain in self.domains for each in domain.operators)
+
+
+def plan(catalog: Catalog) -> Plan:
+    """Plan all domains of the catalogue, sorted by name.
+
+    :raises NameClashError: two operators, or two types of one domain, would have one name.
+    """
+    categories = _categories(catalog)
+    domains = []
+    for name in sorted({resource.domain for resource in catalog.resources.values()}):
+        operators: list[OperatorPlan] = []
+        types: list[TypedDictPlan] = []
+        for resource in sorted(catalog.resources.values(), key=lambda each: each.name):
+            if resource.domain == name:
+                for operation in resource.operations.values():
+                    planned = _operator(catalog, resource, operation, categories[name])
+                    operators.append(planned)
+                    types.extend(_types(catalog, planned))
+        domains.append(DomainPlan(name, naming.DOMAIN_TITLES[name], tuple(operators), _unique(types)))
+    planned_all = Plan(tuple(domains))
+    naming.ensure_unique(each.class_name for each in planned_all.operators)
+    return planned_all
+
+
+def index_rows(planned: Plan) -> list[dict[str, Any]]:
+    """Return the rows of the index: one for each operation, with each thing a user may give it."""
+    return [
+        {
+            "operation_id": each.operation.id,
+            "method": each.operation.method,
+            "path": each.operation.path,
+            "operator": each.dotted_path,
+            "action": each.operation.action.title if each.operation.action else None,
+            "category": each.category,
+            "parameters": list(_index_parameters(each)),
+        }
+        for each in planned.operators
+    ]
+
+
+def _index_parameters(planned: OperatorPlan) -> Iterable[dict[str, Any]]:
+    for argument, name in planned.path_arguments.items():
+        yield _index_parameter(argument, name, "path", required=True)
+    for argument, name in planned.query_arguments.items():
+        yield _index_parameter(argument, name, "query", required=planned.operation.parameter(name).required)
+    for each in planned.filters:
+        yield _index_parameter("filters", each.name, "query", required=each.required)
+    for option in ("uuid", "verbose", "order_by"):
+        if any(each.name == option for each in planned.arguments):
+            required = planned.operation.parameter(option).required
+            yield _index_parameter(option, option, "query", required=required)
+    for body_field in planned.data_fields:
+        place = "file" if body_field.format == "file" else "body"
+        required = body_field.name in planned.required_fields
+        yield _index_parameter("data", body_field.name, place, required=required)
+
+
+def _index_parameter(argument: str, name: str, place: str, *, required: bool) -> dict[str, Any]:
+    return {"argument": argument, "name": name, "place": place, "required": required}
+
+
+def _categories(catalog: Catalog) -> dict[str, str]:
+    """Map each domain to the category of the named actions that its other operations are listed under."""
+    categories = dict(naming.DOMAIN_TITLES)
+    for resource in catalog.resources.values():
+        for operation in resource.operations.values():
+            if operation.action:
+                categories[resource.domain] = operation.action.category
+    return categories
+
+
+def _operator(catalog: Catalog, resource: Resource, operation: Operation, category: str) -> OperatorPlan:
+    stem = naming.operation_stem(operation, resource)
+    queries = _explicit_queries(catalog, operation)
+    given_in_query = {each.name for each in queries if each.role == "option" and each.name == "id"}
+    data_fields = tuple(each for each in catalog.body_fields(operation) if each.name not in given_in_query)
+    filters = tuple(each for each in operation.parameters if each.role == "filter")
+    path_ids = {naming.id_argument(resource): each.name for each in operation.parameters if each.place == "path"}
+    query_arguments = {naming.query_argument(each.name, resource): each.name for each in queries}
+    one_of = resource.requires_one_of if operation.kind in ("list", "bulk_start") else ()
+    ids = [Argument(name, ID, _about_id(name, resource), assigned=True) for name in path_ids]
+    explicit = [_query_argument(each, resource) for each in queries]
+    arguments = (
+        *ids,
+        *(each for each in explicit if each.default is None),
+        *_data_arguments(operation, resource, stem, data_fields),
+        *_filter_arguments(operation, resource, stem, filters, one_of),
+        *_uuid_arguments(operation),
+        *(each for each in explicit if each.default is not None),
+        *(_option_argument(each) for each in options_of(operation)),
+    )
+    return OperatorPlan(
+        operation=operation,
+        resource=resource,
+        category=operation.action.category if operation.action else category,
+        class_name=naming.class_name(stem),
+        base=KINDS[operation.kind].base,
+        colour=COLOURS[resource.domain],
+        arguments=arguments,
+        path_arguments=path_ids,
+        query_arguments=query_arguments,
+        data_fields=data_fields,
+        read_only_fields=_read_only(catalog, operation, data_fields),
+        filters=filters,
+        one_of_filters=tuple(one_of),
+    )
+
+
+def _explicit_queries(catalog: Catalog, operation: Operation) -> tuple[Parameter, ...]:
+    """The query parameters with an argument of their own; files belong to the body, whatever the contract says."""
+    shared = {each.name for each in options_of(operation)}
+    files = {each.name for each in catalog.body_fields(operation) if each.format == "file"}
+    return tuple(
+        each
+        for each in operation.parameters
+        if each.place == "query" and each.role == "option" and each.name not in files and each.name not in shared
+    )
+
+
+def _query_argument(parameter: Parameter, resource: Resource) -> Argument:
+    name = naming.query_argument(parameter.name, resource)
+    return Argument(
+        name,
+        annotation_of(parameter) if parameter.required else f"{annotation_of(parameter)} | None",
+        ABOUT_ARGUMENTS.get(name) or _about_id(name, resource),
+        default=None if parameter.required else "None",
+        assigned=True,
+    )
+
+
+def _about_id(argument: str, resource: Resource) -> str:
+    if argument in ABOUT_IDS:
+        return ABOUT_IDS[argument]
+    noun = argument.removesuffix("_id").replace("_", " ")
+    return f"id of the {resource.noun if naming.id_argument(resource) == argument else noun}."
+
+
+def _data_arguments(
+    operation: Operation, resource: Resource, stem: str, data_fields: Sequence[Field]
+) -> Iterable[Argument]:
+    if not data_fields:
+        return
+    name = naming.data_type(operation, resource, stem)
+    if operation.kind == "create":
+        about = f"the fields of the {resource.noun}, or a list of {resource.plural}, which one call creates together."
+        yield Argument("data", f"{name} | Sequence[{name}] | XComArg | str", about)
+        return
+    about = {
+        "update": "the fields to change; all others stay as they are.",
+        "replace": f"all fields of the {resource.noun}; what is left out is lost.",
+    }.get(operation.kind, "the fields to send.")
+    yield Argument("data", f"{name} | XComArg | str", about)
+
+
+def _filter_arguments(
+    operation: Operation, resource: Resource, stem: str, filters: Sequence[Parameter], one_of: Sequence[str]
+) -> Iterable[Argument]:
+    if not filters:
+        return
+    annotation = f"{naming.filters_type(operation, resource, stem)} | XComArg | str"
+    if one_of:
+        about = f"what to select; DrChrono insists on one of {_listed(one_of)}."
+        yield Argument("filters", annotation, about)
+    elif required := [each.name for each in filters if each.required]:
+        yield Argument("filters", annotation, f"what to select; DrChrono insists on {_listed(required)}.")
+    else:
+        yield Argument("filters", f"{annotation} | None", "what to select; None selects all.", default="None")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"``{name}``" for name in names)
+
+
+def _uuid_arguments(operation: Operation) -> Iterable[Argument]:
+    if operation.kind == "bulk_result":
+        yield Argument("uuid", "str | XComArg", "the uuid that the operator which started the list returned.")
+
+
+def _option_argument(option: Option) -> Argument:
+    return Argument(
+        option.name, option.annotation, option.about, option.default, templated=option.name in TEMPLATED_OPTIONS
+    )
+
+
+def _read_only(catalog: Catalog, operation: Operation, data_fields: Sequence[Field]) -> tuple[str, ...]:
+    if operation.body is None or operation.body.record is None:
+        return ()
+    record = catalog.record(operation.body.record)
+    writable = {each.name for each in data_fields}
+    return tuple(each.name for each in record.fields.values() if each.read_only and each.name not in writable)
+
+
+def _types(catalog: Catalog, planned: OperatorPlan) -> Iterable[TypedDictPlan]:
+    operation, resource = planned.operation, planned.resource
+    stem = naming.operation_stem(operation, resource)
+    if planned.data_fields:
+        name = naming.data_type(operation, resource, stem)
+        about = (
+            f"The fields of {_a(resource.noun)} that a change may set."
+            if operation.kind == "update"
+            else f"What ``{operation.id}`` sends."
+            if operation.kind == "action"
+            else f"The fields of {_a(resource.noun)} that may be written."
+        )
+        yield from typed_dicts_of(catalog, name, about, planned.data_fields, planned.required_fields)
+    if planned.filters:
+        name = naming.filters_type(operation, resource, stem)
+        yield TypedDictPlan.of_filters(name, f"The filters of ``{operation.id}``.", planned.filters)
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0].lower() in 'aeio' else 'a'} {noun}"
+
+
+def _unique(types: Iterable[TypedDictPlan]) -> tuple[TypedDictPlan, ...]:
+    """Keep one of each; create and replace share a type, and so do the objects inside data and changes."""
+    seen: dict[str, TypedDictPlan] = {}
+    for each in types:
+        if seen.setdefault(each.name, each) != each:
+            raise naming.NameClashError(f"Two different types would be called {each.name}")
+    return tuple(sorted(seen.values(), key=lambda each: each.depth, reverse=True))

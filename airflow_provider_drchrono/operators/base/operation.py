@@ -1,0 +1,126 @@
+"""The class that every operator of the provider descends from: arguments in, one call to the API, a result out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_drchrono.operators.base.arguments import path_id
+from airflow_provider_drchrono.operators.base.links import PATIENT_OPERATIONS, DrChronoPatientLink
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.client import DrChronoClient
+    from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+
+OnMissing: TypeAlias = Literal["fail", "skip", "none"]
+ON_MISSING: tuple[OnMissing, ...] = ("fail", "skip", "none")
+
+
+class DrChronoOperationOperator(BaseOperator):
+    """Base of the operators, one for each operation of the API.
+
+    A generated subclass states, as class attributes, what the operation is called and what its arguments are called in
+    the request. Its constructor passes ``data``, ``filters`` and the options of its kind to this constructor, where
+    they are checked, and then keeps its ids and query options under their own names::
+
+        super().__init__(data=data, extra_fields=extra_fields, drchrono_conn_id=drchrono_conn_id, **kwargs)
+        self.patient_id = patient_id
+
+    :param drchrono_conn_id: id of the Airflow connection of type ``drchrono``.
+    """
+
+    operation_id: ClassVar[str]
+    path_arguments: ClassVar[Mapping[str, str]] = {}
+    query_arguments: ClassVar[Mapping[str, str]] = {}
+    data_fields: ClassVar[Collection[str]] = ()
+    required_fields: ClassVar[Collection[str]] = ()
+    read_only_fields: ClassVar[Collection[str]] = ()
+    filter_names: ClassVar[Collection[str]] = ()
+    required_filters: ClassVar[Collection[str]] = ()
+    one_of_filters: ClassVar[Collection[str]] = ()
+    template_fields: Collection[str] = ("drchrono_conn_id",)
+
+    def __init__(self, *, drchrono_conn_id: str = "drchrono_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.drchrono_conn_id = drchrono_conn_id
+        self.record_id: int | str | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if getattr(cls, "operation_id", None) in PATIENT_OPERATIONS:
+            cls.operator_extra_links = (DrChronoPatientLink(),)
+
+    @cached_property
+    def hook(self) -> DrChronoHook:
+        """The hook of the connection; its client is closed when the call is over."""
+        from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+
+        return DrChronoHook(self.drchrono_conn_id)
+
+    @contextmanager
+    def calling(self, *, reschedule: bool = True) -> Iterator[DrChronoClient]:
+        """Give a client, and turn what goes wrong in the block into an outcome of the task that says what to do.
+
+        :param reschedule: whether the task may start again from its beginning when the quota is used up.
+        """
+        from airflow_provider_drchrono.hooks.outcomes import airflow_outcome
+        from airflow_provider_drchrono.operators.base.messages import explained
+
+        with airflow_outcome(reschedule=reschedule), explained(self.operation_id, self._places):
+            try:
+                yield self.hook.get_conn()
+            finally:
+                self.hook.close()
+
+    @property
+    def zone(self) -> str | None:
+        """The practice's time zone, where the connection states it; no call is made to find out."""
+        return self.hook.settings.timezone
+
+    def checked_path(self) -> dict[str, int | str]:
+        """Return the ids for the operation's path.
+
+        :raises InvalidArgumentError: one is missing or would lead to another address.
+        """
+        path = {
+            name: path_id(self.operation_id, argument, getattr(self, argument))
+            for argument, name in self.path_arguments.items()
+        }
+        self.record_id = next(iter(path.values()), None)
+        return path
+
+    def checked_query(self) -> dict[str, Any]:
+        """Return the query parameters that have an argument of their own.
+
+        :raises InvalidArgumentError: one is missing or has a value that cannot be sent.
+        """
+        from airflow_provider_drchrono.operators.base.validation import check_option
+
+        query = {
+            name: check_option(self.operation_id, argument, name, getattr(self, argument), zone=self.zone)
+            for argument, name in self.query_arguments.items()
+        }
+        if "id" in query:
+            self.record_id = query["id"]
+        return {name: value for name, value in query.items() if value is not None}
+
+    def note_missing(self, on_missing: OnMissing) -> None:
+        """Log that there is no such record, and skip the task where that is what it means."""
+        self.log.info("%s: there is no such record", self.operation_id)
+        self.record_id = None
+        if on_missing == "skip":
+            raise AirflowSkipException(f"{self.operation_id}: there is no such record, and on_missing is 'skip'")
+
+    def _places(self, name: str) -> str | None:
+        """Say where the value of a path or query parameter came from, as the author of the DAG wrote it."""
+        for argument, parameter in (*self.path_arguments.items(), *self.query_arguments.items()):
+            if parameter == name:
+                return argument
+        if name in self.filter_names:
+            return f"filters[{name!r}]"
+        return name if name not in self.data_fields and name in vars(self) else None

@@ -1,0 +1,215 @@
+"""Operators that only look: one record, a list of them, or a report."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_drchrono.operators.base.arguments import (
+    InvalidArgumentError,
+    check_choice,
+    check_filters,
+)
+from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.sdk import Context, XComArg
+
+MAX_RECORDS = 10_000
+"""The bound of a list that goes to XCom. Ten thousand patients are some 16 MB in Airflow's database, or 60 verbose."""
+
+LARGEST_SHARE = 0.5
+"""Of an hour's quota. A list that has taken more than this when the quota runs out would not fit into the next hour."""
+
+
+class GetOperator(DrChronoOperationOperator):
+    """Reads one record and returns it.
+
+    :param verbose: ask also for the fields that come only with ``verbose=true``.
+    :param fields: return only these fields.
+    :param on_missing: what a record that is not there (404) means: ``fail``, ``skip`` the task, or return ``none``.
+    """
+
+    template_fields: Collection[str] = ("fields", "drchrono_conn_id")
+
+    def __init__(
+        self,
+        *,
+        verbose: bool = False,
+        fields: Sequence[str] | None = None,
+        on_missing: OnMissing = "fail",
+        **kwargs: Any,
+    ) -> None:
+        check_choice(self.operation_id, "on_missing", on_missing, ON_MISSING)
+        super().__init__(**kwargs)
+        self.verbose = verbose
+        self.fields = fields
+        self.on_missing = on_missing
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Make the call and return the record, or None where it is missing and may be."""
+        from airflow_provider_drchrono.client import NotFoundError
+        from airflow_provider_drchrono.operators.base.output import checked_fields, only
+
+        with self.calling() as drchrono:
+            fields = checked_fields(self.operation_id, self.fields, verbose=self.verbose)
+            path = self.checked_path()
+            query = self.checked_query() | ({"verbose": True} if self.verbose else {})
+            try:
+                record = drchrono.call(self.operation_id, path=path, query=query)
+            except NotFoundError:
+                if self.on_missing == "fail":
+                    raise
+                record = None
+        if record is None:
+            self.note_missing(self.on_missing)
+            return None
+        return only(record, fields) if isinstance(record, dict) else record
+
+
+class SelectingOperator(DrChronoOperationOperator):
+    """What operators with filters share.
+
+    :param filters: what to select.
+    """
+
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+
+    def __init__(self, *, filters: Mapping[str, Any] | XComArg | str | None = None, **kwargs: Any) -> None:
+        check_filters(
+            self.operation_id,
+            filters,
+            known=self.filter_names,
+            required=self.required_filters,
+            one_of=self.one_of_filters,
+        )
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def checked_filters(self) -> dict[str, Any]:
+        """Return the filters, coerced to what the API reads.
+
+        :raises InvalidArgumentError: a name or a value is wrong.
+        """
+        from airflow_provider_drchrono.operators.base import validation
+
+        return validation.check_filters(self.operation_id, self.filters, zone=self.zone)
+
+
+class RecordsOperator(SelectingOperator):
+    """What operators share that return many records.
+
+    :param verbose: ask also for the fields that come only with ``verbose=true``; pages get smaller.
+    :param fields: return only these fields of each record.
+    :param max_records: most records to return. More than that is an error, never a silent cut.
+    :param output_path: object-storage path or URL of a file to write the records to, one JSON object a line, gzip if it
+        ends in ``.gz``. There is no bound then, and the result is ``{"path": ..., "count": ...}``.
+    """
+
+    template_fields: Collection[str] = ("filters", "fields", "output_path", "drchrono_conn_id")
+
+    def __init__(
+        self,
+        *,
+        verbose: bool = False,
+        fields: Sequence[str] | None = None,
+        max_records: int = MAX_RECORDS,
+        output_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.verbose = verbose
+        self.fields = fields
+        self.max_records = max_records
+        self.output_path = output_path
+
+    def checked_output(self) -> tuple[str, ...] | None:
+        """Judge how the records are to be returned, and return the names of the fields to keep.
+
+        :raises InvalidArgumentError: an option cannot work.
+        """
+        from airflow_provider_drchrono.operators.base.output import checked_bound, checked_fields
+
+        checked_bound(self.operation_id, self.max_records)
+        return checked_fields(self.operation_id, self.fields, verbose=self.verbose)
+
+    def deliver(
+        self, records: Iterable[dict[str, Any]], fields: tuple[str, ...] | None
+    ) -> list[dict[str, Any]] | dict[str, Any]:
+        """Return the records, or write them and return where."""
+        from airflow_provider_drchrono.operators.base.output import collect, only, write_records
+
+        chosen = (only(record, fields) for record in records)
+        if self.output_path:
+            written = write_records(self.output_path, chosen)
+            self.log.info("%s: wrote %d records", self.operation_id, written["count"])
+            return written
+        kept = collect(self.operation_id, chosen, self.max_records)
+        self.log.info("%s: %d records", self.operation_id, len(kept))
+        return kept
+
+
+class ListOperator(RecordsOperator):
+    """Reads all pages of a list, one call each.
+
+    When the quota runs out on the way, the task is rescheduled and begins again, unless it had used so much of the
+    quota that it would never come to an end; then it fails and says what to use instead.
+    """
+
+    def execute(self, context: Context) -> list[dict[str, Any]] | dict[str, Any]:
+        """Make the calls and return the records, or path and count of the file with them."""
+        from airflow_provider_drchrono.client import RateLimitedError
+
+        with self.calling() as drchrono:
+            fields = self.checked_output()
+            filters = self.checked_filters()
+            records = drchrono.list(self.operation_id, filters, verbose=self.verbose)
+            try:
+                return self.deliver(records, fields)
+            except RateLimitedError as error:
+                self._refuse_endless(drchrono.calls, str(error))
+                raise
+
+    def _refuse_endless(self, calls: int, reason: str) -> None:
+        from airflow_provider_drchrono.catalog import load
+
+        quota = self.hook.settings.quota_per_hour or load().service.calls_per_hour
+        if calls > quota * LARGEST_SHARE:
+            raise AirflowFailException(
+                f"{self.operation_id}: the quota ran out after {calls} calls of this list alone ({reason}). Narrow the "
+                "filters, use the bulk list where there is one, or DrChronoToWarehouseOperator, which goes on where it "
+                "stopped"
+            ) from None
+
+
+class ReportOperator(SelectingOperator):
+    """Asks for a report or document and returns it.
+
+    :param output_path: object-storage path or URL to write it to; the result is then ``{"path": ..., "bytes": ...}``.
+    """
+
+    template_fields: Collection[str] = ("filters", "output_path", "drchrono_conn_id")
+
+    def __init__(self, *, output_path: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.output_path = output_path
+
+    def execute(self, context: Context) -> Any:
+        """Make the call and return the report: decoded JSON, or the text of a document."""
+        from airflow_provider_drchrono.operators.base.output import write_document
+
+        with self.calling() as drchrono:
+            path = self.checked_path()
+            query = self.checked_query() | self.checked_filters()
+            report = drchrono.call(self.operation_id, path=path, query=query)
+            if self.output_path:
+                return write_document(self.output_path, report)
+        if isinstance(report, bytes):
+            raise InvalidArgumentError(
+                f"{self.operation_id}: the answer is a binary document, which XCom cannot hold; give output_path"
+            )
+        return report

@@ -1,0 +1,326 @@
+"""Judges the values of a body and of filters before anything is sent, by pydantic models built from the catalogue.
+
+The models are built when an operation is first used in a process, so parsing a DAG costs nothing of it. Errors name
+the place, as in ``data[2]['first_name']``, and never hold a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Required
+
+from airflow_provider_drchrono.catalog import Field, Operation, Parameter, load
+from airflow_provider_drchrono.operators.base import values
+from airflow_provider_drchrono.operators.base.arguments import InvalidArgumentError, hint
+from airflow_provider_drchrono.operators.base.files import FileSource, file_source
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
+
+MOST_PROBLEMS = 10
+"""So many problems are told in one error; the rest is counted."""
+
+Check = Callable[[object, str | None], Any]
+"""From a value and the practice's time zone to what is sent."""
+
+PLAIN_CHECKS: Mapping[str, Check] = {
+    "string": lambda value, _: values.to_text(value),
+    "integer": lambda value, _: values.to_integer(value),
+    "number": lambda value, _: values.to_decimal(value),
+    "boolean": lambda value, _: values.to_boolean(value),
+    "any": lambda value, _: values.to_json(value),
+    "object": lambda value, _: values.to_json(values.to_mapping(value)),
+}
+FORMAT_CHECKS: Mapping[str, Check] = {
+    "date": values.to_date,
+    "date-time": values.to_datetime,
+    "time": lambda value, _: values.to_time(value),
+    "decimal": lambda value, _: values.to_decimal(value),
+    "file": lambda value, _: file_source(value),
+    "base64": lambda value, _: file_source(value).read_base64(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One record, ready to be sent.
+
+    :param fields: what goes into the JSON or the plain part of a multipart body.
+    :param files: what goes beside it.
+    """
+
+    fields: dict[str, Any] = field(repr=False)
+    files: dict[str, FileSource] = field(default_factory=dict, repr=False)
+
+
+def check_body(operation_id: str, data: object, extra_fields: object = None, *, zone: str | None = None) -> list[Body]:
+    """Return the records that ``data`` holds, coerced to what the API reads.
+
+    :param data: a mapping, or a list of them, whose templates have been rendered; or the text of one.
+    :param extra_fields: fields that are sent as they are with each record.
+    :param zone: IANA name of the practice's time zone, where it is known.
+    :raises InvalidArgumentError: everything that is wrong, in one line.
+    """
+    operation = load().operation(operation_id)
+    extra = _extra(operation_id, extra_fields)
+    records, many = _records(operation_id, data)
+    adapter = _body_adapter(operation_id, frozenset(extra))
+    tree = _tree(operation)
+    problems: list[str] = []
+    bodies = []
+    for index, record in enumerate(records):
+        where = f"data[{index}]" if many else "data"
+        checked, wrong = _validate(adapter, record, zone)
+        problems += _told(where, wrong, tree)
+        if not wrong:
+            problems += _overlaps(where, checked, extra)
+            if not checked and not extra:
+                problems.append(f"{where} is empty; give at least one field to send")
+            bodies.append(_body(checked | extra))
+    _refuse(operation_id, problems)
+    return bodies
+
+
+def check_filters(operation_id: str, filters: object, *, zone: str | None = None) -> dict[str, Any]:
+    """Return the filters of a list or report, coerced to what the API reads. A filter that is None is left out.
+
+    :param filters: a mapping whose templates have been rendered, the text of one, or None.
+    :raises InvalidArgumentError: everything that is wrong, in one line.
+    """
+    given = values.rendered(filters) if isinstance(filters, str) else filters
+    if given is None and not isinstance(filters, str):
+        given = {}
+    if not isinstance(given, Mapping):
+        kind = type(filters).__name__
+        raise InvalidArgumentError(f"{operation_id}: filters must be a mapping of filters, not {kind}")
+    present = {name: value for name, value in given.items() if value is not None}
+    operation = load().operation(operation_id)
+    checked, wrong = _validate(_filter_adapter(operation_id), present, zone)
+    problems = _told("filters", wrong, _parameters(operation, "filter"), "filter")
+    one_of = load().resource(operation.resource).requires_one_of
+    if operation.kind in ("list", "bulk_start") and one_of and not set(one_of) & set(present):
+        problems.append(f"filters need at least one of {', '.join(one_of)}: the API lists nothing without")
+    _refuse(operation_id, problems)
+    return checked
+
+
+def check_option(operation_id: str, argument: str, name: str, value: object, *, zone: str | None = None) -> Any:
+    """Return the value of a query parameter that has an argument of its own; None means that it is left out.
+
+    :param argument: the operator's argument, named in errors.
+    :param name: the query parameter.
+    :raises InvalidArgumentError: it is required and missing, or has a value that cannot be sent.
+    """
+    parameter = load().operation(operation_id).parameter(name)
+    missing = value is None or (isinstance(value, str) and value.strip() in ("", "None"))
+    if missing and not parameter.required:
+        return None
+    problem = "is missing" if missing else None
+    if not missing:
+        try:
+            return _check_of(_field_of(parameter))(value, zone)
+        except ValueError as error:
+            problem = str(error)
+    raise InvalidArgumentError(f"{operation_id}: {argument} {problem}")
+
+
+def _records(operation_id: str, data: object) -> tuple[list[Any], bool]:
+    given = values.rendered(data) if isinstance(data, str) else data
+    if isinstance(given, Mapping):
+        return [given], False
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        if load().operation(operation_id).kind != "create":
+            raise InvalidArgumentError(
+                f"{operation_id}: data must be one mapping of fields, not a list; map the operator over the list "
+                "with .expand"
+            )
+        if not given:
+            raise InvalidArgumentError(f"{operation_id}: data is an empty list; give at least one record to send")
+        return list(given), True
+    kind = "text that is no mapping or list" if isinstance(data, str) else type(data).__name__
+    raise InvalidArgumentError(f"{operation_id}: data must be a mapping of fields, not {kind}")
+
+
+def _extra(operation_id: str, extra_fields: object) -> dict[str, Any]:
+    if extra_fields is None:
+        return {}
+    try:
+        return dict(values.to_json(values.to_mapping(extra_fields)))
+    except ValueError as error:
+        problem = str(error)
+    raise InvalidArgumentError(f"{operation_id}: extra_fields {problem}")
+
+
+def _overlaps(where: str, record: Mapping[str, Any], extra: Mapping[str, Any]) -> list[str]:
+    return [f"{where} and extra_fields both have {name!r}; give it once" for name in extra if name in record]
+
+
+def _body(record: Mapping[str, Any]) -> Body:
+    files = {name: value for name, value in record.items() if isinstance(value, FileSource)}
+    return Body({name: value for name, value in record.items() if name not in files}, files)
+
+
+def _validate(
+    adapter: TypeAdapter[dict[str, Any]], record: object, zone: str | None
+) -> tuple[dict[str, Any], list[ErrorDetails]]:
+    from pydantic import ValidationError
+
+    try:
+        return adapter.validate_python(record, context={"zone": zone}), []
+    except ValidationError as error:
+        return {}, error.errors(include_url=False, include_context=False, include_input=False)
+
+
+def _refuse(operation_id: str, problems: list[str]) -> None:
+    if problems:
+        told = problems[:MOST_PROBLEMS]
+        if rest := len(problems) - len(told):
+            told.append(f"and {rest} more")
+        raise InvalidArgumentError(f"{operation_id}: {'; '.join(told)}. Nothing was sent")
+
+
+def _told(where: str, errors: Iterable[ErrorDetails], tree: Iterable[Field], noun: str = "field") -> list[str]:
+    missing: dict[str, list[str]] = {}
+    problems = []
+    for error in errors:
+        *outer, name = error["loc"] or ("",)
+        place = where + "".join(f"[{each!r}]" for each in outer)
+        if error["type"] == "missing":
+            missing.setdefault(place, []).append(str(name))
+        elif error["type"] == "extra_forbidden":
+            problems.append(_unknown(place, str(name), _fields_at(tree, outer), noun))
+        else:
+            exact = f"{place}[{name!r}]" if name != "" else place
+            problems.append(f"{exact} {_wording(error)}")
+    needs = [f"{place} need{'' if noun == 'filter' else 's'} {', '.join(each)}" for place, each in missing.items()]
+    return needs + problems
+
+
+def _wording(error: ErrorDetails) -> str:
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    # Only the structure is pydantic's own: everything else is checked by functions of ours.
+    return "must be a mapping of fields" if error["type"] in ("dict_type", "model_type") else "cannot be sent"
+
+
+def _unknown(place: str, name: str, fields: Iterable[Field], noun: str) -> str:
+    known = {each.name: each for each in fields}
+    if name in known:
+        return f"{place} has {name!r}, which is read-only: DrChrono sets it, leave it out"
+    return f"{place} has no {noun} {name!r}{hint(name, [each.name for each in known.values() if not each.read_only])}"
+
+
+def _fields_at(fields: Iterable[Field], path: Sequence[str | int]) -> tuple[Field, ...]:
+    here = tuple(fields)
+    for step in path:
+        if isinstance(step, str):
+            found = next((each for each in here if each.name == step), None)
+            inner = found.items if found is not None and found.items is not None else found
+            here = _inner_fields(inner) if inner is not None else ()
+    return here
+
+
+def _inner_fields(outer: Field) -> tuple[Field, ...]:
+    if outer.record is not None:
+        return tuple(load().record(outer.record).fields.values())
+    return outer.fields
+
+
+def _tree(operation: Operation) -> tuple[Field, ...]:
+    """All fields of a body's record, the read-only ones too."""
+    if operation.body is not None and operation.body.record is not None:
+        return tuple(load().record(operation.body.record).fields.values())
+    return load().body_fields(operation)
+
+
+def _parameters(operation: Operation, role: str) -> tuple[Field, ...]:
+    return tuple(_field_of(each) for each in operation.parameters if each.role == role)
+
+
+def _field_of(parameter: Parameter) -> Field:
+    items = Field("", parameter.items) if parameter.items else None
+    kind = "string" if parameter.type == "file" else parameter.type
+    return Field(parameter.name, kind, required=parameter.required, items=items)
+
+
+@lru_cache(maxsize=512)
+def _body_adapter(operation_id: str, given_elsewhere: frozenset[str]) -> TypeAdapter[dict[str, Any]]:
+    operation = load().operation(operation_id)
+    in_query = {each.name for each in operation.parameters if each.role == "option"}
+    fields = [each for each in load().body_fields(operation) if not (each.name in in_query and each.name == "id")]
+    needed = frozenset(
+        each.name
+        for each in fields
+        if each.required and operation.kind != "update" and each.name not in given_elsewhere
+    )
+    return _adapter_of(_typed_dict(fields, needed))
+
+
+@lru_cache(maxsize=128)
+def _filter_adapter(operation_id: str) -> TypeAdapter[dict[str, Any]]:
+    fields = _parameters(load().operation(operation_id), "filter")
+    return _adapter_of(_typed_dict(fields, frozenset(each.name for each in fields if each.required), filters=True))
+
+
+def _adapter_of(kind: Any) -> TypeAdapter[dict[str, Any]]:
+    from pydantic import BeforeValidator, TypeAdapter
+
+    return TypeAdapter(Annotated[kind, BeforeValidator(values.to_mapping)])
+
+
+def _typed_dict(fields: Iterable[Field], needed: frozenset[str], *, filters: bool = False) -> Any:
+    from pydantic import ConfigDict
+    from typing_extensions import TypedDict
+
+    annotations = {
+        each.name: Required[_type_of(each, False, filters)]
+        if each.name in needed
+        else NotRequired[_type_of(each, True, filters)]
+        for each in fields
+    }
+    # A typed dict and not a model: its fields may have any name, and the result holds just what was given.
+    kind = TypedDict("Fields", annotations)  # type: ignore[misc]
+    kind.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+    return kind
+
+
+def _type_of(field_: Field, nullable: bool, filters: bool) -> Any:
+    from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WrapValidator
+
+    inner: Any = None
+    before: Callable[[object], Any] = values.to_mapping
+    if field_.type == "array" and field_.items is not None:
+        inner, before = list[_type_of(field_.items, False, filters)], values.to_list  # type: ignore[misc]
+    elif field_.type == "object" and (writable := [each for each in _inner_fields(field_) if not each.read_only]):
+        inner = _typed_dict(writable, frozenset())
+    if inner is not None:
+        whole = Annotated[inner, BeforeValidator(before)]
+        return Annotated[whole, WrapValidator(_unless_none)] if nullable else whole
+    check = _check_of(field_, filters=filters)
+
+    def validate(value: object, info: ValidationInfo) -> Any:
+        if value is None:
+            if nullable:
+                return None
+            raise ValueError("must not be null")
+        return check(value, (info.context or {}).get("zone"))
+
+    return Annotated[Any, PlainValidator(validate)]
+
+
+def _unless_none(value: object, validate: Callable[[object], Any]) -> Any:
+    return None if value is None else validate(value)
+
+
+def _check_of(field_: Field, *, filters: bool = False) -> Check:
+    if field_.enum:
+        chosen = values.choice_of(field_.enum)
+        return lambda value, _: chosen(value)
+    if filters and field_.type == "string":
+        return values.to_filter
+    if field_.format:
+        return FORMAT_CHECKS[field_.format]
+    return PLAIN_CHECKS[field_.type]

@@ -1,0 +1,101 @@
+"""The generated operators beside what they are made from and what they stand on."""
+
+import inspect
+import json
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import BaseOperator
+
+from airflow_provider_drchrono import catalog
+from airflow_provider_drchrono.codegen import __main__ as command
+from airflow_provider_drchrono.codegen.options import KINDS, OPTIONS
+from airflow_provider_drchrono.codegen.plan import OperatorPlan, plan
+from airflow_provider_drchrono.operators import base
+
+ROOT = Path(__file__).resolve().parents[2]
+PLANNED = {each.operation.id: each for each in plan(catalog.load()).operators}
+INDEX = json.loads((ROOT / "airflow_provider_drchrono/operators/index.json").read_text())
+PAGES = sorted((ROOT / "docs/reference/operators").glob("*.md"))
+OF_THE_REQUEST = {"data", "filters", "uuid"}
+# What a base class inherits and no operation of the kind understands.
+OF_NO_OPERATION = {"bulk_result": {"verbose"}}
+
+
+def operator_class(row: dict[str, Any]) -> type[base.DrChronoOperationOperator]:
+    module, name = row["operator"].rsplit(".", 1)
+    found: type[base.DrChronoOperationOperator] = getattr(import_module(module), name)
+    return found
+
+
+def test_what_is_generated_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ruff", reason="the generator formats with ruff, which this environment does not have")
+
+    status = command.main(["--check"])
+
+    assert status == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("row", INDEX, ids=lambda row: row["operation_id"])
+def test_the_index_names_a_class_that_takes_its_arguments(row: dict[str, Any]) -> None:
+    cls = operator_class(row)
+    constructor = inspect.signature(cls.__init__).parameters
+
+    assert cls.operation_id == row["operation_id"]
+    assert {each["argument"] for each in row["parameters"]} <= set(constructor)
+    assert {each["argument"] for each in row["parameters"] if each["argument"] != "verbose"} <= set(cls.template_fields)
+
+
+@pytest.mark.parametrize("operation_id", PLANNED)
+def test_no_argument_means_something_else_to_airflow(operation_id: str) -> None:
+    reserved = set(inspect.signature(BaseOperator.__init__).parameters) | set(dir(BaseOperator))
+
+    assert {each.name for each in PLANNED[operation_id].arguments} & reserved == set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_options_are_those_of_the_base_class(kind: str) -> None:
+    inherited = getattr(base, KINDS[kind].base).__mro__
+    ours = inherited[: inherited.index(base.DrChronoOperationOperator)]
+    of_the_base = {
+        name: parameter.default
+        for cls in ours
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in OF_THE_REQUEST
+    }
+    options = [OPTIONS[key] for key in KINDS[kind].options]
+
+    assert {each.name: eval(each.default) for each in options} == {
+        name: default for name, default in of_the_base.items() if name not in OF_NO_OPERATION.get(kind, ())
+    }
+
+
+@pytest.mark.parametrize("operation_id", PLANNED)
+def test_what_is_templated_is_an_attribute_of_the_operator(operation_id: str) -> None:
+    planned = PLANNED[operation_id]
+    operator = from_example(planned)
+
+    assert {name for name in planned.template_fields if not hasattr(operator, name)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_example_on_a_reference_page_runs(page: Path) -> None:
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    domain = vars(import_module(f"airflow_provider_drchrono.operators.{page.stem}"))
+
+    operators = [eval(each, dict(domain)) for each in examples]
+
+    assert sorted(each.operation_id for each in operators) == sorted(
+        operation_id for operation_id, each in PLANNED.items() if each.resource.domain == page.stem
+    )
+
+
+def from_example(planned: OperatorPlan) -> BaseOperator:
+    from airflow_provider_drchrono.codegen.examples import example
+
+    module = import_module(f"airflow_provider_drchrono.operators.{planned.resource.domain}")
+    operator: BaseOperator = eval(example(catalog.load(), planned), dict(vars(module)))
+    return operator

@@ -1,0 +1,33 @@
+"""Runs mypy over the example and compares what it says with what the example announces."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = Path(__file__).parent / "patients_dag.py"
+
+
+def test_a_type_checker_finds_the_mistakes_and_nothing_else() -> None:
+    pytest.importorskip("mypy", reason="this environment does not have mypy")
+    announced = {
+        number: said.group(1)
+        for number, line in enumerate(EXAMPLE.read_text().splitlines(), 1)
+        if (said := re.search(r"# says: (.+)$", line))
+    }
+
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--no-error-summary", "--no-pretty", str(EXAMPLE)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    errors = re.findall(r"^[^:\n]+:(\d+): error: (.+)$", checked.stdout, re.MULTILINE)
+    assert {int(number) for number, _ in errors} == set(announced), checked.stdout + checked.stderr
+    for number, text in errors:
+        assert announced[int(number)] in text
