@@ -1,0 +1,254 @@
+"""Follows the changes of one list for one task: polls, gives each DAG run what is new, and remembers what it gave."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_drchrono.changes.clock import ZONES_LAST, Practice, earliest_wall_clock, first_start
+from airflow_provider_drchrono.changes.cursor import Cursor, CursorError, CursorName, read_cursor
+from airflow_provider_drchrono.changes.marks import Record
+from airflow_provider_drchrono.changes.reading import Position, Reading
+from airflow_provider_drchrono.changes.store import CursorStore
+from airflow_provider_drchrono.changes.subject import Change, Subject
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.client import DrChronoClient, Page
+
+log = logging.getLogger(__name__)
+
+START_NOW = "now"
+START_BEGINNING = "beginning"
+
+Deliver = Callable[[Iterator[Record]], Any]
+"""Takes all records that a run is given and returns what becomes of them. It may be called again from the start."""
+
+
+class Clocks(Protocol):
+    """Where to learn how the practice tells the time."""
+
+    def named(self) -> str | None:
+        """Return the zone that the connection names, if it does."""
+
+    def asked(self) -> tuple[str, ...]:
+        """Return the zones that the API tells, for which it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What is followed.
+
+    :param change: which changes count.
+    :param selection: the filters as one text, for a hash of it.
+    :param overlap: how long a change may take until lists show it.
+    :param start: where a cursor begins: ``now``, ``beginning``, or a time.
+    """
+
+    subject: Subject
+    filters: Mapping[str, Any] = field(repr=False)
+    verbose: bool
+    change: Change
+    selection: str = field(repr=False)
+    overlap: timedelta
+    start: str
+
+
+@dataclass(slots=True)
+class Poll:
+    """The pages of one poll; ``began`` is when it was asked for, by the server's clock."""
+
+    began: datetime | None = None
+    pages: int = 0
+
+    def records(self, pages: Iterator[Page]) -> Iterator[list[Record]]:
+        """Yield the records of each page."""
+        asked_at = time.monotonic()
+        for page in pages:
+            self.note(page, time.monotonic() - asked_at)
+            yield page.records
+
+    def note(self, page: Page, waited: float) -> None:
+        """Note a page.
+
+        :param waited: seconds since the first page was asked for.
+        """
+        self.pages += 1
+        if self.began is None:
+            # The server may have looked for the records as early as it was asked.
+            self.began = (page.server_time - timedelta(seconds=waited)).replace(microsecond=0)
+
+
+class Follower:
+    """Gives one DAG run what is new.
+
+    :param run_id: the DAG run.
+    :param now: this machine's clock, for what the server's is not needed for.
+    """
+
+    def __init__(
+        self,
+        followed: Followed,
+        *,
+        store: CursorStore,
+        name: CursorName,
+        run_id: str,
+        clocks: Clocks,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._followed = followed
+        self._subject = followed.subject
+        self._store = store
+        self._name = name
+        self._run_id = run_id
+        self._clocks = clocks
+        self._now = now
+
+    def look(self, drchrono: DrChronoClient, deliver: Deliver) -> tuple[bool, Any]:
+        """Poll once; return whether there was anything new, and what ``deliver`` made of it.
+
+        What a run is given is stored before it is returned, and a run that was given something is given the same again.
+
+        :raises CursorError: the stored cursor cannot be gone on with.
+        """
+        while True:
+            text = self._store.load(self._name)
+            cursor = self._opened(text)
+            given = cursor.given_to(self._run_id)
+            if given is not None:
+                log.info("%s: giving this run again what changed until %s", self._name, given.after.until)
+                reading = self._reading(cursor, given.before, given.after)
+                return True, deliver(self._fresh(drchrono, reading, given.before.since, Poll()))
+            practice = self._practice(cursor.practice)
+            moved, found, result = self._advance(drchrono, cursor, practice, deliver)
+            if moved is None:
+                return False, None
+            if self._saved(text, moved):
+                return found, result
+            log.info("%s: another run went on meanwhile; looking again", self._name)
+
+    def _opened(self, text: str | None) -> Cursor:
+        if text is None:
+            log.info(
+                "%s has no cursor yet and begins at %r. If DAG or task were renamed, changes since then would be "
+                "missed: carry the old cursor's time over with: airflow drchrono cursor set %s --to TIME",
+                self._name,
+                self._followed.start,
+                self._name.words,
+            )
+            cursor = Cursor(self._subject.resource)
+            return replace(cursor, selection=cursor.hash_of(self._followed.selection))
+        cursor = read_cursor(text, self._subject.resource)
+        selection = cursor.hash_of(self._followed.selection)
+        if cursor.position and cursor.selection != selection:
+            log.warning(
+                "%s: the filters are not those of the last run; what changed before %s and only the new ones select "
+                "is not given",
+                self._name,
+                cursor.position.until,
+            )
+        return replace(cursor, selection=selection)
+
+    def _advance(
+        self, drchrono: DrChronoClient, cursor: Cursor, practice: Practice, deliver: Deliver
+    ) -> tuple[Cursor | None, bool, Any]:
+        """Return the cursor to store, or None where nothing would be gained; whether there is anything new; and it."""
+        opening = self._position(cursor, practice)
+        if opening is None:
+            position = self._baseline(drchrono, cursor, practice)
+            return replace(cursor, practice=practice).moved(position), False, None
+        poll = Poll()
+        reading = self._reading(cursor, opening)
+        fresh = self._fresh(drchrono, reading, opening.since, poll)
+        first = next(fresh, None)
+        result = None if first is None else deliver(chain([first], fresh))
+        assert poll.began is not None  # noqa: S101 - every list has a first page
+        position = reading.ended(poll.began, self._followed.overlap, practice.timezones)
+        known = replace(cursor, practice=practice, position=opening)
+        if first is not None:
+            return known.gave(self._run_id, position), True, result
+        # An empty poll is stored only where the next one gets cheaper by it.
+        if poll.pages > 1 or reading.passed_over or practice != cursor.practice:
+            return known.moved(position), False, None
+        return None, False, None
+
+    def _position(self, cursor: Cursor, practice: Practice) -> Position | None:
+        """Return where the poll begins; None for now, which only the server's clock can say."""
+        if cursor.position is not None:
+            return self._widened(cursor.position, cursor.practice, practice)
+        start = cursor.start or self._followed.start
+        if start == START_NOW:
+            return None
+        if start == START_BEGINNING:
+            return Position.at_start(None)
+        try:
+            return Position.at_start(first_start(start, practice.timezones))
+        except ValueError:
+            raise CursorError(f"the start {start[:40]!r}, which is no time in ISO 8601") from None
+
+    def _widened(self, position: Position, before: Practice | None, practice: Practice) -> Position:
+        """Let a poll begin earlier where a clock has come up by which changes may have been looked for too late."""
+        if before is None or position.since is None or set(practice.timezones) <= set(before.timezones):
+            return position
+        known_at = min(position.until, before.read_at) if before.read_at else position.until
+        since = min(position.since, earliest_wall_clock(known_at - self._followed.overlap, practice.timezones))
+        log.warning(
+            "%s: the practice has another time zone now; changes since %s are looked for again and may come twice",
+            self._name,
+            known_at,
+        )
+        return replace(position, since=since)
+
+    def _baseline(self, drchrono: DrChronoClient, cursor: Cursor, practice: Practice) -> Position:
+        """Return the present position, with what changed so shortly before that the next poll returns it again."""
+        instant = self._now()
+        while True:
+            poll = Poll()
+            since = earliest_wall_clock(instant - self._followed.overlap, practice.timezones)
+            before = Position.at_start(since)
+            reading = Reading(self._subject, cursor.salt, before)
+            for _ in self._fresh(drchrono, reading, since, poll):
+                pass
+            assert poll.began is not None  # noqa: S101 - every list has a first page
+            position = reading.ended(poll.began, self._followed.overlap, practice.timezones)
+            if earliest_wall_clock(poll.began - self._followed.overlap, practice.timezones) >= since:
+                log.info("%s: changes are given from %s on", self._name, position.until)
+                return position
+            # This machine's clock is ahead of the server's.
+            instant = poll.began
+
+    def _reading(self, cursor: Cursor, before: Position, again: Position | None = None) -> Reading:
+        return Reading(self._subject, cursor.salt, before, self._followed.change, again)
+
+    def _fresh(
+        self, drchrono: DrChronoClient, reading: Reading, since: datetime | None, poll: Poll
+    ) -> Iterator[Record]:
+        for records in poll.records(self.pages(drchrono, since)):
+            yield from reading.fresh(records)
+
+    def pages(self, drchrono: DrChronoClient, since: datetime | None) -> Iterator[Page]:
+        """Iterate over the pages of all lists that hold the changes since a time."""
+        for query in self._subject.queries(self._followed.filters, since):
+            yield from drchrono.pages(self._subject.operation_id, query, verbose=self._followed.verbose)
+
+    def _practice(self, known: Practice | None) -> Practice:
+        """Return how the practice tells the time, asking the API no more often than needed."""
+        named = self._clocks.named()
+        if named:
+            return Practice((named,), None)
+        now = self._now()
+        if known is not None and known.read_at is not None and now - known.read_at < ZONES_LAST:
+            return known
+        return Practice(self._clocks.asked(), now.replace(microsecond=0))
+
+    def _saved(self, text: str | None, cursor: Cursor) -> bool:
+        """Store a cursor, unless another run has stored one since ``text`` was read."""
+        with self._store.lease(self._name):
+            if self._store.load(self._name) != text:
+                return False
+            self._store.save(self._name, cursor.dump())
+            return True

@@ -1,0 +1,1 @@
+"""Moves whole lists of the API elsewhere: into tables of a SQL database, incrementally."""

@@ -1,0 +1,268 @@
+"""The operator that keeps a table of a warehouse equal to a list of the API."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import date, datetime, timedelta
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
+from airflow_provider_drchrono.changes.clock import first_start
+from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
+from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.hooks.outcomes import airflow_outcome
+from airflow_provider_drchrono.transfers.rows import RecordWithoutKeyError
+from airflow_provider_drchrono.transfers.staging import Staging
+from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
+from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult
+from airflow_provider_drchrono.transfers.table import table_for
+from airflow_provider_drchrono.transfers.warehouses import open_warehouse
+from airflow_provider_drchrono.transfers.warehouses.base import WarehouseError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+_YES_OR_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False, "none": False}
+
+
+class DrChronoToWarehouseOperator(BaseOperator):
+    """Bring a table of a SQL database up to date with a list of DrChrono.
+
+    The first run reads the whole list; later ones read what changed since. Pages are staged as they arrive, so a task
+    that is killed, or stopped by the hourly quota, goes on where it was. Rows are added or replaced by the record's
+    id in one transaction, together with the time up to which the table is current.
+
+    The table is made from the catalogue: a typed column for each field, nested values as JSON, and four columns of
+    the sync's own: ``_drchrono_digest``, ``_drchrono_extra`` (fields that the catalogue does not know and values that
+    do not fit their columns), ``_drchrono_timezone`` (of the timestamps, which are the practice's wall clock) and
+    ``_drchrono_synced_at``. Deletions in DrChrono do not show in lists and so do not reach the table.
+
+    It returns, and pushes to XCom, counts and times and no record: ``resource``, ``table``, ``calls``, ``rows_read``,
+    ``rows_new``, ``rows_changed``, ``rows_in_table``, ``seconds``, ``since``, ``watermark``.
+
+    :param resource: what to sync, such as ``patients``: any resource that can be listed and whose records have a key.
+    :param warehouse_conn_id: Airflow connection of the database, of type ``sqlite`` or ``postgres``.
+    :param drchrono_conn_id: Airflow connection of DrChrono.
+    :param table: name of the table; the resource's by default.
+    :param schema: schema of the table, for databases that have schemas; the connection's own by default.
+    :param filters: filters of the list, such as ``{"doctor": 123}``. Each set of filters is a sync of its own.
+    :param verbose: read the verbose fields too; pages are smaller then, so it takes more calls.
+    :param since: sync only records changed since then: a date, a time of the practice's wall clock, a time with an
+        offset, or one of these as ISO 8601 text. Making it earlier later on reads the list again from there.
+    :param overlap: read again what changed so shortly before the last run, as lists may show changes late.
+    :param full_refresh: read the list again from ``since``, or from its beginning. It may be a template.
+    :param staging_path: folder or object storage URL for pages until they are loaded. By default ``staging_path`` in
+        section ``[drchrono]`` of Airflow's configuration, else ``drchrono/staging`` in the folder ``AIRFLOW_HOME``.
+    :param staging_retention: how long pages are kept that no run has gone on with.
+    """
+
+    template_fields: Sequence[str] = (
+        "resource",
+        "warehouse_conn_id",
+        "drchrono_conn_id",
+        "table",
+        "schema",
+        "filters",
+        "since",
+        "full_refresh",
+        "staging_path",
+    )
+    template_fields_renderers = {"filters": "json"}  # noqa: RUF012 - Airflow declares it as an attribute of the instance.
+    ui_color = "#e3f0ea"
+
+    def __init__(
+        self,
+        *,
+        resource: str,
+        warehouse_conn_id: str,
+        drchrono_conn_id: str = DrChronoHook.default_conn_name,
+        table: str | None = None,
+        schema: str | None = None,
+        filters: Mapping[str, Any] | None = None,
+        verbose: bool = False,
+        since: str | date | datetime | None = None,
+        overlap: timedelta = timedelta(seconds=60),
+        full_refresh: bool | str = False,
+        staging_path: str | None = None,
+        staging_retention: timedelta = timedelta(hours=24),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.resource = resource
+        self.warehouse_conn_id = warehouse_conn_id
+        self.drchrono_conn_id = drchrono_conn_id
+        self.table = table
+        self.schema = schema
+        self.filters = filters
+        self.verbose = verbose
+        self.since = since
+        self.overlap = overlap
+        self.full_refresh = full_refresh
+        self.staging_path = staging_path
+        self.staging_retention = staging_retention
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Sync, and return counts and times.
+
+        :raises AirflowFailException: an argument, a connection or the table has to be changed first.
+        :raises AirflowRescheduleException: the quota is used up; what was read is kept.
+        """
+        started = monotonic()
+        with airflow_outcome(), _outcome():
+            request = self._request(load())
+            hook = DrChronoHook(self.drchrono_conn_id)
+            with closing(hook):
+                result = self._sync(request, hook, context)
+        summary = {
+            "resource": request.resource.name,
+            "table": request.table.label,
+            "calls": result.calls,
+            "rows_read": result.counts.read,
+            "rows_new": result.counts.new,
+            "rows_changed": result.counts.changed,
+            "rows_in_table": result.counts.in_table,
+            "seconds": round(monotonic() - started, 3),
+            "since": result.since,
+            "watermark": result.watermark,
+        }
+        log.info(
+            "Synced %(resource)s into %(table)s: calls %(calls)s, rows read %(rows_read)s, new %(rows_new)s, "
+            "changed %(rows_changed)s, in the table %(rows_in_table)s, seconds %(seconds)s",
+            summary,
+        )
+        return summary
+
+    def _sync(self, request: SyncRequest, hook: DrChronoHook, context: Context) -> SyncResult:
+        key = request.key(hook.settings.base_url, hook.settings.client_id)
+        folder = staging_folder(self._staging_root(), request.staging_name(key, self.warehouse_conn_id))
+        task = context["ti"]
+        staging = Staging(folder, f"{task.dag_id}/{task.task_id}/{task.map_index}/{task.run_id}")
+        if not staging.acquire():
+            raise AirflowException(
+                f"Another process is syncing {request.resource.name} into {request.table.label} at this moment; give "
+                f"the DAG max_active_runs=1, and let the task be retried"
+            )
+        try:
+            swept = staging.sweep(self.staging_retention)
+            if swept:
+                log.info("Removed the staged pages of %s other syncs that nobody went on with", swept)
+            return Sync(
+                request,
+                hook=hook,
+                open_warehouse=partial(open_warehouse, self.warehouse_conn_id),
+                key=key,
+                staging=staging,
+                run_id=task.run_id,
+            ).run()
+        finally:
+            staging.release()
+
+    def _request(self, catalog: Catalog) -> SyncRequest:
+        """Check the arguments against the catalogue, before anything is asked of the API or the database."""
+        from airflow_provider_drchrono.client import InvalidRequestError
+
+        try:
+            resource = catalog.resource(self.resource)
+            _check_resource(resource)
+            filters = _checked_filters(resource, self.filters or {})
+            _check_options(resource, self.verbose, self.since, self.overlap)
+            full_refresh = _as_bool(self.full_refresh)
+        except (UnknownNameError, ValueError) as error:
+            raise InvalidRequestError(str(error)) from None
+        table = table_for(
+            catalog,
+            resource,
+            name=self.table or resource.name,
+            schema=self.schema or None,
+            verbose=self.verbose,
+        )
+        return SyncRequest(
+            resource=resource,
+            table=table,
+            filters=filters,
+            verbose=self.verbose,
+            since=self.since or None,
+            overlap=self.overlap,
+            full_refresh=full_refresh,
+            keep=self.staging_retention,
+        )
+
+    def _staging_root(self) -> str:
+        from airflow.sdk.configuration import conf
+
+        configured = self.staging_path or conf.get("drchrono", "staging_path", fallback=None)
+        home = os.environ.get("AIRFLOW_HOME", "~/airflow")
+        return str(configured or os.path.join(os.path.expanduser(home), "drchrono", "staging"))
+
+
+def _check_resource(resource: Resource) -> None:
+    reason = None
+    if resource.list_operation is None or resource.record is None:
+        reason = "the API has no list of them"
+    elif not resource.key:
+        reason = "their records have no key, so that a row could not be found again"
+    if reason:
+        raise ValueError(f"{resource.name} cannot be synced into a table: {reason}; sync another resource")
+
+
+def _checked_filters(resource: Resource, filters: Any) -> dict[str, Any]:
+    operation = resource.list_operation
+    if not isinstance(filters, Mapping) or operation is None:
+        raise ValueError(f"filters has to be a mapping of filters of {resource.name} to their values")
+    for name in filters:
+        if operation.parameter(name).role != "filter":
+            raise ValueError(f"{name} is not a filter of {operation.id}; the sync sets it by itself, leave it out")
+        if resource.changes and name == resource.changes.filter:
+            raise ValueError(f"{name} is what the sync goes by; use the argument since instead of the filter")
+    return {name: value for name, value in filters.items() if value is not None}
+
+
+def _check_options(resource: Resource, verbose: bool, since: str | date | datetime | None, overlap: timedelta) -> None:
+    operation = resource.list_operation
+    if verbose and operation and not any(each.name == "verbose" for each in operation.parameters):
+        raise ValueError(f"{operation.id} has no verbose form; leave verbose out")
+    if since and resource.changes is None:
+        raise ValueError(f"{resource.name} cannot be listed by time of change; leave since out")
+    if overlap < timedelta(0):
+        raise ValueError("overlap may not be negative; give a timedelta of a minute or so")
+    try:
+        first_start(since, ("UTC",))
+    except ValueError:
+        raise ValueError(
+            f"since is no date or time in ISO 8601 such as 2026-01-31 or 2026-01-31T08:00:00: {since!r}"
+        ) from None
+
+
+def _as_bool(value: bool | str) -> bool:
+    answer = _YES_OR_NO.get(str(value).strip().lower())
+    if answer is None:
+        raise ValueError(f"full_refresh has to be true or false, not {value!r}")
+    return answer
+
+
+@contextmanager
+def _outcome() -> Iterator[None]:
+    """Turn what goes wrong around the warehouse into an outcome of the task, in one line without any row's values."""
+    try:
+        yield
+        return
+    except WarehouseError as error:
+        message, transient = str(error), error.transient
+    except StagingError as error:
+        message, transient = str(error), True
+    except RecordWithoutKeyError as error:
+        message = (
+            f"A record came without {error}, so that its row could not be found again; nothing was loaded. Leave it "
+            f"out with filters, or ask DrChrono about it"
+        )
+        transient = False
+    raise (AirflowException(message) if transient else AirflowFailException(message)) from None

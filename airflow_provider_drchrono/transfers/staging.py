@@ -1,0 +1,231 @@
+"""Keeps the pages of an extraction until they are loaded, so that an interrupted sync goes on where it was.
+
+Each page is a part: gzipped NDJSON, one canonical record a line, with the time at which it was read in the gzip
+header. A checkpoint is written after its part is safe and names the page to ask for next. Both hold patient data
+(records, and filters inside the address of the next page), so neither leaves the staging folder.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
+from typing import Any
+
+from airflow_provider_drchrono.transfers.rows import canonical
+from airflow_provider_drchrono.transfers.staging_files import StagingFolder
+
+FORMAT = 1
+ABANDONED_AFTER = timedelta(minutes=15)
+"""In a store without locks, how long after its last checkpoint a reader is taken to be gone: longer than all
+attempts at one page may take."""
+
+_CHECKPOINT = "checkpoint.json"
+
+# Level 1 takes a third of the time of level 6 and a fifth more room, which the load frees again.
+_COMPRESSION = 1
+
+
+class StagingDamagedError(Exception):
+    """A staged part is missing or cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What makes an extraction the same one as before: an interrupted one goes on only if this has not changed.
+
+    :param watermark: the sync's watermark when the extraction was planned, in ISO 8601.
+    :param since: start of the window, in ISO 8601 without a zone.
+    :param start: the earliest change that the table will hold once this is loaded, like ``since``; None: all.
+    :param timezones_read_at: when the practice's zones were asked for, in ISO 8601; None if the connection names one.
+    """
+
+    watermark: str | None
+    since: str | None
+    start: str | None
+    timezones: tuple[str, ...]
+    timezones_read_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far an extraction has come.
+
+    :param began: server time at which its first page was asked for, ISO 8601 in UTC; None before the first page.
+    :param parts: how many parts each process that worked on it wrote, by the mark that is part of their names.
+    :param next_url: the page to ask for next; None before the first page and after the last.
+    """
+
+    plan: Plan
+    began: str | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
+    rows: int = 0
+    calls: int = 0
+    next_url: str | None = None
+    complete: bool = False
+    reader: str | None = None
+    touched: str = ""
+    format: int = FORMAT
+
+    def names(self) -> Iterator[str]:
+        """The file names of the parts, in the order in which they were read."""
+        marks = chain.from_iterable(repeat(mark, count) for mark, count in self.parts.items())
+        return (part_name(number, mark) for number, mark in enumerate(marks))
+
+
+def part_name(number: int, mark: str) -> str:
+    """Return the file name of a part. The mark keeps two processes from writing the same file."""
+    return f"part-{number:06d}-{mark}.ndjson.gz"
+
+
+class Staging:
+    """The staged pages of one sync, in a folder that this process has taken.
+
+    :param reader: who reads: the same for all attempts of one task in one run.
+    """
+
+    def __init__(self, folder: StagingFolder, reader: str) -> None:
+        self._folder = folder
+        self._reader = reader
+        self._mark = uuid.uuid4().hex[:8]
+
+    def acquire(self) -> bool:
+        """Take the folder; false if another process is reading into it."""
+        if not self._folder.acquire():
+            return False
+        checkpoint = self.checkpoint()
+        return self._folder.locks or checkpoint is None or not self._is_busy(checkpoint)
+
+    def release(self) -> None:
+        """Leave the folder, with what is in it, to the next process that goes on."""
+        checkpoint = self.checkpoint()
+        if not self._folder.locks and checkpoint is not None and checkpoint.reader == self._reader:
+            self._write(checkpoint, reader=None)
+        self._folder.release()
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return how far the extraction in the folder has come; None if there is none that can be gone on with."""
+        content = self._folder.read(_CHECKPOINT)
+        return None if content is None else _parsed(content)
+
+    def begin(self, plan: Plan, keep: timedelta) -> Checkpoint:
+        """Return the checkpoint to go on from: the one that is there, if it is of this plan and not too old."""
+        checkpoint = self.checkpoint()
+        if checkpoint is None or checkpoint.plan != plan or _age(checkpoint) > keep:
+            return self.restart(plan)
+        self._write(checkpoint, self._reader)
+        return checkpoint
+
+    def restart(self, plan: Plan) -> Checkpoint:
+        """Forget what was staged and return the checkpoint of an extraction that has read nothing."""
+        self._folder.clear()
+        checkpoint = Checkpoint(plan=plan)
+        self._write(checkpoint, self._reader)
+        return checkpoint
+
+    def add(
+        self,
+        checkpoint: Checkpoint,
+        records: Iterable[Mapping[str, Any]],
+        *,
+        read_at: datetime,
+        began: datetime,
+        next_url: str | None,
+        calls: int,
+    ) -> Checkpoint:
+        """Write a page and then the checkpoint after it, and return that.
+
+        :param read_at: server time of the answer.
+        :param began: server time at which the extraction began, used with its first page.
+        :param calls: requests that this page took.
+        """
+        lines = [canonical(record) for record in records]
+        parts = dict(checkpoint.parts)
+        if lines:
+            content = gzip.compress(b"\n".join(lines), _COMPRESSION, mtime=int(read_at.timestamp()))
+            name = part_name(sum(parts.values()), self._mark)
+            self._folder.write(name, content, durable=True)
+            parts[self._mark] = parts.get(self._mark, 0) + 1
+        following = replace(
+            checkpoint,
+            began=checkpoint.began or began.astimezone(UTC).isoformat(),
+            parts=parts,
+            rows=checkpoint.rows + len(lines),
+            calls=checkpoint.calls + calls,
+            next_url=next_url,
+            complete=next_url is None,
+        )
+        self._write(following, self._reader)
+        return following
+
+    def lines(self, checkpoint: Checkpoint) -> Iterator[tuple[bytes, str]]:
+        """Go through the staged records: each one's canonical line and when it was read, in ISO 8601.
+
+        :raises StagingDamagedError: a part is missing or broken.
+        """
+        for name in checkpoint.names():
+            content = self._folder.read(name)
+            if content is None:
+                raise StagingDamagedError(name)
+            try:
+                text = gzip.decompress(content)
+                (seconds,) = struct.unpack("<I", content[4:8])
+            except (OSError, EOFError, zlib.error, struct.error):
+                raise StagingDamagedError(name) from None
+            read_at = datetime.fromtimestamp(seconds, UTC).isoformat(" ")
+            for line in text.split(b"\n"):
+                yield line, read_at
+
+    def clear(self) -> None:
+        """Remove everything that is staged."""
+        self._folder.clear()
+
+    def sweep(self, keep: timedelta) -> int:
+        """Remove what other syncs left behind and nobody has gone on with for so long; return how many they were."""
+        swept = 0
+        for folder in self._folder.siblings():
+            if not _is_left_over(folder, keep) or not folder.acquire():
+                continue
+            try:
+                folder.clear()
+                swept += 1
+            finally:
+                folder.release()
+        return swept
+
+    def _write(self, checkpoint: Checkpoint, reader: str | None) -> None:
+        stamped = replace(checkpoint, touched=datetime.now(UTC).isoformat(), reader=reader)
+        content = json.dumps(asdict(stamped), separators=(",", ":")).encode()
+        # Losing the latest checkpoint with the power costs calls and no rows; each wait for the disk costs time.
+        self._folder.write(_CHECKPOINT, content, durable=False)
+
+    def _is_busy(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.reader not in (None, self._reader) and _age(checkpoint) < ABANDONED_AFTER
+
+
+def _parsed(content: bytes) -> Checkpoint | None:
+    try:
+        raw = json.loads(content)
+        plan = Plan(**raw.pop("plan"))
+        checkpoint = Checkpoint(plan=replace(plan, timezones=tuple(plan.timezones)), **raw)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return checkpoint if checkpoint.format == FORMAT else None
+
+
+def _is_left_over(folder: StagingFolder, keep: timedelta) -> bool:
+    content = folder.read(_CHECKPOINT)
+    if content is None:
+        return False
+    checkpoint = _parsed(content)
+    return checkpoint is None or _age(checkpoint) > keep
+
+
+def _age(checkpoint: Checkpoint) -> timedelta:
+    return datetime.now(UTC) - datetime.fromisoformat(checkpoint.touched)

@@ -1,0 +1,284 @@
+"""The course of one sync: what to read is decided, pages are read into staging, and staging is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from airflow_provider_drchrono.catalog import Resource
+from airflow_provider_drchrono.changes.clock import BEGINNING, ZONES_LAST, Practice, first_start
+from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.transfers.rows import RecordWithoutKeyError, RowMaker
+from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
+from airflow_provider_drchrono.transfers.table import EXTRA, Table
+from airflow_provider_drchrono.transfers.warehouses.base import LoadCounts, Run, SyncKey, Warehouse
+from airflow_provider_drchrono.transfers.window import Memory, is_stale, next_window
+
+log = logging.getLogger(__name__)
+
+# Seconds between two lines that say how far the reading of a long list has come.
+_PROGRESS_EVERY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    """What is to be synced, checked against the catalogue.
+
+    :param since: where to begin, see :class:`DrChronoToWarehouseOperator`.
+    :param overlap: how much earlier than the last extraction the next one begins.
+    :param keep: how long staged pages may be gone on with.
+    """
+
+    resource: Resource
+    table: Table
+    filters: Mapping[str, Any]
+    verbose: bool
+    since: str | date | datetime | None
+    overlap: timedelta
+    full_refresh: bool
+    keep: timedelta
+
+    @property
+    def selection(self) -> str:
+        """A hash of what chooses the records: another choice is another sync."""
+        return _hash({"filters": self.filters, "verbose": self.verbose})
+
+    def key(self, base_url: str, client_id: str) -> SyncKey:
+        """Return what the state of this sync is kept under."""
+        source = f"{base_url}#{_hash(client_id)}"
+        return SyncKey(source, self.resource.name, self.table.name, self.selection)
+
+    def staging_name(self, key: SyncKey, warehouse_conn_id: str) -> str:
+        """Return the name of the folder that this sync stages in: the same one for every run of it."""
+        return f"{self.resource.name}-{_hash([asdict(key), self.table.schema, warehouse_conn_id])}"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a sync did; numbers and times only."""
+
+    calls: int
+    counts: LoadCounts
+    since: str | None
+    watermark: str
+
+    def after(self, earlier: SyncResult) -> SyncResult:
+        """Return what this and an earlier round did together."""
+        counts = LoadCounts(
+            read=earlier.counts.read + self.counts.read,
+            new=earlier.counts.new + self.counts.new,
+            changed=earlier.counts.changed + self.counts.changed,
+            in_table=self.counts.in_table,
+        )
+        return replace(self, calls=earlier.calls + self.calls, counts=counts, since=earlier.since)
+
+
+class Sync:
+    """One sync in one task.
+
+    :param open_warehouse: connects to the warehouse. That is done when needed: between the first and the last time, the
+        API may be read for so long that firewalls forget a connection.
+    :param staging: a folder that this process has taken.
+    :param run_id: the DAG run, for people who read the state table.
+    """
+
+    def __init__(
+        self,
+        request: SyncRequest,
+        *,
+        hook: DrChronoHook,
+        open_warehouse: Callable[[], Warehouse],
+        key: SyncKey,
+        staging: Staging,
+        run_id: str,
+    ) -> None:
+        self._request = request
+        self._hook = hook
+        self._open_warehouse = open_warehouse
+        self._key = key
+        self._staging = staging
+        self._run_id = run_id
+
+    def run(self) -> SyncResult:
+        """Sync, going on with what an interrupted process has staged.
+
+        :raises WarehouseError: the warehouse cannot be written.
+        :raises RecordWithoutKeyError: a record cannot be told apart from others; nothing was loaded.
+        """
+        table = self._request.table
+        with closing(self._open_warehouse()) as warehouse:
+            added = warehouse.prepare(table)
+        if added:
+            log.warning(
+                "Table %s lacked columns that the catalogue now has and got them: %s. Rows that do not change keep "
+                "these values in %s; full_refresh=True fills the columns",
+                table.label,
+                ", ".join(added),
+                EXTRA,
+            )
+        result, began, resumed = self._round(self._request.full_refresh)
+        if resumed and is_stale(began, datetime.now(UTC)):
+            log.info("The pages loaded were read some time ago; reading what changed since")
+            result = self._round(afresh=False)[0].after(result)
+        return result
+
+    def _round(self, afresh: bool) -> tuple[SyncResult, datetime, bool]:
+        """Read and load once; also return when the reading began and whether another process had begun it."""
+        calls_before = self._hook.get_conn().calls
+        with closing(self._open_warehouse()) as warehouse:
+            memory = warehouse.memory(self._request.table, self._key)
+        plan = self._plan(memory, afresh=afresh)
+        calls = self._hook.get_conn().calls - calls_before
+        checkpoint = self._staging.begin(plan, self._request.keep)
+        resumed = checkpoint.began is not None
+        if resumed:
+            log.info("Going on after %s rows that are staged already", f"{checkpoint.rows:,}")
+        checkpoint = self._read(checkpoint)
+        try:
+            counts = self._load(checkpoint)
+        except StagingDamagedError:
+            log.warning("The staged pages cannot be read any more; reading the list again")
+            checkpoint = self._read(self._staging.restart(plan))
+            counts = self._load(checkpoint)
+        self._staging.clear()
+        began = _began(checkpoint)
+        result = SyncResult(calls + checkpoint.calls, counts, plan.since, began.isoformat(timespec="seconds"))
+        return result, began, resumed
+
+    def _plan(self, memory: Memory | None, *, afresh: bool) -> Plan:
+        watermark = memory.watermark.isoformat() if memory else None
+        practice = self._practice(memory, watermark)
+        changes = self._request.resource.changes
+        since = start = None
+        if changes is not None:
+            asked = first_start(self._request.since, practice.timezones)
+            window = next_window(memory, practice, asked, self._request.overlap, afresh=afresh)
+            since, start = window.since or self._needed_start(), window.start
+        return Plan(
+            watermark=watermark,
+            since=since.isoformat() if since else None,
+            start=start.isoformat() if start else None,
+            timezones=practice.timezones,
+            timezones_read_at=practice.read_at.isoformat() if practice.read_at else None,
+        )
+
+    def _needed_start(self) -> datetime | None:
+        """Return a start where the list insists on one and the filters do not give it."""
+        needed = self._request.resource.requires_one_of
+        return BEGINNING if needed and not set(needed) & set(self._request.filters) else None
+
+    def _practice(self, memory: Memory | None, watermark: str | None) -> Practice:
+        """Return the practice's zones, asking the API no more often than needed."""
+        if zone := self._hook.settings.timezone:
+            return Practice((zone,), None)
+        staged = self._staging.checkpoint()
+        if staged is not None and staged.plan.watermark == watermark and staged.plan.timezones_read_at:
+            return Practice(staged.plan.timezones, datetime.fromisoformat(staged.plan.timezones_read_at))
+        now = datetime.now(UTC)
+        if memory is not None and memory.practice.read_at and now - memory.practice.read_at < ZONES_LAST:
+            return memory.practice
+        return Practice(self._discovered_zones(), now.replace(microsecond=0))
+
+    def _discovered_zones(self) -> tuple[str, ...]:
+        from airflow_provider_drchrono.client import ConfigurationError, PermissionDeniedError
+
+        try:
+            return self._hook.practice_timezones()
+        except PermissionDeniedError:
+            raise ConfigurationError(
+                "The practice's time zone is not known, and the token may not read the doctors, whose records name it "
+                "(403); set timezone on the connection to an IANA name such as America/New_York"
+            ) from None
+
+    def _read(self, checkpoint: Checkpoint) -> Checkpoint:
+        from airflow_provider_drchrono.client import BadRequestError, NotFoundError
+
+        if checkpoint.complete:
+            return checkpoint
+        try:
+            return self._read_pages(checkpoint)
+        except (BadRequestError, NotFoundError):
+            latest = self._staging.checkpoint()
+            if checkpoint.next_url is None or latest is None or latest.next_url != checkpoint.next_url:
+                raise
+        log.warning("The API does not know the page any more at which the reading stopped; reading the list again")
+        return self._read_pages(self._staging.restart(checkpoint.plan))
+
+    def _read_pages(self, checkpoint: Checkpoint) -> Checkpoint:
+        client = self._hook.get_conn()
+        filters = dict(self._request.filters)
+        if checkpoint.plan.since and self._request.resource.changes:
+            filters[self._request.resource.changes.filter] = checkpoint.plan.since
+        asked_at = reported_at = monotonic()
+        calls = client.calls
+        pages = client.pages(
+            self._request.resource.name, filters, verbose=self._request.verbose, next_url=checkpoint.next_url
+        )
+        for page in pages:
+            # The server may have looked for the first page's records as early as it was asked.
+            began = page.server_time - timedelta(seconds=monotonic() - asked_at)
+            checkpoint = self._staging.add(
+                checkpoint,
+                page.records,
+                read_at=page.server_time,
+                began=began,
+                next_url=page.next_url,
+                calls=client.calls - calls,
+            )
+            calls = client.calls
+            if monotonic() - reported_at > _PROGRESS_EVERY:
+                reported_at = monotonic()
+                log.info("Read %s rows with %s calls so far", f"{checkpoint.rows:,}", f"{checkpoint.calls:,}")
+        return checkpoint
+
+    def _load(self, checkpoint: Checkpoint) -> LoadCounts:
+        plan = checkpoint.plan
+        read_at = datetime.fromisoformat(plan.timezones_read_at) if plan.timezones_read_at else None
+        practice = Practice(plan.timezones, read_at)
+        memory = Memory(
+            watermark=_began(checkpoint),
+            start=datetime.fromisoformat(plan.start) if plan.start else None,
+            practice=practice,
+        )
+        maker = RowMaker(self._request.table, practice.timezone)
+        rows = maker.rows(self._staging.lines(checkpoint))
+        run = Run(self._run_id, checkpoint.calls)
+        try:
+            with closing(self._open_warehouse()) as warehouse:
+                counts = warehouse.load(self._request.table, rows, self._key, memory, run)
+        except RecordWithoutKeyError:
+            # Going on with these pages would fail for ever.
+            self._staging.clear()
+            raise
+        _report(maker, self._request.table)
+        return counts
+
+
+def _began(checkpoint: Checkpoint) -> datetime:
+    if checkpoint.began is None:
+        raise RuntimeError("An extraction without a page cannot be loaded")
+    return datetime.fromisoformat(checkpoint.began).replace(microsecond=0)
+
+
+def _report(maker: RowMaker, table: Table) -> None:
+    if maker.unknown:
+        log.info("Fields that the catalogue does not know are in %s.%s: %s", table.label, EXTRA, _counts(maker.unknown))
+    if maker.misfits:
+        log.warning("Values that do not fit their columns are in %s.%s: %s", table.label, EXTRA, _counts(maker.misfits))
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} ({count:,})" for name, count in sorted(counter.items()))
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,674 @@
+"""The sync of a practice into a SQLite file, in real Airflow, over a real socket."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pytest_mock import MockerFixture
+
+from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.hooks import variable_lease
+from airflow_provider_drchrono.sandbox import Fault, Sandbox
+from airflow_provider_drchrono.sandbox.churn import churn
+from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences, listed, pages
+
+pytestmark = pytest.mark.airflow
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "example_dags" / EXAMPLE_DAG
+SIZES = {name: load().resource(name).paging.size for name in RESOURCES}  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def home(airflow_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the warehouse and the staged pages."""
+    # Tasks run one after another here, so a claim to the token need not settle.
+    monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
+    monkeypatch.setenv("AIRFLOW__DRCHRONO__STAGING_PATH", str(tmp_path / "staging"))
+    connection = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_WAREHOUSE", json.dumps(connection))
+    return tmp_path
+
+
+@pytest.fixture
+def practice(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Sandbox]]:
+    """Starts a practice and connects Airflow with it."""
+    started: list[Sandbox] = []
+
+    def start(*, extra: dict[str, Any] | None = None, **options: Any) -> Sandbox:
+        unlimited = {"quota_per_hour": None, "quota_per_second": None}
+        sandbox = Sandbox(**unlimited | {"patients": 60, "appointments_per_patient": 3} | options).start()
+        started.append(sandbox)
+        connection = json.loads(sandbox.connection_json())
+        connection["extra"] |= {"timezone": None} if options.get("doctor_timezones") else {}
+        connection["extra"] |= extra or {}
+        monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", json.dumps(connection))
+        return sandbox
+
+    yield start
+    for sandbox in started:
+        sandbox.stop()
+
+
+@pytest.fixture
+def fetch(home: Path) -> Callable[[str], list[tuple[Any, ...]]]:
+    def run(query: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(home / "warehouse.db")) as connection:
+            return connection.execute(query).fetchall()
+
+    return run
+
+
+def sync(resource: str = "patients", *, run_id: str = "run 1", **arguments: Any) -> dict[str, Any]:
+    """Execute the operator as a worker does, less the worker."""
+    from airflow_provider_drchrono.transfers.drchrono_to_warehouse import DrChronoToWarehouseOperator
+
+    operator = DrChronoToWarehouseOperator(
+        task_id="sync", resource=resource, warehouse_conn_id="drchrono_warehouse", **arguments
+    )
+    ti = SimpleNamespace(dag_id="dag", task_id="sync", map_index=-1, run_id=run_id)
+    return operator.execute({"ti": ti})  # type: ignore[typeddict-item]
+
+
+def staged(home: Path) -> list[Path]:
+    return sorted((home / "staging").rglob("*.gz"))
+
+
+def calls(sandbox: Sandbox, resource: str = "patients") -> int:
+    return len(sandbox.journal.calls(resource=resource))
+
+
+def outcome(kind: str) -> type[Exception]:
+    from airflow.sdk import exceptions
+
+    return getattr(exceptions, kind)  # type: ignore[no-any-return]
+
+
+def test_the_example_dag_keeps_five_tables_equal_to_the_practice(
+    run_dag: Callable[..., Any],
+    practice: Callable[..., Sandbox],
+    fetch: Callable[[str], list[tuple[Any, ...]]],
+    airflow_db: Path,
+    home: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    sandbox = practice(patients=300, appointments_per_patient=4)
+
+    def run_once() -> dict[str, dict[str, Any]]:
+        sandbox.journal.clear()
+        run = run_dag(EXAMPLE)
+        assert run.state == "success"
+        with closing(sqlite3.connect(airflow_db)) as database:
+            values = database.execute(
+                "SELECT value FROM xcom WHERE key = 'return_value' AND run_id = ? ORDER BY map_index", (run.run_id,)
+            ).fetchall()
+        results = [json.loads(value) for (value,) in values]
+        return {result["resource"]: result for result in results}
+
+    first = run_once()
+
+    assert tuple(first) == RESOURCES
+    for name, result in first.items():
+        records = len(listed(sandbox, name))
+        assert differences(sandbox, name, fetch) == []
+        assert calls(sandbox, name) == result["calls"] == pages(records, SIZES[name])
+        assert [result[f"rows_{each}"] for each in ("read", "new", "changed", "in_table")] == [
+            records,
+            records,
+            0,
+            records,
+        ]
+
+    work = churn(sandbox.practice, seed=3, changes=150)
+    second = run_once()
+
+    for name, result in second.items():
+        new, changed = work[name]["new"], work[name]["changed"]
+        new, changed = (each if isinstance(each, int) else len(each) for each in (new, changed))
+        assert differences(sandbox, name, fetch) == []
+        assert (result["rows_new"], result["rows_changed"]) == (new, changed)
+        assert calls(sandbox, name) == result["calls"] <= pages(new + changed, SIZES[name])
+    assert len(sandbox.journal.calls()) == sum(result["calls"] for result in second.values())
+    assert staged(home) == []
+
+    written = caplog.text + "".join(capfd.readouterr()) + airflow_db.read_bytes().decode("latin-1")
+    assert "Synced patients into patients: calls 2, rows read 300" in written
+    for patient in sandbox.practice.records("patients"):
+        assert patient["email"]
+        assert patient["email"] not in written
+        assert patient["cell_phone"] not in written
+
+
+def test_the_task_of_each_resource_bears_its_name(
+    run_dag: Callable[..., Any], practice: Callable[..., Sandbox], airflow_db: Path
+) -> None:
+    practice(patients=1)
+    run_dag(EXAMPLE)
+
+    with closing(sqlite3.connect(airflow_db)) as database:
+        names = database.execute("SELECT rendered_map_index FROM task_instance ORDER BY map_index").fetchall()
+    assert [name for (name,) in names] == list(RESOURCES)
+
+
+def test_a_first_run_reports_what_it_did(practice: Callable[..., Sandbox], caplog: pytest.LogCaptureFixture) -> None:
+    practice(start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    caplog.set_level(logging.INFO)
+
+    result = sync("appointments")
+
+    assert result.pop("seconds") > 0
+    assert result == {
+        "resource": "appointments",
+        "table": "appointments",
+        "calls": 9,
+        "rows_read": 180,
+        "rows_new": 180,
+        "rows_changed": 0,
+        "rows_in_table": 180,
+        "since": "1970-01-01T00:00:00",
+        "watermark": result["watermark"],
+    }
+    assert "2026-01-15T11:59:" in result["watermark"] or result["watermark"] == "2026-01-15T12:00:00+00:00"
+
+
+def test_a_run_without_changes_takes_one_call(practice: Callable[..., Sandbox]) -> None:
+    sandbox = practice()
+    sync()
+    sandbox.journal.clear()
+
+    result = sync(run_id="run 2")
+
+    assert (result["calls"], result["rows_new"], result["rows_changed"], result["rows_in_table"]) == (1, 0, 0, 60)
+    assert len(sandbox.journal.calls()) == 1
+
+
+def test_unchanged_rows_of_the_overlap_are_no_changes(practice: Callable[..., Sandbox]) -> None:
+    sandbox = practice()
+    sandbox.practice.change("patients", sandbox.practice.records("patients")[0]["id"], {"city": "Utica"})
+    sync()
+
+    result = sync(run_id="run 2")
+
+    assert (result["rows_read"], result["rows_new"], result["rows_changed"]) == (1, 0, 0)
+
+
+def test_records_that_change_place_while_they_are_read_are_all_there(
+    practice: Callable[..., Sandbox], fetch: Any, mocker: MockerFixture
+) -> None:
+    from airflow_provider_drchrono.client import DrChronoClient
+
+    sandbox = practice(order="updated_at")
+    ids = [record["id"] for record in sandbox.practice.records("appointments")]
+    read_pages = DrChronoClient.pages
+
+    def while_people_work(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for number, page in enumerate(read_pages(*arguments, **options)):
+            yield page
+            sandbox.practice.change("appointments", ids[number * 7], {"status": "Arrived"})
+
+    mocker.patch.object(DrChronoClient, "pages", autospec=True, side_effect=while_people_work)
+    first = sync("appointments")
+    mocker.stopall()
+    sync("appointments", run_id="run 2")
+
+    assert first["rows_read"] > first["rows_in_table"]
+    assert differences(sandbox, "appointments", fetch) == []
+
+
+QUOTA = 4
+
+
+def test_the_hourly_quota_puts_a_sync_off_and_it_goes_on_where_it_was(
+    practice: Callable[..., Sandbox], home: Path, fetch: Any
+) -> None:
+    sandbox = practice(
+        quota_per_hour=QUOTA, start=datetime(2026, 1, 15, 12, 30, tzinfo=UTC), extra={"quota_per_hour": 0}
+    )
+    for done in (QUOTA, 2 * QUOTA):
+        with pytest.raises(outcome("AirflowRescheduleException")) as found:
+            sync("appointments")
+        assert found.value.reschedule_date > datetime.now(UTC) + timedelta(minutes=20)
+        assert len(staged(home)) == done
+        assert fetch("SELECT count(*) FROM appointments") == [(0,)]
+        sandbox.clock.advance(3600)
+
+    result = sync("appointments")
+
+    assert (result["calls"], result["rows_in_table"]) == (9 + 1, 180)
+    assert len(sandbox.journal.calls(resource="appointments", status=200)) == 9 + 1
+    assert differences(sandbox, "appointments", fetch) == []
+    assert staged(home) == []
+
+
+def test_a_long_interrupted_sync_catches_up_in_the_same_run(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    sandbox = practice(start=datetime.now(UTC) - timedelta(hours=2))
+    sandbox.faults.add(Fault(kind="status", status=403, resource="appointments", skip=4))
+    with pytest.raises(outcome("AirflowFailException")):
+        sync("appointments")
+    sandbox.clock.advance(7200)
+    changed = sandbox.practice.records("appointments")[0]["id"]
+    sandbox.practice.change("appointments", changed, {"status": "Arrived"})
+
+    result = sync("appointments", run_id="run 2")
+
+    assert (result["calls"], result["rows_read"], result["rows_new"], result["rows_changed"]) == (10, 181, 180, 1)
+    assert differences(sandbox, "appointments", fetch) == []
+
+
+class EndOfProcessError(BaseException):
+    """What a killed process would have looked like from inside, had it looked."""
+
+
+@pytest.mark.parametrize("moment", ["while reading", "before the load", "in the load", "before tidying up"])
+def test_a_run_that_ended_anywhere_is_gone_on_with_by_the_next(
+    practice: Callable[..., Sandbox], fetch: Any, home: Path, mocker: MockerFixture, moment: str
+) -> None:
+    from airflow_provider_drchrono.transfers.staging import Staging
+    from airflow_provider_drchrono.transfers.warehouses import sql
+    from airflow_provider_drchrono.transfers.warehouses.sqlite import SqliteWarehouse
+
+    sandbox = practice()
+    end = EndOfProcessError()
+    if moment == "while reading":
+        add = Staging.add
+        results = iter([add] * 4)
+
+        def ending(*arguments: Any, **options: Any) -> Any:
+            step = next(results, None)
+            if step is None:
+                raise end
+            return step(*arguments, **options)
+
+        mocker.patch.object(Staging, "add", autospec=True, side_effect=ending)
+    elif moment == "before the load":
+        mocker.patch.object(SqliteWarehouse, "load", side_effect=end)
+    elif moment == "in the load":
+        mocker.patch.object(sql, "write_state", side_effect=end)
+    else:
+        mocker.patch.object(Staging, "clear", side_effect=end)
+    with pytest.raises(EndOfProcessError):
+        sync("appointments")
+    mocker.stopall()
+    sandbox.journal.clear()
+
+    sync("appointments", run_id="another run")
+
+    remaining = {"while reading": 9 - 4, "before the load": 0, "in the load": 0, "before tidying up": 1}[moment]
+    assert calls(sandbox, "appointments") == remaining
+    assert differences(sandbox, "appointments", fetch) == []
+    assert staged(home) == []
+
+
+def test_a_page_that_the_api_no_longer_knows_starts_the_list_again(
+    practice: Callable[..., Sandbox], fetch: Any
+) -> None:
+    sandbox = practice()
+    sandbox.faults.add(Fault(kind="status", status=403, resource="appointments", skip=3))
+    with pytest.raises(outcome("AirflowFailException")):
+        sync("appointments")
+    sandbox.faults.add(Fault(kind="status", status=404, resource="appointments"))
+
+    result = sync("appointments")
+
+    assert result["rows_read"] == 180
+    assert differences(sandbox, "appointments", fetch) == []
+
+
+def test_pages_that_were_damaged_are_read_again(practice: Callable[..., Sandbox], fetch: Any, home: Path) -> None:
+    sandbox = practice()
+    sandbox.faults.add(Fault(kind="status", status=403, resource="appointments", skip=3))
+    with pytest.raises(outcome("AirflowFailException")):
+        sync("appointments")
+    staged(home)[1].write_bytes(b"")
+
+    sync("appointments")
+
+    assert differences(sandbox, "appointments", fetch) == []
+
+
+def test_two_runs_do_not_read_the_same_list_at_once(
+    practice: Callable[..., Sandbox], home: Path, mocker: MockerFixture
+) -> None:
+    from airflow_provider_drchrono.transfers.staging import Staging
+
+    practice()
+    add = Staging.add
+    met: list[str] = []
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        mocker.stopall()
+        with pytest.raises(
+            outcome("AirflowException"), match=r"Another process is syncing patients into patients"
+        ) as found:
+            sync(run_id="another run")
+        met.append(type(found.value).__name__)
+        return add(*arguments, **options)
+
+    mocker.patch.object(Staging, "add", autospec=True, side_effect=meanwhile)
+
+    assert sync()["rows_in_table"] == 60
+    assert met == ["AirflowException"]
+
+
+@pytest.mark.parametrize("doctor_timezones", [("America/New_York", "America/Los_Angeles"), ("America/New_York",)])
+def test_zones_are_asked_for_once_a_day(
+    practice: Callable[..., Sandbox],
+    fetch: Any,
+    mocker: MockerFixture,
+    doctor_timezones: tuple[str, ...],
+) -> None:
+    from airflow_provider_drchrono.transfers import sync as sync_module
+
+    sandbox = practice(start=datetime.now(UTC), doctor_timezones=doctor_timezones)
+
+    first = sync()
+    second = sync(run_id="run 2")
+    clock = mocker.patch.object(sync_module, "datetime", wraps=datetime)
+    clock.now.return_value = datetime.now(UTC) + timedelta(days=1, seconds=1)
+    third = sync(run_id="run 3")
+
+    assert [each["calls"] for each in (first, second, third)] == [2, 1, 2]
+    assert calls(sandbox, "doctors") == 2
+    assert json.loads(fetch("SELECT timezones FROM _drchrono_sync")[0][0]) == sorted(doctor_timezones)
+    zone = doctor_timezones[0] if len(doctor_timezones) == 1 else None
+    assert fetch("SELECT DISTINCT _drchrono_timezone FROM patients") == [(zone,)]
+    behind = timedelta(hours=3) if len(doctor_timezones) == 2 else timedelta(0)
+    read_from = sandbox.clock.local() - behind - timedelta(seconds=60) - datetime.fromisoformat(second["since"])
+    assert abs(read_from) < timedelta(seconds=30)
+
+
+def test_zones_are_not_asked_for_again_after_an_interruption(practice: Callable[..., Sandbox]) -> None:
+    sandbox = practice(doctor_timezones=("America/New_York",))
+    sandbox.faults.add(Fault(kind="status", status=403, resource="appointments", skip=3))
+    with pytest.raises(outcome("AirflowFailException")):
+        sync("appointments")
+
+    sync("appointments")
+
+    assert calls(sandbox, "doctors") == 1
+
+
+def test_a_token_that_may_not_read_doctors_asks_for_the_zone(practice: Callable[..., Sandbox]) -> None:
+    sandbox = practice(doctor_timezones=("America/New_York",))
+    sandbox.faults.add(Fault(kind="status", status=403, resource="doctors"))
+
+    with pytest.raises(outcome("AirflowFailException"), match=r"set timezone on the connection to an IANA name"):
+        sync()
+
+
+def test_a_change_in_the_repeated_hour_is_not_missed(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    # 01:50 in New York, ten minutes before its clocks go back to 01:00.
+    sandbox = practice(start=datetime(2026, 11, 1, 5, 50, tzinfo=UTC), frozen=True)
+    patient = sandbox.practice.records("patients")[0]["id"]
+    sandbox.practice.change("patients", patient, {"city": "before"})
+    sync()
+    sandbox.clock.advance(20 * 60)
+    sandbox.practice.change("patients", patient, {"city": "after"})
+    assert sandbox.practice.get("patients", patient)["updated_at"] == "2026-11-01T01:10:00"
+
+    result = sync(run_id="run 2")
+
+    assert result["rows_changed"] == 1
+    assert fetch(f"SELECT city FROM patients WHERE id = {patient}") == [("after",)]
+
+
+def test_a_write_that_lists_show_late_is_not_missed(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    sandbox = practice(write_lag=20, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True, seed=5)
+    sync()
+    patient = sandbox.practice.records("patients")[0]["id"]
+    sandbox.practice.change("patients", patient, {"city": "Utica"})
+    sync(run_id="run 2")
+    sandbox.clock.advance(40)
+
+    sync(run_id="run 3")
+
+    assert fetch(f"SELECT city FROM patients WHERE id = {patient}") == [("Utica",)]
+
+
+def test_filters_make_a_sync_of_their_own(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    sandbox = practice()
+    doctors = sorted({record["doctor"] for record in sandbox.practice.records("patients")})
+    assert len(doctors) > 1
+
+    results = [sync(filters={"doctor": doctor}) for doctor in doctors]
+    again = [sync(filters={"doctor": doctor}, run_id="run 2") for doctor in doctors]
+
+    assert sum(result["rows_new"] for result in results) == results[-1]["rows_in_table"] == 60
+    assert [result["calls"] for result in again] == [1] * len(doctors)
+    assert differences(sandbox, "patients", fetch) == []
+    assert fetch("SELECT count(*) FROM _drchrono_sync") == [(len(doctors),)]
+
+
+def test_filters_are_not_logged(practice: Callable[..., Sandbox], caplog: pytest.LogCaptureFixture, fetch: Any) -> None:
+    sandbox = practice(patients=300)
+    caplog.set_level(logging.INFO)
+    status = "Canary Complete"
+    for visit in sandbox.practice.records("appointments")[:50]:
+        sandbox.practice.change("appointments", visit["id"], {"status": status})
+
+    assert sync("appointments", filters={"status": status})["calls"] == 3
+
+    assert "Synced appointments" in caplog.text
+    assert "Canary" not in caplog.text
+
+
+def test_verbose_fields_make_columns(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    sandbox = practice()
+
+    result = sync(table="patients_in_full", verbose=True)
+
+    assert result["calls"] == pages(60, 50)
+    patient = sandbox.practice.records("patients", verbose=True)[0]
+    ((insurance,),) = fetch(f"SELECT primary_insurance FROM patients_in_full WHERE id = {patient['id']}")
+    assert json.loads(insurance) == patient["primary_insurance"]
+
+
+def test_a_start_can_be_made_earlier(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    sandbox = practice()
+    times = sorted(record["updated_at"] for record in sandbox.practice.records("patients"))
+
+    results = [
+        sync(since=since, run_id=f"run {number}")
+        for number, since in enumerate([times[40], times[50], times[20], None, None])
+    ]
+
+    assert [result["rows_in_table"] for result in results] == [
+        sum(time >= since for time in times) for since in (times[40], times[40], times[20], "", "")
+    ]
+    assert results[1]["rows_read"] == results[4]["rows_read"] == 0
+
+
+@pytest.mark.parametrize("full_refresh", [True, "True", "true"])
+def test_a_full_refresh_reads_everything_again(
+    practice: Callable[..., Sandbox], fetch: Any, full_refresh: bool | str
+) -> None:
+    sandbox = practice()
+    sync()
+    with closing(sqlite3.connect(fetch("PRAGMA database_list")[0][2])) as connection, connection:
+        connection.execute("DELETE FROM patients WHERE id % 2")
+
+    result = sync(full_refresh=full_refresh, run_id="run 2")
+
+    assert result["rows_read"] == 60
+    assert 0 < result["rows_new"] < 60
+    assert differences(sandbox, "patients", fetch) == []
+
+
+def test_lists_without_times_of_change_are_read_whole(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    sandbox = practice()
+    first = sync("doctors")
+    sandbox.practice.change("doctors", sandbox.practice.records("doctors")[0]["id"], {"specialty": "Other"})
+
+    second = sync("doctors", run_id="run 2")
+
+    assert first["rows_new"] == second["rows_read"] > 1
+    assert (second["rows_new"], second["rows_changed"], second["since"]) == (0, 1, None)
+
+
+def test_what_the_catalogue_does_not_know_is_kept_and_counted(
+    practice: Callable[..., Sandbox], fetch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = practice()
+    caplog.set_level(logging.INFO)
+    patient = sandbox.practice.records("patients")[0]["id"]
+    sandbox.practice.change("patients", patient, {"date_of_birth": "canary in May", "city": "nul\0", "copay": "canary"})
+
+    sync()
+
+    ((extra, born, city),) = fetch(f"SELECT _drchrono_extra, date_of_birth, city FROM patients WHERE id = {patient}")
+    assert json.loads(extra) == {"copay": "canary", "date_of_birth": "canary in May"}
+    assert (born, city) == (None, "nul\ufffd")
+    assert (
+        "Values that do not fit their columns are in patients._drchrono_extra: copay (1), date_of_birth (1)"
+        in caplog.text
+    )
+    assert "canary" not in caplog.text
+
+
+def test_a_record_without_its_id_stops_the_sync_and_is_not_kept(
+    practice: Callable[..., Sandbox], fetch: Any, home: Path
+) -> None:
+    sandbox = practice()
+    table = sandbox.practice.table("patients")
+    key = table.keys[0]
+    table.put(key, dict(table[key]) | {"id": None, "last_name": "canary"})
+
+    with pytest.raises(
+        outcome("AirflowFailException"), match=r"A record came without id, .*; nothing was loaded"
+    ) as found:
+        sync()
+
+    assert "canary" not in str(found.value)
+    assert fetch("SELECT count(*) FROM patients") == [(0,)]
+    assert staged(home) == []
+
+
+BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown resource": ({"resource": "patient"}, "The DrChrono API has no resource 'patient'; did you mean patients"),
+    "no list": (
+        {"resource": "day_sheet_totals"},
+        "day_sheet_totals cannot be synced into a table: the API has no list",
+    ),
+    "no key": ({"resource": "audit_log"}, "audit_log cannot be synced into a table: their records have no key"),
+    "unknown filter": ({"filters": {"docter": 1}}, "has no parameter of patients_list 'docter'; did you mean doctor"),
+    "option as filter": ({"filters": {"page_size": 5}}, "page_size is not a filter of patients_list; .* leave it out"),
+    "since as filter": ({"filters": {"since": "2026-01-01"}}, "use the argument since instead of the filter"),
+    "filters that are no mapping": ({"filters": "doctor=1"}, "filters has to be a mapping of filters of patients"),
+    "no verbose form": ({"resource": "transactions", "verbose": True}, "transactions_list has no verbose form"),
+    "no time of change": ({"resource": "doctors", "since": "2026-01-01"}, "doctors cannot be listed by time of change"),
+    "no time": ({"since": "last week"}, "since is no date or time in ISO 8601 such as .*: 'last week'"),
+    "negative overlap": ({"overlap": timedelta(seconds=-1)}, "overlap may not be negative"),
+    "no truth": ({"full_refresh": "perhaps"}, "full_refresh has to be true or false, not 'perhaps'"),
+    "name of a table": ({"table": "my.patients"}, "table 'my.patients' is not a name; use up to 63 letters"),
+    "schema": ({"schema": "main"}, "The database of drchrono_warehouse has no schemas; leave schema out"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS)
+def test_a_wrong_argument_is_named_before_any_call(
+    practice: Callable[..., Sandbox], arguments: dict[str, Any], message: str
+) -> None:
+    sandbox = practice(patients=1)
+
+    with pytest.raises(outcome("AirflowFailException"), match=message) as found:
+        sync(**arguments)
+
+    assert "\n" not in str(found.value)
+    assert len(sandbox.journal) == 0
+
+
+def test_a_table_that_cannot_be_written_is_named_before_any_call(practice: Callable[..., Sandbox], home: Path) -> None:
+    sandbox = practice(patients=1)
+    with closing(sqlite3.connect(home / "warehouse.db")) as connection:
+        connection.execute("CREATE TABLE patients (id INTEGER PRIMARY KEY, name TEXT)")
+
+    with pytest.raises(
+        outcome("AirflowFailException"), match=r"The table patients in drchrono_warehouse was not made by"
+    ):
+        sync()
+
+    assert len(sandbox.journal) == 0
+
+
+def test_a_warehouse_that_is_busy_can_be_tried_again(
+    practice: Callable[..., Sandbox], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_drchrono.transfers.warehouses import sqlite as sqlite_module
+
+    practice(patients=1)
+    monkeypatch.setattr(sqlite_module, "_BUSY_TIMEOUT", 50)
+    with closing(sqlite3.connect(home / "warehouse.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(outcome("AirflowException"), match=r"it is locked by another process") as found:
+            sync()
+    assert type(found.value) is outcome("AirflowException")
+    assert sync()["rows_in_table"] == 1
+
+
+def test_a_staging_folder_that_cannot_be_used_is_named(practice: Callable[..., Sandbox], home: Path) -> None:
+    sandbox = practice(patients=1)
+    (home / "file").write_text("")
+
+    with pytest.raises(outcome("AirflowException"), match=r"The staging folder .*/file/patients-.* cannot be used"):
+        sync(staging_path=str(home / "file"))
+
+    assert len(sandbox.journal) == 0
+
+
+def test_pages_are_staged_in_an_object_store(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    from airflow.sdk.io.store import attach
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    sandbox = practice()
+    store = MemoryFileSystem()
+    attach("memory", fs=store)
+    sandbox.faults.add(Fault(kind="status", status=403, resource="appointments", skip=3))
+    with pytest.raises(outcome("AirflowFailException")):
+        sync("appointments", staging_path="memory://bucket/staging")
+    assert len([path for path in store.store if path.endswith(".ndjson.gz")]) == 3
+
+    result = sync("appointments", staging_path="memory://bucket/staging", run_id="another run")
+
+    assert result["calls"] == 9
+    assert calls(sandbox, "appointments") == 9 + 1
+    assert differences(sandbox, "appointments", fetch) == []
+    assert store.store == {}
+
+
+def test_pages_are_staged_in_airflows_home_unless_told_otherwise(
+    practice: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, airflow_db: Path
+) -> None:
+    practice(patients=1)
+    monkeypatch.delenv("AIRFLOW__DRCHRONO__STAGING_PATH")
+
+    sync()
+
+    (folder,) = (airflow_db.parent / "drchrono" / "staging").iterdir()
+    assert folder.name.startswith("patients-")
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+
+
+def test_parsing_the_example_loads_no_heavy_library() -> None:
+    import subprocess
+    import sys
+
+    script = (
+        f"import sys; exec(open({str(EXAMPLE)!r}).read(), {{'__name__': 'dag', '__doc__': ''}}); "
+        "print(sorted({'httpx', 'authlib', 'pydantic', 'psycopg', 'psycopg2', 'limits'} & set(sys.modules) - before))"
+    )
+    script = "import sys\nfrom airflow.sdk import DAG, BaseOperator, BaseHook\nbefore = set(sys.modules)\n" + script
+    listing = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert listing.returncode == 0, listing.stderr
+    assert listing.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,209 @@
+"""PostgreSQL as a warehouse, through whichever driver Airflow's provider uses here."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_drchrono.sandbox import Sandbox
+from airflow_provider_drchrono.sandbox.churn import churn
+from airflow_provider_drchrono.transfers.table import Table
+from airflow_provider_drchrono.transfers.warehouses import open_warehouse
+from airflow_provider_drchrono.transfers.warehouses.base import WarehouseError
+from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences
+from tests.unit.transfers.warehouse_conformance import TABLE, Fetch, WarehouseConformance, load, visit
+
+pytestmark = [pytest.mark.integration, pytest.mark.postgres]
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+
+
+def run_sql(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Run a statement through the driver that is there, and return its rows."""
+    try:
+        from psycopg import connect
+    except ImportError:
+        from psycopg2 import connect
+    with closing(connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement, values or None)
+        return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+
+
+@pytest.fixture
+def conn_id(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgres_url)
+    return "warehouse"
+
+
+@pytest.fixture
+def fetch(postgres_url: str) -> Fetch:
+    return lambda query: run_sql(postgres_url, query)
+
+
+@pytest.fixture
+def execute(postgres_url: str) -> Callable[[str], None]:
+    def run(statement: str) -> None:
+        run_sql(postgres_url, statement)
+
+    return run
+
+
+class TestConformance(WarehouseConformance):
+    pass
+
+
+def test_columns_have_the_types_of_the_catalogue(conn_id: str, fetch: Fetch) -> None:
+    with closing(open_warehouse(conn_id)) as warehouse:
+        warehouse.prepare(TABLE)
+
+    types = fetch("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'visits'")
+    assert dict(types) == {
+        "id": "text",
+        "note": "text",
+        "patient": "bigint",
+        "paid": "numeric",
+        "done": "boolean",
+        "day": "date",
+        "hour": "time without time zone",
+        "updated_at": "timestamp without time zone",
+        "order": "jsonb",
+        "_drchrono_digest": "text",
+        "_drchrono_extra": "jsonb",
+        "_drchrono_timezone": "text",
+        "_drchrono_synced_at": "timestamp with time zone",
+    }
+
+
+def test_a_table_in_a_schema_of_its_own(conn_id: str, fetch: Fetch, execute: Callable[[str], None]) -> None:
+    table = Table("visits", "practice", TABLE.columns, TABLE.key, TABLE.changed)
+    with closing(open_warehouse(conn_id)) as warehouse:
+        with pytest.raises(WarehouseError) as found:
+            warehouse.prepare(table)
+        assert str(found.value) == (
+            "Could not prepare table practice.visits in warehouse: there is no schema practice; create it, or name "
+            "another one"
+        )
+        execute("CREATE SCHEMA practice")
+        warehouse.prepare(table)
+        load(warehouse, [visit("1")], table=table)
+
+    assert fetch("SELECT count(*) FROM practice.visits, practice._drchrono_sync") == [(1,)]
+
+
+@pytest.mark.parametrize("cursor", ["dictcursor", "namedtuplecursor"])
+def test_a_connection_that_asks_for_other_rows(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, fetch: Fetch, cursor: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f"{postgres_url}?cursor={cursor}")
+    with closing(open_warehouse("warehouse")) as warehouse:
+        for _ in range(2):
+            warehouse.prepare(TABLE)
+            assert load(warehouse, [visit("1")]).in_table == 1
+
+
+def test_a_value_of_any_length(conn_id: str, fetch: Fetch) -> None:
+    picture = "iVBORw0KGgo\\" * 200_000
+    with closing(open_warehouse(conn_id)) as warehouse:
+        warehouse.prepare(TABLE)
+        load(warehouse, [visit("1", picture), visit("2", "after")])
+
+    assert fetch("SELECT note FROM visits ORDER BY id") == [(picture,), ("after",)]
+
+
+@pytest.mark.parametrize(
+    ("granted", "message"),
+    [
+        pytest.param("", "Could not prepare table visits in reader (PostgreSQL): permission was denied", id="nothing"),
+        pytest.param(
+            "SELECT",
+            "Could not write table visits in reader: permission was denied; grant the connection's user SELECT, INSERT "
+            "and UPDATE on it",
+            id="reading only",
+        ),
+    ],
+)
+def test_a_user_who_may_not_write(
+    conn_id: str,
+    postgres_url: str,
+    execute: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    granted: str,
+    message: str,
+) -> None:
+    execute("DROP ROLE IF EXISTS reader")
+    execute("CREATE ROLE reader LOGIN")
+    execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    if granted:
+        with closing(open_warehouse(conn_id)) as warehouse:
+            warehouse.prepare(TABLE)
+        execute(f"GRANT {granted} ON ALL TABLES IN SCHEMA public TO reader")
+    monkeypatch.setenv("AIRFLOW_CONN_READER", postgres_url.replace("postgres@", "reader@"))
+    try:
+        with closing(open_warehouse("reader")) as warehouse, pytest.raises(WarehouseError) as found:
+            warehouse.prepare(TABLE)
+    finally:
+        execute("DROP OWNED BY reader")
+        execute("DROP ROLE reader")
+
+    assert str(found.value).startswith(message)
+    assert not found.value.transient
+
+
+def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgresql://someone:hunter2@127.0.0.1:1/warehouse")
+
+    with pytest.raises(WarehouseError) as found:
+        open_warehouse("warehouse")
+
+    assert str(found.value) == (
+        "Could not connect to warehouse (PostgreSQL): no connection could be made; check host, port, login and "
+        "password of the connection and that the server runs"
+    )
+    assert found.value.transient
+
+
+def test_a_database_that_is_not_there(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgres_url + "_missing")
+
+    with pytest.raises(WarehouseError, match=r"Could not connect to warehouse \(PostgreSQL\): "):
+        open_warehouse("warehouse")
+
+
+def test_a_connection_that_is_cut_during_a_load_can_be_tried_again(
+    conn_id: str, execute: Callable[[str], None], fetch: Fetch
+) -> None:
+    warehouse = open_warehouse(conn_id)
+    warehouse.prepare(TABLE)
+    execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    )
+
+    with pytest.raises(WarehouseError) as found:
+        load(warehouse, [visit("1")])
+
+    assert found.value.transient
+    assert fetch("SELECT count(*) FROM visits") == [(0,)]
+
+
+def test_the_example_dag_fills_postgres_by_a_change_of_connection(
+    run_dag: Callable[..., Any], postgres_url: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DRCHRONO__STAGING_PATH", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_WAREHOUSE", postgres_url)
+    options = {"quota_per_hour": None, "quota_per_second": None, "timestamps": "mixed"}
+    with Sandbox(patients=200, appointments_per_patient=3, **options) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", sandbox.connection_json())
+        assert run_dag(EXAMPLES / EXAMPLE_DAG).state == "success"
+        for resource in RESOURCES:
+            assert differences(sandbox, resource, fetch) == []
+        churn(sandbox.practice, seed=1, changes=100)
+        before = len(sandbox.journal.calls())
+
+        assert run_dag(EXAMPLES / EXAMPLE_DAG).state == "success"
+
+        assert len(sandbox.journal.calls()) - before <= len(RESOURCES) + 1
+        for resource in RESOURCES:
+            assert differences(sandbox, resource, fetch) == []
