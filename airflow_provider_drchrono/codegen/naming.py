@@ -38,6 +38,9 @@ SPECIAL = {
     "patients_qrda1": "GetPatientQrda1",
 }
 
+# Operations that list and fetch a bulk list too get a second operator, for the fetching.
+SPECIAL_RESULTS = {"appointments_list_list": "GetAppointmentsList"}
+
 DOMAIN_TITLES = {
     "appointments": "Appointments",
     "billing": "Billing & Insurance",
@@ -79,7 +82,8 @@ def operation_stem(operation: Operation, resource: Resource) -> str:
 
     :raises LookupError: the operation's kind has no verb, and the operation is not named by hand.
     """
-    if special := SPECIAL.get(operation.id):
+    specials = SPECIAL_RESULTS if operation.kind == "bulk_result" else SPECIAL
+    if special := specials.get(operation.id):
         return special
     try:
         verb = VERBS[operation.kind]

@@ -6,7 +6,7 @@ Whatever needs a decision is decided here or in ``naming``; the templates hold n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Catalog, Field, Operation, Parameter, Resource
@@ -159,7 +159,7 @@ def plan(catalog: Catalog) -> Plan:
         types: list[TypedDictPlan] = []
         for resource in sorted(catalog.resources.values(), key=lambda each: each.name):
             if resource.domain == name:
-                for operation in resource.operations.values():
+                for operation in _to_plan(catalog, resource):
                     planned = _operator(catalog, resource, operation, categories[name])
                     operators.append(planned)
                     types.extend(_types(catalog, planned))
@@ -169,11 +169,29 @@ def plan(catalog: Catalog) -> Plan:
     return planned_all
 
 
+def _to_plan(catalog: Catalog, resource: Resource) -> Iterable[Operation]:
+    """Return a resource's operations; one that lists and fetches a bulk list too comes a second time, as fetching."""
+    results = {each.bulk.result for each in catalog.resources.values() if each.bulk}
+    for operation in resource.operations.values():
+        yield operation
+        if operation.id in results and operation.kind != "bulk_result":
+            uuid = replace(operation.parameter("uuid"), required=True)
+            summary = f"Fetch the state and rows of a background list of {_base(catalog, operation).plural}."
+            yield replace(operation, kind="bulk_result", parameters=(uuid,), summary=summary)
+
+
+def _base(catalog: Catalog, result: Operation) -> Resource:
+    return next(each for each in catalog.resources.values() if each.bulk and each.bulk.result == result.id)
+
+
 def index_rows(planned: Plan) -> list[dict[str, Any]]:
-    """Return the rows of the index: one for each operation, with each thing a user may give it."""
+    """Return the rows of the index: one for each operation, of its first operator, with each thing a user may give."""
+    first: dict[str, OperatorPlan] = {}
+    for each in planned.operators:
+        first.setdefault(each.operation.id, each)
     return [
         {
-            "operation_id": each.operation.id,
+            "operation_id": operation_id,
             "method": each.operation.method,
             "path": each.operation.path,
             "operator": each.dotted_path,
@@ -181,7 +199,7 @@ def index_rows(planned: Plan) -> list[dict[str, Any]]:
             "category": each.category,
             "parameters": list(_index_parameters(each)),
         }
-        for each in planned.operators
+        for operation_id, each in first.items()
     ]
 
 

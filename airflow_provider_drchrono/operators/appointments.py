@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_drchrono.operators.base import (
     BulkListOperator,
+    BulkResultOperator,
     CreateOperator,
     DeleteOperator,
     GetOperator,
@@ -929,6 +930,59 @@ class DrChronoListAppointmentsListEntriesOperator(ListOperator):
         )
 
 
+class DrChronoGetAppointmentsListOperator(BulkResultOperator):
+    """Fetch the state and rows of a background list of appointments.
+
+    ``GET /api/appointments_list``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
+    ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+
+    :param uuid: the uuid that the operator which started the list returned.
+    :param wait_for_completion: wait until DrChrono has made the list. False: look once, and return ``uuid``
+        and status if it is not made.
+    :param deferrable: wait in the triggerer instead of on a worker. None: Airflow's
+        ``operators.default_deferrable``.
+    :param poll_interval: seconds between two looks while waiting; each look is a call.
+    :param timeout: seconds that the whole list may take.
+    :param fields: return only these fields of each record.
+    :param max_records: most records to return; a longer answer fails and names ``output_path``, which has no
+        bound.
+    :param output_path: object-storage path or URL to write the records to, one JSON object a line (gzip if it
+        ends in ``.gz``); the result is then its path and count.
+    :param drchrono_conn_id: the Airflow connection to DrChrono.
+    """
+
+    operation_id = "appointments_list_list"
+    template_fields: Sequence[str] = ("uuid", "fields", "output_path", "drchrono_conn_id")
+    ui_color = "#d6eaf8"
+
+    def __init__(
+        self,
+        *,
+        uuid: str | XComArg,
+        wait_for_completion: bool = True,
+        deferrable: bool | None = None,
+        poll_interval: float = 10.0,
+        timeout: float = 3600.0,
+        fields: Sequence[str] | None = None,
+        max_records: int = 10_000,
+        output_path: str | None = None,
+        drchrono_conn_id: str = "drchrono_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            uuid=uuid,
+            wait_for_completion=wait_for_completion,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            fields=fields,
+            max_records=max_records,
+            output_path=output_path,
+            drchrono_conn_id=drchrono_conn_id,
+            **kwargs,
+        )
+
+
 class DrChronoCreateAppointmentsListOperator(BulkListOperator):
     """Start a background list of appointments.
 
@@ -936,6 +990,7 @@ class DrChronoCreateAppointmentsListOperator(BulkListOperator):
     ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param filters: what to select; DrChrono insists on one of ``since``, ``date``, ``date_range``.
+    :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
     :param order_by: field by which DrChrono orders the rows.
     :param wait_for_completion: wait until DrChrono has made the list and return its rows. False: only start
         it, and return its ``uuid``.
@@ -961,6 +1016,7 @@ class DrChronoCreateAppointmentsListOperator(BulkListOperator):
         self,
         *,
         filters: AppointmentsListFilters | XComArg | str,
+        verbose: bool = False,
         order_by: str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
@@ -974,6 +1030,7 @@ class DrChronoCreateAppointmentsListOperator(BulkListOperator):
     ) -> None:
         super().__init__(
             filters=filters,
+            verbose=verbose,
             order_by=order_by,
             wait_for_completion=wait_for_completion,
             deferrable=deferrable,

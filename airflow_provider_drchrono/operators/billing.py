@@ -1463,6 +1463,7 @@ class DrChronoCreateLineItemsListOperator(BulkListOperator):
     in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
+    :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
     :param order_by: field by which DrChrono orders the rows.
     :param wait_for_completion: wait until DrChrono has made the list and return its rows. False: only start
         it, and return its ``uuid``.
@@ -1496,6 +1497,7 @@ class DrChronoCreateLineItemsListOperator(BulkListOperator):
         self,
         *,
         filters: LineItemsListFilters | XComArg | str | None = None,
+        verbose: bool = False,
         order_by: str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
@@ -1509,6 +1511,7 @@ class DrChronoCreateLineItemsListOperator(BulkListOperator):
     ) -> None:
         super().__init__(
             filters=filters,
+            verbose=verbose,
             order_by=order_by,
             wait_for_completion=wait_for_completion,
             deferrable=deferrable,

@@ -34,13 +34,13 @@ def handle(app: App, request: Request) -> Response:
 def checksum(practice: Practice, resource: str) -> dict[str, Any]:
     """Return the number of listed records and a digest of all of them.
 
-    Each plain record is written as canonical JSON (sorted keys, no spaces, ASCII) and hashed with SHA-256; the digest
+    Each plain record is written as canonical JSON (sorted keys, no spaces, UTF-8) and hashed with SHA-256; the digest
     is the SHA-256 of these hashes in hexadecimal, one a line, in the order of ``str(id)``.
     """
     table = practice.table(resource)
     rows = [row for row in table if not row.get("deleted_flag")]
     records = sorted((table.view(row) for row in rows), key=lambda each: str(each.get(table.key or "id")))
-    lines = (json.dumps(each, sort_keys=True, separators=(",", ":"), ensure_ascii=True) for each in records)
+    lines = (json.dumps(each, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for each in records)
     digests = (hashlib.sha256(line.encode()).hexdigest() for line in lines)
     return {"count": len(records), "sha256": hashlib.sha256("\n".join(digests).encode()).hexdigest()}
 

@@ -17,7 +17,7 @@ from airflow_provider_drchrono.codegen.plan import OperatorPlan, plan
 from airflow_provider_drchrono.operators import base
 
 ROOT = Path(__file__).resolve().parents[2]
-PLANNED = {each.operation.id: each for each in plan(catalog.load()).operators}
+PLANNED = {each.class_name: each for each in plan(catalog.load()).operators}
 INDEX = json.loads((ROOT / "airflow_provider_drchrono/operators/index.json").read_text())
 PAGES = sorted((ROOT / "docs/reference/operators").glob("*.md"))
 OF_THE_REQUEST = {"data", "filters", "uuid"}
@@ -49,11 +49,11 @@ def test_the_index_names_a_class_that_takes_its_arguments(row: dict[str, Any]) -
     assert {each["argument"] for each in row["parameters"] if each["argument"] != "verbose"} <= set(cls.template_fields)
 
 
-@pytest.mark.parametrize("operation_id", PLANNED)
-def test_no_argument_means_something_else_to_airflow(operation_id: str) -> None:
+@pytest.mark.parametrize("class_name", PLANNED)
+def test_no_argument_means_something_else_to_airflow(class_name: str) -> None:
     reserved = set(inspect.signature(BaseOperator.__init__).parameters) | set(dir(BaseOperator))
 
-    assert {each.name for each in PLANNED[operation_id].arguments} & reserved == set()
+    assert {each.name for each in PLANNED[class_name].arguments} & reserved == set()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,9 +73,9 @@ def test_the_options_are_those_of_the_base_class(kind: str) -> None:
     }
 
 
-@pytest.mark.parametrize("operation_id", PLANNED)
-def test_what_is_templated_is_an_attribute_of_the_operator(operation_id: str) -> None:
-    planned = PLANNED[operation_id]
+@pytest.mark.parametrize("class_name", PLANNED)
+def test_what_is_templated_is_an_attribute_of_the_operator(class_name: str) -> None:
+    planned = PLANNED[class_name]
     operator = from_example(planned)
 
     assert {name for name in planned.template_fields if not hasattr(operator, name)} == set()
@@ -89,7 +89,7 @@ def test_every_example_on_a_reference_page_runs(page: Path) -> None:
     operators = [eval(each, dict(domain)) for each in examples]
 
     assert sorted(each.operation_id for each in operators) == sorted(
-        operation_id for operation_id, each in PLANNED.items() if each.resource.domain == page.stem
+        each.operation.id for each in PLANNED.values() if each.resource.domain == page.stem
     )
 
 

@@ -89,6 +89,9 @@ class Practice:
             key = self._key(table, identifier)
             before = table[key]
             row = before | dict(fields)
+            if table.key in before:
+                # Where the key is a field that may be written, a write must not make the record another one.
+                row[table.key] = before[table.key]
             self._touch(table, row, given=fields)
             self._store(table, key, row, before)
         return row

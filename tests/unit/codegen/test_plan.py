@@ -16,11 +16,14 @@ def planned() -> Plan:
 
 @pytest.fixture(scope="module")
 def by_operation(planned: Plan) -> dict[str, OperatorPlan]:
-    return {each.operation.id: each for each in planned.operators}
+    return {each.operation.id: each for each in reversed(planned.operators)}
 
 
-def test_every_operation_is_planned_once(planned: Plan) -> None:
-    assert sorted(each.operation.id for each in planned.operators) == sorted(catalog.load().operations)
+def test_every_operation_is_planned_once_but_for_a_list_that_fetches_a_bulk_list_too(planned: Plan) -> None:
+    operation_ids = [*catalog.load().operations, "appointments_list_list"]
+    assert sorted(each.operation.id for each in planned.operators) == sorted(operation_ids)
+    twice = [each.class_name for each in planned.operators if each.operation.id == "appointments_list_list"]
+    assert twice == ["DrChronoListAppointmentsListEntriesOperator", "DrChronoGetAppointmentsListOperator"]
 
 
 def test_an_operation_that_changes_a_record_asks_for_no_field(by_operation: dict[str, OperatorPlan]) -> None:

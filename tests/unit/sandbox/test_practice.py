@@ -199,3 +199,15 @@ def test_given_stamps_are_kept() -> None:
 
     assert sandbox.practice.change("patients", target, {"updated_at": yesterday})["updated_at"] == yesterday
     assert load().resource("patients").changes is not None
+
+
+def test_a_write_to_the_key_does_not_make_a_record_another_one() -> None:
+    sandbox = Sandbox(patients=5, start=START, frozen=True)
+    table = sandbox.practice.table("telehealth_appointments")
+    first = table.keys[0]
+
+    changed = sandbox.practice.change("telehealth_appointments", first, {"appointment": first + 1, "sent_patient_email": True})
+
+    assert (changed["appointment"], changed["sent_patient_email"]) == (first, True)
+    again = sandbox.practice.change("telehealth_appointments", first, {"sent_patient_email": False})
+    assert (again["appointment"], again["sent_patient_email"]) == (first, False)
