@@ -7,10 +7,13 @@ ground on which to spend a refresh token, so reading goes one level deeper here.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from airflow.sdk import BaseHook
 from airflow.sdk import Variable as TaskVariable
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -28,6 +31,7 @@ __all__ = [
     "AirflowRescheduleException",
     "BaseHook",
     "mask_secret",
+    "quota_folder",
     "read_variable",
     "write_variable",
 ]
@@ -54,6 +58,13 @@ def read_variable(key: str) -> str | None:
     from airflow.secrets.metastore import MetastoreBackend
 
     return MetastoreBackend().get_variable(key)
+
+
+def quota_folder() -> Path:
+    """Return the folder in which the calls of this host are counted."""
+    named = conf.get("drchrono", "quota_path", fallback="")
+    home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow")
+    return (Path(named) if named else home / "drchrono" / "quota").expanduser()
 
 
 def write_variable(key: str, value: str, description: str) -> None:

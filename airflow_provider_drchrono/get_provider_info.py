@@ -11,6 +11,34 @@ from airflow_provider_drchrono import __version__
 
 INTEGRATION = "DrChrono"
 
+OPERATOR_DOMAINS = (
+    "appointments",
+    "billing",
+    "care",
+    "clinical_notes",
+    "documents",
+    "inventory",
+    "labs",
+    "medications",
+    "messaging",
+    "offices",
+    "patients",
+    "system",
+    "tasks",
+    "users",
+)
+SENSOR_DOMAINS = (
+    "appointments",
+    "billing",
+    "documents",
+    "inventory",
+    "labs",
+    "messaging",
+    "patients",
+    "system",
+    "tasks",
+)
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata: the connection type with its form, and where the classes are."""
@@ -32,6 +60,28 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_provider_drchrono.hooks.drchrono"],
             }
         ],
+        "operators": [
+            {
+                "integration-name": INTEGRATION,
+                "python-modules": [f"airflow_provider_drchrono.operators.{domain}" for domain in OPERATOR_DOMAINS],
+            }
+        ],
+        "sensors": [
+            {
+                "integration-name": INTEGRATION,
+                "python-modules": [f"airflow_provider_drchrono.sensors.{domain}" for domain in SENSOR_DOMAINS],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": INTEGRATION,
+                "python-modules": [
+                    "airflow_provider_drchrono.triggers.bulk",
+                    "airflow_provider_drchrono.triggers.changes",
+                ],
+            }
+        ],
+        "extra-links": ["airflow_provider_drchrono.operators.base.links.DrChronoPatientLink"],
         "transfers": [
             {
                 "source-integration-name": INTEGRATION,
@@ -48,6 +98,30 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": _form_fields(),
             }
         ],
+        "config": {
+            "drchrono": {
+                "description": "Options of the DrChrono provider.",
+                "options": {
+                    "quota_path": {
+                        "description": "Folder in which the processes of a host count their calls of the API "
+                        "together. Empty: drchrono/quota in AIRFLOW_HOME.",
+                        "version_added": None,
+                        "type": "string",
+                        "example": "/var/lib/airflow/drchrono",
+                        "default": "",
+                    },
+                    "staging_path": {
+                        "description": "Folder or object storage URL in which pages wait until they are loaded. "
+                        "Empty: drchrono/staging in AIRFLOW_HOME.",
+                        "version_added": None,
+                        "type": "string",
+                        "example": "s3://aws_default@bucket/drchrono",
+                        "default": "",
+                    },
+                },
+            }
+        },
+        "cli": ["airflow_provider_drchrono.cli.definition.get_drchrono_cli_commands"],
     }
 
 
@@ -91,6 +165,18 @@ def _form_fields() -> dict[str, Any]:
             "Empty: 9, just under DrChrono's limit. 0: no limit.",
             "integer",
             minimum=0,
+            section="Limits and network",
+        ),
+        "quota_storage": _field(
+            "Count calls in",
+            "Redis or Valkey in which several hosts count their calls together, such as redis://cache:6379/0. "
+            "Empty: each host counts its own.",
+            section="Limits and network",
+        ),
+        "quota_storage_password": _field(
+            "Password of that storage",
+            "Of Redis or Valkey, if it asks for one.",
+            format="password",
             section="Limits and network",
         ),
         "connect_timeout": _field(

@@ -1,15 +1,26 @@
 #!/usr/bin/env bash
-# Installs the PostgreSQL server that the integration tests start for themselves. Needs root on Debian.
+# Installs the PostgreSQL and Redis servers and the browser that the integration tests start for themselves. Needs root on Debian.
 set -euo pipefail
 
 find_postgres() {
     command -v postgres || ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -n 1
 }
 
-if [[ -z "$(find_postgres)" ]]; then
+find_redis() {
+    command -v valkey-server || command -v redis-server
+}
+
+packages=()
+[[ -n "$(find_postgres)" ]] || packages+=(postgresql)
+[[ -n "$(find_redis)" ]] || packages+=(redis-server)
+command -v chromedriver >/dev/null || packages+=(chromium chromium-driver)
+
+if ((${#packages[@]})); then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
-    apt-get install -y -qq --no-install-recommends postgresql </dev/null
+    apt-get install -y -qq --no-install-recommends "${packages[@]}" </dev/null
 fi
 
 "$(find_postgres)" --version
+"$(find_redis)" --version
+chromedriver --version

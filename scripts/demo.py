@@ -104,9 +104,7 @@ def main() -> None:
         print(f"First sync of the DAG {DAG_ID}, {spelled(time.monotonic() - started)} after the start:\n", flush=True)
         sync(play, 1)
         changed = play.ask("POST", "churn", {"seed": 7, "changes": changes})
-        worked_on = [
-            f"{each['new']} new and {each['changed']} changed {name}" for name, each in changed.items()
-        ]
+        worked_on = [f"{each['new']} new and {each['changed']} changed {name}" for name, each in changed.items()]
         print(f"The practice goes on working: {', '.join(worked_on)}.\nSecond sync:\n", flush=True)
         sync(play, 2)
     print(f"Done in {spelled(time.monotonic() - started)}. Where to look next:")

@@ -50,6 +50,8 @@ class Playground:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.airflow_home / 'airflow.db'}",
             "NO_PROXY": "127.0.0.1,localhost",
+            # `airflow standalone` starts its parts by the name `airflow`.
+            "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)]),
         }
         connections = {
             f"AIRFLOW_CONN_{conn_id.upper()}": json.dumps(value) for conn_id, value in self.connections.items()

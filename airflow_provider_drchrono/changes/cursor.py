@@ -57,7 +57,7 @@ class CursorName:
 class Cursor:
     """How far a trigger has come.
 
-    :param resource: the list that it follows.
+    :param resource: the list that it follows; empty before a sensor has said so.
     :param salt: makes its marks useless to others.
     :param selection: a salted hash of the filters, to notice that others are asked for.
     :param position: None before the first poll.
@@ -95,6 +95,13 @@ class Cursor:
     def moved(self, position: Position) -> Cursor:
         """Return the cursor at another position."""
         return replace(self, position=position, start=None)
+
+    def restarted(self, start: str) -> Cursor:
+        """Return the cursor as it is before its first poll; what runs were given stays known.
+
+        :param start: where the first poll is to begin.
+        """
+        return replace(self, position=None, start=start)
 
     def gave(self, run_id: str, position: Position) -> Cursor:
         """Return the cursor after a DAG run was given all changes up to a position."""
@@ -139,7 +146,9 @@ class Cursor:
             "timezones_read_at": _text_of(self.practice.read_at) if self.practice else None,
             "at": at,
             "runs": runs,
-            "positions": [[_text_of(each.until), _text_of(each.since), pack(each.seen)] for each in positions],
+            "positions": [
+                [_text_of(each.until), _text_of(each.since), _text_of(each.born), pack(each.seen)] for each in positions
+            ],
             "forgotten": " ".join(self.forgotten),
         }
         return json.dumps(state)
@@ -166,14 +175,17 @@ def read_cursor(text: str, resource: str | None = None) -> Cursor:
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         problem = f"values that cannot be read ({type(error).__name__})"
     else:
-        if resource is not None and cursor.resource != resource:
+        if resource is not None and cursor.resource not in (resource, ""):
             raise CursorError(f"the cursor of {cursor.resource[:40]}, not of {resource}")
         return cursor
     raise CursorError(problem)
 
 
 def _cursor(state: Mapping[str, Any]) -> Cursor:
-    positions = [Position(_aware(until), _moment(since), unpack(seen)) for until, since, seen in state["positions"]]
+    positions = [
+        Position(_aware(until), _moment(since), _moment(born), unpack(seen))
+        for until, since, born, seen in state["positions"]
+    ]
     runs = {str(run_id): Window(positions[_index(a)], positions[_index(b)]) for run_id, a, b in state["runs"]}
     zones = tuple(map(str, state["timezones"]))
     read_at = state["timezones_read_at"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -24,6 +24,15 @@ log = logging.getLogger(__name__)
 
 START_NOW = "now"
 START_BEGINNING = "beginning"
+
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""A worker's clock that is no further ahead of the server's costs the first poll no second call."""
+
+MOST_PASSES = 10
+"""So many times a window is read on that never comes to rest."""
+
+WORTH_STORING = 100
+"""So many fewer marks to remember are worth storing a cursor for which nothing else has changed."""
 
 Deliver = Callable[[Iterator[Record]], Any]
 """Takes all records that a run is given and returns what becomes of them. It may be called again from the start."""
@@ -107,6 +116,7 @@ class Follower:
         self._run_id = run_id
         self._clocks = clocks
         self._now = now
+        self._lists = len(followed.subject.queries(followed.filters, None))
 
     def look(self, drchrono: DrChronoClient, deliver: Deliver) -> tuple[bool, Any]:
         """Poll once; return whether there was anything new, and what ``deliver`` made of it.
@@ -122,7 +132,11 @@ class Follower:
             if given is not None:
                 log.info("%s: giving this run again what changed until %s", self._name, given.after.until)
                 reading = self._reading(cursor, given.before, given.after)
-                return True, deliver(self._fresh(drchrono, reading, given.before.since, Poll()))
+                zones = cursor.practice.timezones if cursor.practice else ()
+                records = read_to_rest(
+                    lambda since: self.pages(drchrono, since), reading, given.before.since, self._followed, zones
+                )
+                return True, deliver(records)
             practice = self._practice(cursor.practice)
             moved, found, result = self._advance(drchrono, cursor, practice, deliver)
             if moved is None:
@@ -151,7 +165,7 @@ class Follower:
                 self._name,
                 cursor.position.until,
             )
-        return replace(cursor, selection=selection)
+        return replace(cursor, resource=self._subject.resource, selection=selection)
 
     def _advance(
         self, drchrono: DrChronoClient, cursor: Cursor, practice: Practice, deliver: Deliver
@@ -167,12 +181,13 @@ class Follower:
         first = next(fresh, None)
         result = None if first is None else deliver(chain([first], fresh))
         assert poll.began is not None  # noqa: S101 - every list has a first page
-        position = reading.ended(poll.began, self._followed.overlap, practice.timezones)
+        position = reading.ended(poll.began, self._followed.overlap, practice.timezones, self._lists)
         known = replace(cursor, practice=practice, position=opening)
         if first is not None:
             return known.gave(self._run_id, position), True, result
         # An empty poll is stored only where the next one gets cheaper by it.
-        if poll.pages > 1 or reading.passed_over or practice != cursor.practice:
+        shrinks = len(opening.seen) > len(position.seen) + WORTH_STORING
+        if poll.pages > self._lists or reading.passed_over or shrinks or practice != cursor.practice:
             return known.moved(position), False, None
         return None, False, None
 
@@ -205,7 +220,7 @@ class Follower:
 
     def _baseline(self, drchrono: DrChronoClient, cursor: Cursor, practice: Practice) -> Position:
         """Return the present position, with what changed so shortly before that the next poll returns it again."""
-        instant = self._now()
+        instant = self._now() - CLOCKS_DIFFER
         while True:
             poll = Poll()
             since = earliest_wall_clock(instant - self._followed.overlap, practice.timezones)
@@ -252,3 +267,27 @@ class Follower:
                 return False
             self._store.save(self._name, cursor.dump())
             return True
+
+
+def read_to_rest(
+    pages: Callable[[datetime | None], Iterator[Page]],
+    reading: Reading,
+    since: datetime | None,
+    followed: Followed,
+    timezones: Sequence[str],
+) -> Iterator[Record]:
+    """Read a closed window, and after it what slipped through between its pages because it changed meanwhile.
+
+    Where any change counts, a later window holds what changes meanwhile. A creation is in no other.
+
+    :param pages: asks for the lists of changes since a time.
+    :param timezones: the practice's; without them there is one pass.
+    """
+    lists = len(followed.subject.queries(followed.filters, None))
+    for _ in range(MOST_PASSES):
+        poll = Poll()
+        for records in poll.records(pages(since)):
+            yield from reading.fresh(records)
+        if followed.change != "created" or poll.pages == lists or poll.began is None or not timezones:
+            return
+        since = earliest_wall_clock(poll.began - followed.overlap, timezones)

@@ -19,17 +19,19 @@ class Position:
 
     :param until: instant, by the server's clock, at which they were last asked for.
     :param since: wall-clock time of the practice from which on the next poll asks again; None: from the beginning.
+    :param born: wall-clock time from which on a record that is created and not among ``seen`` has never been met.
     :param seen: marks of the records that a poll from there on returns again, by their identity.
     """
 
     until: datetime
     since: datetime | None
+    born: datetime | None
     seen: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def at_start(cls, since: datetime | None) -> Position:
         """Return the position before the first poll, from which everything since then is new."""
-        return cls(EPOCH, since)
+        return cls(EPOCH, since, since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Reading:
     def __init__(
         self, subject: Subject, salt: str, before: Position, change: Change = "any", again: Position | None = None
     ) -> None:
+        self.pages = 0
         self.returned = 0
         self.passed_over = 0
         self._subject = subject
@@ -64,6 +67,7 @@ class Reading:
 
     def fresh(self, records: Iterable[Record]) -> Iterator[Record]:
         """Take the records of a page, and yield those that are wanted and were not seen before."""
+        self.pages += 1
         for record in records:
             self.returned += 1
             identity, content = self._marker.mark(record)
@@ -78,30 +82,33 @@ class Reading:
             elif self._again is None or self._was_there(self._again, record, identity, content, moved_at):
                 yield record
 
-    def ended(self, began: datetime, overlap: timedelta, timezones: Sequence[str]) -> Position:
+    def ended(self, began: datetime, overlap: timedelta, timezones: Sequence[str], lists: int = 1) -> Position:
         """Return the position after the whole poll.
 
         :param began: when it began, by the server's clock.
         :param overlap: how long a change may take until lists show it.
         :param timezones: the practice's.
+        :param lists: how many lists were read, each of at least one page.
         """
         until = max(self._before.until, began)
         since = earliest_wall_clock(until - overlap, timezones)
         if self._before.since is not None:
             since = max(since, self._before.since)
-        # In an hour that comes twice, a record may change at an earlier time than it was created: forget none of them.
-        twice = is_repeating(until - overlap, timezones) or is_repeating(until, timezones)
-        seen = dict(self._before.seen) if twice else {}
+        # A record that changes while several pages are read may slip through between them, and be met for the first
+        # time long after it was created. In an hour that comes twice, one may change earlier than it was created.
+        slipping = self._change != "any" and self.pages > lists
+        keep_all = slipping or is_repeating(until - overlap, timezones) or is_repeating(until, timezones)
+        seen = dict(self._before.seen) if keep_all else {}
         for identity, (content, moved_at) in self._seen.items():
-            if twice or moved_at is None or moved_at >= since:
+            if keep_all or moved_at is None or moved_at >= since:
                 seen[identity] = content
-        return Position(until, since, seen)
+        return Position(until, since, self._before.born if slipping else since, seen)
 
     def _is_wanted(self, record: Record, identity: str) -> bool:
         if self._change == "any":
             return True
         created_at = self._subject.created_at(record)
-        start = self._before.since
+        start = self._before.born
         in_time = start is None or (created_at is not None and created_at >= start)
         return (in_time and identity not in self._before.seen) == (self._change == "created")
 
@@ -111,7 +118,7 @@ class Reading:
         if self._change == "created":
             # Later polls never give it as created, so its present version is given, whatever it was then.
             created_at = self._subject.created_at(record)
-            return identity in after.seen or _is_before(created_at, after.since)
+            return identity in after.seen or _is_before(created_at, after.born)
         return after.seen.get(identity) == content or _is_before(moved_at, after.since)
 
 

@@ -101,7 +101,9 @@ def revoke(args: Namespace) -> None:
 
 
 def _explain(redirect_uri: str, url: str) -> None:
-    _say(f"The redirect URI {redirect_uri} has to be registered with the application in DrChrono (Account, API).")
+    _say(
+        f"The redirect URI {redirect_uri} has to be registered with the application on DrChrono's API management page."
+    )
     _say("Open this address in a browser, signed in to DrChrono as the user whose data is wanted:")
     _say("")
     _say(f"    {url}")
@@ -146,6 +148,7 @@ def _in_a_table(each: ConnectionStatus) -> dict[str, str]:
         "valid_until": _moment(each.expires_at) if each.expires_at else "",
         "scopes_granted": str(len(each.granted)) if each.granted else "",
         "scopes_missing": ", ".join(each.missing),
+        "calls_left": "" if each.calls_left is None else str(each.calls_left),
         "problem": each.problem,
     }
 

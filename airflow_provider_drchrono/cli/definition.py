@@ -40,8 +40,15 @@ REDIRECT_URI = _option("--redirect-uri", help="Another redirect URI; its answer 
 NO_BROWSER = _option("--no-browser", help="Only print the address", action="store_true")
 TIMEOUT = _option("--timeout", help="Seconds to wait for an answer", type=float, default=600.0)
 YES = _option("-y", "--yes", help="Do not ask", action="store_true")
-PROBE = _option("--probe", help="Try the permissions inside DrChrono too, with up to 17 calls", action="store_true")
+PROBE = _option(
+    "--probe", help="Try the permissions inside DrChrono too, with one call for each group of them", action="store_true"
+)
 ALL = _option("--all", help="Show what works, too", action="store_true")
+CURSOR_ACTION = _option("action", help="What to do", choices=("show", "set", "reset"))
+DAG_ID = _option("dag_id", help="The DAG; all if left out of show", metavar="DAG_ID", nargs="?")
+TASK_ID = _option("task_id", help="The sensor; all of the DAG if left out of show", metavar="TASK_ID", nargs="?")
+MAP_INDEX = _option("--map-index", help="The instance of a mapped sensor", type=int, default=-1)
+TO = _option("--to", help="With set: the time to go on from, in ISO 8601", metavar="TIME")
 
 
 def get_drchrono_cli_commands() -> list[CLICommand]:
@@ -68,6 +75,12 @@ def get_drchrono_cli_commands() -> list[CLICommand]:
                     help="Show how many calls of the hour are used, by whom, and how many are left",
                     func=lazy_load_command("airflow_provider_drchrono.cli.quota.show_quota"),
                     args=(DEFAULT_CONN_ID, OUTPUT),
+                ),
+                ActionCommand(
+                    name="cursor",
+                    help="Show how far sensors have come, set one to a time, or reset it",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.cursor.cursor"),
+                    args=(CURSOR_ACTION, DAG_ID, TASK_ID, MAP_INDEX, TO, OUTPUT),
                 ),
                 *_grant_commands(),
             ),

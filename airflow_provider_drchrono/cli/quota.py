@@ -17,13 +17,13 @@ def show_quota(args: Namespace) -> None:
     :param args: ``conn_id`` and ``output`` as parsed by Airflow.
     :raises SystemExit: the connection or its count cannot be read; the message says why.
     """
-    from airflow_provider_drchrono.compat import AirflowNotFoundException
-    from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+    from airflow_provider_drchrono.hooks.authorization import settings_seen
+    from airflow_provider_drchrono.hooks.quota import quota_of
 
     try:
-        quota = DrChronoHook(args.conn_id).quota
+        quota = quota_of(settings_seen(args.conn_id), args.conn_id)
         standing = quota.standing() if quota else None
-    except (DrChronoError, AirflowNotFoundException) as error:
+    except DrChronoError as error:
         raise SystemExit(str(error)) from None
     if standing is None:
         raise SystemExit(f"The connection {args.conn_id} has no limit, so its calls are not counted")

@@ -126,9 +126,9 @@ class AsyncDrChronoClient:
         )
         return ticket_of(request.operation, await self._run(self._core.exchanger.exchange(request)))
 
-    async def bulk_result(self, resource: str, uuid: str, *, verbose: bool = False) -> BulkResult | None:
+    async def bulk_result(self, resource: str, uuid: str) -> BulkResult | None:
         """Ask once for the result of a bulk list; see :meth:`DrChronoClient.bulk_result`."""
-        request = self._core.bulk_result_request(resource, uuid, verbose=verbose)
+        request = self._core.bulk_result_request(resource, uuid)
         return result_of(request.operation, await self._run(self._core.exchanger.exchange(request)))
 
     async def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:

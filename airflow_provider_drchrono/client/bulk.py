@@ -90,16 +90,15 @@ def start_request(
     """
     bulk = find_bulk(catalog, resource)
     operation = catalog.operation(bulk.start)
-    names = {each.name for each in operation.parameters}
     query = dict(filters or {})
     for name in query:
         if name in PAGE_ARGUMENTS:
             raise InvalidRequestError(
                 f"{operation.id}: {name} is not a filter; use the argument of this name", operation_id=operation.id
             )
-    if verbose and not _verbose_place(catalog, bulk):
+    if verbose and not any(each.name == "verbose" for each in operation.parameters):
         raise InvalidRequestError(f"{operation.id} has no verbose form; leave verbose out", operation_id=operation.id)
-    if verbose and "verbose" in names:
+    if verbose:
         query["verbose"] = True
     if page < 1 or (page_size is not None and page_size < 1):
         raise InvalidRequestError(f"{operation.id}: page and page_size must be at least 1", operation_id=operation.id)
@@ -109,17 +108,14 @@ def start_request(
     return build_request(catalog, base_url, operation, query=query)
 
 
-def result_request(catalog: Catalog, base_url: str, resource: str, uuid: str, *, verbose: bool = False) -> Request:
+def result_request(catalog: Catalog, base_url: str, resource: str, uuid: str) -> Request:
     """Return the request that asks for the result of a bulk list."""
     bulk = find_bulk(catalog, resource)
     operation = catalog.operation(bulk.result)
-    query: dict[str, Any] = {"uuid": uuid}
-    if verbose and _verbose_place(catalog, bulk) == operation.id:
-        query["verbose"] = True
     if not uuid or not str(uuid).strip():
         raise InvalidRequestError(f"{operation.id}: uuid is empty", operation_id=operation.id)
     # Not a list of its own: the filters were given when it was started.
-    url = build_request(catalog, base_url, _without_filters(operation), query=query).url
+    url = build_request(catalog, base_url, _without_filters(operation), query={"uuid": uuid}).url
     return Request(operation, url)
 
 
@@ -224,7 +220,7 @@ class BulkListing:
         start = self._start_request()
         uuid = ticket_of(start.operation, (yield from self._exchanger.exchange(start)))
         base_url = self._exchanger.settings.base_url
-        poll = result_request(self._catalog, base_url, self._resource, uuid, verbose=self._verbose)
+        poll = result_request(self._catalog, base_url, self._resource, uuid)
         ends = time.monotonic() + self._deadline
         for delay in poll_delays():
             yield Wait(max(0.0, min(delay, ends - time.monotonic())))
@@ -238,13 +234,6 @@ class BulkListing:
             "deadline, or narrow the filters",
             operation_id=poll.operation.id,
         )
-
-
-def _verbose_place(catalog: Catalog, bulk: Bulk) -> str | None:
-    for operation_id in (bulk.start, bulk.result):
-        if any(each.name == "verbose" for each in catalog.operation(operation_id).parameters):
-            return operation_id
-    return None
 
 
 def _without_filters(operation: Operation) -> Operation:

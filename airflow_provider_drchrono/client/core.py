@@ -146,9 +146,9 @@ class Core:
             page=page,
         )
 
-    def bulk_result_request(self, resource: str, uuid: str, *, verbose: bool) -> Request:
+    def bulk_result_request(self, resource: str, uuid: str) -> Request:
         """Return the request for the result of a bulk list."""
-        return result_request(self.catalog, self.settings.base_url, resource, uuid, verbose=verbose)
+        return result_request(self.catalog, self.settings.base_url, resource, uuid)
 
     def bulk_listing(
         self,

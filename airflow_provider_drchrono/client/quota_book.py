@@ -23,7 +23,10 @@ HOUR = 3600.0
 SECOND = 1.0
 
 GRACE = 1.0
-"""Seconds for which the place of one who does not come back for it is kept."""
+"""Seconds for which a place is kept free for one who does not come back for it."""
+
+LATE = 30.0
+"""Seconds after which one who does not come back has lost the turn, too."""
 
 LONGEST_CALL = 15.0
 """Seconds after which a call has reached DrChrono for certain, or its process is dead."""
@@ -182,7 +185,7 @@ class Book:
             if each.answered is not None and not -GRACE < now - each.answered < keep:
                 del self.calls[key]
         for key, (_, until) in list(self.queue.items()):
-            if not -GRACE - HOUR < now - until < GRACE:
+            if not -HOUR < now - until < LATE:
                 del self.queue[key]
 
     def _begin(self, hour: int) -> None:
@@ -213,7 +216,11 @@ class Book:
     def _wait_in_queue(self, call: str, places: int, now: float) -> float:
         taken = [each for each in self.calls.values() if each.answered is None or now - each.answered < SECOND]
         since = self.queue.get(call, (now, now))[0]
-        before = sum((other, key) < (since, call) for key, (other, _) in self.queue.items() if key != call)
+        before = sum(
+            (other, key) < (since, call) and now - until < GRACE
+            for key, (other, until) in self.queue.items()
+            if key != call
+        )
         beyond = before - (places - len(taken))
         if beyond < 0:
             self.queue.pop(call, None)

@@ -168,13 +168,13 @@ class DrChronoClient:
         )
         return ticket_of(request.operation, self._run(self._core.exchanger.exchange(request)))
 
-    def bulk_result(self, resource: str, uuid: str, *, verbose: bool = False) -> BulkResult | None:
+    def bulk_result(self, resource: str, uuid: str) -> BulkResult | None:
         """Ask once for the result of a bulk list.
 
         :return: the page, or None while it is being made.
         :raises BulkExpiredError: the API no longer knows the uuid.
         """
-        request = self._core.bulk_result_request(resource, uuid, verbose=verbose)
+        request = self._core.bulk_result_request(resource, uuid)
         return result_of(request.operation, self._run(self._core.exchanger.exchange(request)))
 
     def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:

@@ -136,7 +136,7 @@ class TokenEndpoint:
         if isinstance(outcome, Failure):
             raise mishap_error(outcome, doing, self._settings)
         values = _json_object(outcome)
-        if outcome.status != 200:
+        if outcome.status != 200 or values.get("error"):
             raise _refusal(outcome, values, refused)
         if not isinstance(values.get("access_token"), str) or not values["access_token"]:
             raise UnexpectedAnswerError(

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 CONNECTION_TYPE = "drchrono"
 DEFAULT_HOST = "https://app.drchrono.com"
 
-TEXT_FIELDS = ("refresh_token", "scope", "api_version", "timezone", "ca_bundle")
+TEXT_FIELDS = (
+    "refresh_token",
+    "scope",
+    "api_version",
+    "timezone",
+    "ca_bundle",
+    "quota_storage",
+    "quota_storage_password",
+)
 NUMBER_FIELDS = ("quota_per_hour", "quota_per_second", "connect_timeout", "read_timeout")
 EXTRA_FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS, "verify_tls")
 
@@ -27,6 +35,7 @@ EXTRA_FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS, "verify_tls")
 BELONGS_ELSEWHERE = {
     "client_id": "the login",
     "client_secret": "the password",
+    "password": "the password",
     "base_url": "the host",
 }
 

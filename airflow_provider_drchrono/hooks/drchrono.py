@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 from airflow_provider_drchrono.compat import BaseHook
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.client import AsyncDrChronoClient, ClientSettings, DrChronoClient
+    from airflow_provider_drchrono.client import AsyncDrChronoClient, CallQuota, ClientSettings, DrChronoClient
     from airflow_provider_drchrono.hooks.token_store import VariableTokenStore
+    from airflow_provider_drchrono.hooks.variable_lease import Timing
 
 # Seconds that are added to the longest time a renewal can take before its process is held for dead.
 LEASE_MARGIN = 30.0
@@ -21,6 +22,7 @@ class DrChronoHook(BaseHook):
     """Reach DrChrono through an Airflow connection of type ``drchrono``.
 
     :param drchrono_conn_id: the connection.
+    :param quota_reserve: calls of each hour that this hook leaves to others; for what can wait, such as sensors.
     """
 
     conn_name_attr = "drchrono_conn_id"
@@ -28,9 +30,10 @@ class DrChronoHook(BaseHook):
     conn_type = "drchrono"
     hook_name = "DrChrono"
 
-    def __init__(self, drchrono_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+    def __init__(self, drchrono_conn_id: str = default_conn_name, *, quota_reserve: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.drchrono_conn_id = drchrono_conn_id
+        self.quota_reserve = quota_reserve
         self._client: DrChronoClient | None = None
         self._async_client: AsyncDrChronoClient | None = None
         self._timezones: tuple[str, ...] | None = None
@@ -54,17 +57,21 @@ class DrChronoHook(BaseHook):
         """Where the connection's tokens are kept, shared with every process of this Airflow."""
         from airflow_provider_drchrono.client.tokens import seed_of
         from airflow_provider_drchrono.hooks.token_store import VariableTokenStore
-        from airflow_provider_drchrono.hooks.variable_lease import Timing
 
         settings = self.settings
         entered = settings.refresh_token
-        attempt = settings.connect_timeout + settings.read_timeout + settings.max_wait
-        hold = settings.max_attempts * attempt + LEASE_MARGIN
         return VariableTokenStore(
             settings.client_id,
             seed_of(entered.get_secret_value() if entered else None),
-            timing=Timing(hold=hold, patience=2 * hold),
+            timing=lease_timing(settings),
         )
+
+    @cached_property
+    def quota(self) -> CallQuota | None:
+        """What the connection may spend, counted with every process of this host, or of all hosts; None: no limit."""
+        from airflow_provider_drchrono.hooks.quota import quota_of
+
+        return quota_of(self.settings, self.drchrono_conn_id, reserve=self.quota_reserve)
 
     def get_conn(self) -> DrChronoClient:
         """Return the client of this hook, the same one each time. :meth:`close` closes it; do not close it yourself.
@@ -74,7 +81,7 @@ class DrChronoHook(BaseHook):
         from airflow_provider_drchrono.client import DrChronoClient
 
         if self._client is None:
-            self._client = DrChronoClient(self.settings, token_store=self.token_store)
+            self._client = DrChronoClient(self.settings, token_store=self.token_store, quota=self.quota)
         return self._client
 
     async def get_async_conn(self) -> AsyncDrChronoClient:
@@ -86,8 +93,8 @@ class DrChronoHook(BaseHook):
 
         if self._async_client is None:
             # Airflow's own asynchronous look-up does not work in ``airflow dags test``; a thread does everywhere.
-            store = await asyncio.to_thread(lambda: self.token_store)
-            self._async_client = AsyncDrChronoClient(self.settings, token_store=store)
+            store, quota = await asyncio.to_thread(lambda: (self.token_store, self.quota))
+            self._async_client = AsyncDrChronoClient(self.settings, token_store=store, quota=quota)
         return self._async_client
 
     def close(self) -> None:
@@ -153,6 +160,15 @@ class DrChronoHook(BaseHook):
             f"The connection's scope asks for what is not granted: {', '.join(missing)}; authorize the application "
             f"again with them, or take them out of the connection's scope"
         )
+
+
+def lease_timing(settings: ClientSettings) -> Timing:
+    """Return how long the renewal of a token may take before others hold its process for dead."""
+    from airflow_provider_drchrono.hooks import variable_lease
+
+    attempt = settings.connect_timeout + settings.read_timeout + settings.max_wait
+    hold = settings.max_attempts * attempt + LEASE_MARGIN
+    return variable_lease.Timing(hold=hold, patience=2 * hold)
 
 
 def _valid_zones(names: set[str]) -> tuple[str, ...]:

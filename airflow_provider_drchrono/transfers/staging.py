@@ -13,13 +13,14 @@ import struct
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from typing import Any
 
 from airflow_provider_drchrono.transfers.rows import canonical
-from airflow_provider_drchrono.transfers.staging_files import StagingFolder
+from airflow_provider_drchrono.transfers.staging_files import StagingError, StagingFolder
 
 FORMAT = 1
 ABANDONED_AFTER = timedelta(minutes=15)
@@ -190,13 +191,9 @@ class Staging:
         """Remove what other syncs left behind and nobody has gone on with for so long; return how many they were."""
         swept = 0
         for folder in self._folder.siblings():
-            if not _is_left_over(folder, keep) or not folder.acquire():
-                continue
-            try:
-                folder.clear()
-                swept += 1
-            finally:
-                folder.release()
+            # Another user's folder is not ours to clear, and no reason to stop this sync.
+            with suppress(StagingError):
+                swept += _cleared_if_left_over(folder, keep)
         return swept
 
     def _write(self, checkpoint: Checkpoint, reader: str | None) -> None:
@@ -217,6 +214,16 @@ def _parsed(content: bytes) -> Checkpoint | None:
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return checkpoint if checkpoint.format == FORMAT else None
+
+
+def _cleared_if_left_over(folder: StagingFolder, keep: timedelta) -> bool:
+    if not _is_left_over(folder, keep) or not folder.acquire():
+        return False
+    try:
+        folder.clear()
+    finally:
+        folder.release()
+    return True
 
 
 def _is_left_over(folder: StagingFolder, keep: timedelta) -> bool:

@@ -74,7 +74,6 @@ class BulkListTrigger(BaseTrigger):
     :param uuids: one for each page that was started.
     :param ends: when to give up, in seconds since the epoch: the wait is bounded however often a triggerer restarts.
     :param poll_interval: seconds between two looks at the same page; each look is a call of the quota.
-    :param verbose: whether the list was started with ``verbose=True``.
     """
 
     def __init__(
@@ -85,7 +84,6 @@ class BulkListTrigger(BaseTrigger):
         uuids: Sequence[str],
         ends: float,
         poll_interval: float,
-        verbose: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.drchrono_conn_id = drchrono_conn_id
@@ -93,7 +91,6 @@ class BulkListTrigger(BaseTrigger):
         self.uuids = list(uuids)
         self.ends = ends
         self.poll_interval = poll_interval
-        self.verbose = verbose
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as Airflow stores them."""
@@ -105,7 +102,6 @@ class BulkListTrigger(BaseTrigger):
                 "uuids": self.uuids,
                 "ends": self.ends,
                 "poll_interval": self.poll_interval,
-                "verbose": self.verbose,
             },
         )
 
@@ -137,7 +133,7 @@ class BulkListTrigger(BaseTrigger):
                 return self._event("timeout", pages=pages, count=count)
             pause = self.poll_interval
             try:
-                result = await drchrono.bulk_result(self.resource, left[0], verbose=self.verbose)
+                result = await drchrono.bulk_result(self.resource, left[0])
             except BulkExpiredError:
                 raise
             except DrChronoError as error:

@@ -152,15 +152,16 @@ class DrChronoChangesTrigger(BaseEventTrigger):
     async def _wait(self) -> ChangesEvent:
         from airflow_provider_drchrono.changes.cursor import CursorError
         from airflow_provider_drchrono.client import DrChronoError
-        from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+        from airflow_provider_drchrono.hooks.polling import polling_hook
 
         pause = max(self.not_before - time.time(), self.poll_interval if self.look else 0.0)
         if not await self._sleep(pause):
             return self._event("timeout")
         if not self.look:
             return self._event("changes")
-        hook = DrChronoHook(self.drchrono_conn_id)
+        hook: DrChronoHook | None = None
         try:
+            hook = await asyncio.to_thread(polling_hook, self.drchrono_conn_id)
             return await self._poll(hook)
         except DrChronoError as error:
             return self._event("failed", message=str(error), transient=bool(error.transient))
@@ -168,7 +169,8 @@ class DrChronoChangesTrigger(BaseEventTrigger):
             # The sensor meets it too, and says what to do.
             return self._event("changes")
         finally:
-            await hook.aclose()
+            if hook is not None:
+                await hook.aclose()
 
     async def _poll(self, hook: DrChronoHook) -> ChangesEvent:
         from airflow_provider_drchrono.client import DrChronoError

@@ -6,9 +6,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.postgres]
 
 
 @pytest.mark.parametrize("turn", ["first", "second"])
-def test_each_test_gets_an_empty_database(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch, turn: str
-) -> None:
+def test_each_test_gets_an_empty_database(postgres_url: str, monkeypatch: pytest.MonkeyPatch, turn: str) -> None:
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgres_url)

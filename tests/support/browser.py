@@ -16,7 +16,7 @@ import pytest
 
 INSTALL = "install them, on Debian with scripts/ci-services.sh"
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Browser:
@@ -25,7 +25,7 @@ class Browser:
     def __init__(self, driver: httpx.Client, chromium: str) -> None:
         self._driver = driver
         arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"]
-        options = {"binary": chromium, "args": [*arguments, "--window-size=1100,760", "--force-device-scale-factor=1"]}
+        options = {"binary": chromium, "args": [*arguments, "--window-size=1100,830", "--force-device-scale-factor=1"]}
         capabilities = {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}
         self._session = f"/session/{self._ask('POST', '/session', capabilities=capabilities)['sessionId']}"
 

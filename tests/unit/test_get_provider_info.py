@@ -1,9 +1,10 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_drchrono import __version__
-from airflow_provider_drchrono.get_provider_info import get_provider_info
+from airflow_provider_drchrono.get_provider_info import OPERATOR_DOMAINS, get_provider_info
 
 FIELDS: dict[str, Any] = get_provider_info()["connection-types"][0]["conn-fields"]
 
@@ -36,3 +37,10 @@ def test_only_secrets_are_hidden_and_airflow_masks_them_by_their_names(name: str
     hidden = FIELDS[name]["schema"].get("format") == "password"
 
     assert should_hide_value_for_key(name) == hidden
+
+
+def test_every_module_of_operators_is_named() -> None:
+    from airflow_provider_drchrono import operators
+
+    modules = {path.stem for path in Path(operators.__file__).parent.glob("*.py")} - {"__init__"}
+    assert modules == set(OPERATOR_DOMAINS)

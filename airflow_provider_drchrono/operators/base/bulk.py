@@ -90,7 +90,6 @@ class BulkOperator(RecordsOperator):
                 uuids=list(uuids),
                 ends=ends,
                 poll_interval=self.poll_interval,
-                verbose=self.verbose,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=max(0.0, ends - time.time())) + GRACE,
@@ -105,7 +104,7 @@ class BulkOperator(RecordsOperator):
         pause = first
         while (left := ends - time.time()) > 0:
             time.sleep(min(pause, left))
-            result = drchrono.bulk_result(self.resource, uuid, verbose=self.verbose)
+            result = drchrono.bulk_result(self.resource, uuid)
             if result is not None:
                 return result
             pause = self.poll_interval
@@ -217,7 +216,7 @@ class BulkListOperator(BulkOperator):
 
         for page, uuid in enumerate(uuids, start=1):
             try:
-                result = drchrono.bulk_result(self.resource, uuid, verbose=self.verbose)
+                result = drchrono.bulk_result(self.resource, uuid)
             except BulkExpiredError:
                 result = None
             # A result lives for an hour: one that went while others were fetched is made again.
@@ -245,7 +244,7 @@ class BulkResultOperator(BulkOperator):
         uuid = self._checked_uuid()
         with self.calling() as drchrono:
             fields = self.checked_output()
-            result = drchrono.bulk_result(self.resource, uuid, verbose=self.verbose)
+            result = drchrono.bulk_result(self.resource, uuid)
             if result is None and self.wait_for_completion and not self.waits_in_triggerer:
                 ends = time.time() + self.timeout
                 result = self.wait_here(drchrono, uuid, ends, first=self.poll_interval)
@@ -261,7 +260,7 @@ class BulkResultOperator(BulkOperator):
         (uuid,) = made.uuids
         with self.calling() as drchrono:
             fields = self.checked_output()
-            result = drchrono.bulk_result(self.resource, uuid, verbose=self.verbose)
+            result = drchrono.bulk_result(self.resource, uuid)
             if result is None:
                 result = self.wait_here(drchrono, uuid, made.ends, first=self.poll_interval)
             return self._deliver_page(result, fields)

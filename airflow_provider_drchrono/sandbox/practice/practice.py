@@ -153,6 +153,8 @@ class Practice:
             rule(self, row, before)
         table.put(key, row)
         if self.options.write_lag > 0:
+            # A write whose time has come is shown, or the next one would hide it again.
+            table.settle(self.clock.now().timestamp())
             wait = timedelta(seconds=self.random.uniform(0, self.options.write_lag))
             table.delay(key, (self.clock.now() + wait).timestamp(), before)
 

@@ -17,7 +17,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.changes.cursor import CursorName
+from airflow_provider_drchrono.changes.cursor import CursorName, read_cursor
 from airflow_provider_drchrono.changes.store import MemoryCursorStore
 from airflow_provider_drchrono.client import (
     AsyncDrChronoClient,
@@ -34,8 +34,12 @@ from airflow_provider_drchrono.sensors.base import ChangesSensor
 from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
 
 ZONE = "America/New_York"
+CHANGES_OF_CLOCKS = (datetime(2026, 3, 8, 7, tzinfo=UTC), datetime(2026, 11, 1, 6, tzinfo=UTC))
+# Clocks are set in each of them.
+MONTHS = (datetime(2026, 10, 18, 12, tzinfo=UTC), datetime(2026, 2, 24, 12, tzinfo=UTC))
 LATEST_WRITE = 30.0
 PAGE = 3
+MOST_TRIES = 100
 FAULTS = (
     {"kind": "status", "status": 500},
     {"kind": "status", "status": 502, "times": 7},
@@ -94,14 +98,17 @@ class Month:
 
     :param sensor: the class under test.
     :param mode: ``poke``, ``reschedule`` or ``deferrable``.
-    :param start: where the clock begins; a clock change lies in the month.
+    :param change: which changes the sensor is for.
     """
 
     def __init__(
-        self, patch: pytest.MonkeyPatch, sensor: type[ChangesSensor], mode: str, seed: int, start: datetime, change: str
+        self, patch: pytest.MonkeyPatch, sensor: type[ChangesSensor], mode: str, seed: int, change: str
     ) -> None:
         self.chance = random.Random(f"{seed}:{sensor.__name__}:{mode}:{change}")
-        self.kind, self.mode, self.start, self.change = sensor, mode, start, change
+        # The client draws its waits from here.
+        random.seed(seed)
+        self.kind, self.mode, self.change = sensor, mode, change
+        self.start = self.chance.choice(MONTHS)
         self.resource = load().resource(sensor.resource)
         self.field = changing_field(sensor.resource)
         self.app = App(
@@ -110,7 +117,7 @@ class Month:
                 appointments_per_patient=1,
                 seed=seed,
                 frozen=True,
-                start=start,
+                start=self.start,
                 timezone=ZONE,
                 quota_per_hour=None,
                 quota_per_second=None,
@@ -128,7 +135,7 @@ class Month:
         self.given: dict[str, list[tuple[Any, str]]] = {}
         self.writes_during_reads = 0.0
         self.runs = 0
-        self.following = False
+        self.resting = False
         self.store = FlakyStore(self.chance)
         self.client, self.async_client = self._clients(patch)
         hook = SimpleNamespace(
@@ -148,11 +155,9 @@ class Month:
     def run(self, runs: int) -> None:
         """Let so many DAG runs go by, then let the practice rest and make sure that all was given."""
         step = timedelta(days=30).total_seconds() / runs
-        while not self.following:
-            self._attempt("first")
-            self.following = bool(self.store.texts)
+        self._one_run("first")
         for number in range(runs):
-            self._pass(self.chance.uniform(0, 2 * step))
+            self._pass(self._next_pause(step))
             if self.chance.random() < 0.3:
                 self.app.faults.add(Fault(resource=self.kind.resource, **self.chance.choice(FAULTS)))
             self.writes_during_reads = 0.3 if self.chance.random() < 0.3 else 0.0
@@ -162,12 +167,28 @@ class Month:
                 self._clear(self.chance.choice(list(self.given)[-20:]))
         self.writes_during_reads = 0.0
         self.store.meanwhile = None
+        self.resting = True
         for number in range(3):
-            self._pass(600, quiet=True)
+            self._pass(600)
             self._one_run(f"last-{number}")
 
+    def _next_pause(self, step: float) -> float:
+        """Return the seconds to the next run; around the change of clocks there is one every few minutes."""
+        to_change = (
+            next(each for each in CHANGES_OF_CLOCKS if each > self.start) - self.app.clock.now()
+        ).total_seconds()
+        if -5400 < to_change <= 5400:
+            return self.chance.uniform(300, 1500)
+        pause = self.chance.uniform(0, 2 * step)
+        return to_change - 4800 if 5400 < to_change < pause + 5400 else pause
+
+    @property
+    def following(self) -> bool:
+        """Whether the first poll has been made, after which nothing may be missed."""
+        return bool(self.store.texts)
+
     def missing(self) -> dict[Any, str]:
-        """Return what changed last and was given to no run; what a sensor for creations only has to give is the birth."""
+        """Return what changed last and was given to no run; of a sensor for creations, what was born and not given."""
         if self.change == "created":
             given = {key for each in self.given.values() for key, _ in each}
             return {key: version for key, version in self.birth.items() if key not in given}
@@ -176,7 +197,9 @@ class Month:
         if self.change == "updated":
             wanted = [(key, version) for key, version in wanted if self.birth.get(key) != version]
             # A record that changed before anybody saw it counts as created.
-            wanted = [(key, version) for key, version in wanted if key not in self.birth or key in {k for k, _ in given}]
+            wanted = [
+                (key, version) for key, version in wanted if key not in self.birth or key in {k for k, _ in given}
+            ]
         return {key: version for key, version in wanted if (key, version) not in given}
 
     def repeated(self) -> dict[Any, list[str]]:
@@ -189,7 +212,11 @@ class Month:
 
     def _one_run(self, run_id: str) -> None:
         self.runs += 1
-        for _ in range(8):
+        tries = 0
+        # A task that was given something and failed for good is cleared by somebody.
+        while tries < 8 or self._was_given(run_id):
+            tries += 1
+            assert tries < MOST_TRIES, "a run that was given something is given it no more"
             result = self._attempt(run_id)
             if result is not None and self.chance.random() > 0.05:
                 assert run_id not in self.given, "a run that succeeded does not run again"
@@ -197,11 +224,18 @@ class Month:
                 return
             self._pass(self.chance.choice((20, 360, 360, 1800)))
 
+    def _was_given(self, run_id: str) -> bool:
+        text = next(iter(self.store.texts.values()), None)
+        return text is not None and read_cursor(text).given_to(run_id) is not None
+
     def _clear(self, run_id: str) -> None:
         again = None
-        while again is None:
+        for _ in range(MOST_TRIES):
             again = self._attempt(run_id)
+            if again is not None:
+                break
             self.app.clock.advance(60)
+        assert again is not None, "a run that was cleared is given nothing"
         first = self.given[run_id]
         if self.change == "created":
             assert {key for key, _ in again} == {key for key, _ in first}
@@ -256,9 +290,11 @@ class Month:
             return str(key)
         return str(self.app.practice.get(self.kind.resource, key)[self.field])
 
-    def _pass(self, seconds: float, *, quiet: bool = False) -> None:
+    def _pass(self, seconds: float) -> None:
         """Let time pass, and people write."""
-        moments = sorted(self.chance.uniform(0, seconds) for _ in range(0 if quiet else self.chance.randrange(4)))
+        moments = sorted(
+            self.chance.uniform(0, seconds) for _ in range(0 if self.resting else self.chance.randrange(4))
+        )
         at = 0.0
         for moment in moments:
             self.app.clock.advance(moment - at)
@@ -341,7 +377,3 @@ def changing_field(resource: str) -> str:
         and not (each.format or each.enum or each.verbose or each.refers_to)
         and each.name not in (*found.key, "code")
     )
-
-
-def utc(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type, misc]

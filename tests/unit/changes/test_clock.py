@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_drchrono.changes.clock import Practice, earliest_wall_clock, first_start
+from airflow_provider_drchrono.changes.clock import Practice, earliest_wall_clock, first_start, is_repeating
 
 NEW_YORK = "America/New_York"
 LOS_ANGELES = "America/Los_Angeles"
@@ -79,3 +79,18 @@ def test_first_start_refuses_what_is_no_time() -> None:
 def test_rows_have_a_zone_only_where_there_is_one() -> None:
     assert Practice((NEW_YORK,), None).timezone == NEW_YORK
     assert Practice((NEW_YORK, LOS_ANGELES), utc(2026, 1, 14, 12)).timezone is None
+
+
+@pytest.mark.parametrize(
+    ("instant", "zone", "repeating"),
+    [
+        pytest.param(FALL_BACK - timedelta(minutes=61), NEW_YORK, False, id="before the hour"),
+        pytest.param(FALL_BACK - timedelta(minutes=59), NEW_YORK, True, id="the first time"),
+        pytest.param(FALL_BACK + timedelta(minutes=30), NEW_YORK, True, id="the second time"),
+        pytest.param(FALL_BACK + timedelta(minutes=61), NEW_YORK, False, id="after the hour"),
+        pytest.param(utc(2026, 3, 8, 7, 1), NEW_YORK, False, id="clocks gone forward"),
+        pytest.param(FALL_BACK, "Pacific/Honolulu", False, id="clocks that are never set"),
+    ],
+)
+def test_an_hour_that_comes_twice(instant: datetime, zone: str, repeating: bool) -> None:
+    assert is_repeating(instant, (zone,)) is repeating

@@ -1,6 +1,7 @@
 """``airflow drchrono quota``."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -34,15 +35,15 @@ def test_says_what_is_used_and_left_and_by_whom(capsys: pytest.CaptureFixture[st
     spend("share", 3)
     spend("drchrono_default", 4)
 
-    run("quota", "share")
+    run("quota", "share", "-o", "plain")
 
     printed = capsys.readouterr().out
     assert "The application has made 7 calls in this clock hour. share may make 17 more of its 20." in printed
     assert "The next hour begins at " in printed
-    assert [line.split()[0] for line in printed.splitlines() if line.endswith(("3 ", "4 ", "3", "4"))] == [
-        "drchrono_default",
-        "share",
-    ]
+    _, heading, *rows = printed.splitlines()
+    assert heading.split() == ["connection", "host", "calls"]
+    host = socket.gethostname()
+    assert [row.split() for row in rows] == [["drchrono_default", host, "4"], ["share", host, "3"]]
 
 
 def test_takes_the_default_connection_and_prints_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,6 +209,10 @@ def test_an_answer_without_a_refresh_token_keeps_the_old_one(api: ScriptedApi, c
             Reply(200, b"<html>canary</html>", {"Content-Type": "text/html"}), UnexpectedAnswerError,
             "without an access token; check that the base URL", id="html",
         ),
+        pytest.param(
+            Reply(200, {"error": "invalid_grant", "detail": "canary"}), AuthenticationError,
+            "authorize the application again", id="error-with-200",
+        ),
         pytest.param(Reply(200, ["canary"]), UnexpectedAnswerError, "without an access token", id="list"),
         pytest.param(Reply(200, {"access_token": 7}), UnexpectedAnswerError, "without an access token", id="number"),
         pytest.param(Reply(302, headers={"Location": "/login"}), UnexpectedAnswerError, "302", id="redirect"),

@@ -184,6 +184,23 @@ class TestTheSecond:
 
         assert quota.acquire("next") == 0
 
+    def test_goes_first_to_those_who_come_late_for_their_turn(self, clock: Clock) -> None:
+        quota = CallQuota(per_hour=None, per_second=1)
+        Caller(quota).call()
+        for name in ("late", "next", "last"):
+            clock.now += 0.01
+            assert quota.acquire(name) > 0
+        clock.now += 2.1
+        assert quota.acquire("next") == 0
+        quota.settle("next")
+
+        clock.now += 0.5
+        assert quota.acquire("late") == pytest.approx(0.5)
+        clock.now += 0.51
+
+        assert quota.acquire("last") > 0
+        assert quota.acquire("late") == 0
+
     def test_is_given_up_by_those_who_say_so(self, clock: Clock) -> None:
         quota = CallQuota(per_hour=None, per_second=1)
         Caller(quota).call()

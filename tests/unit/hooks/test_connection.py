@@ -74,6 +74,11 @@ def test_host_and_port_make_the_base_url(host: str | None, port: int | None, bas
         pytest.param({}, {"scope": "patients:raed"}, "did you mean patients:read", id="unknown-scope"),
         pytest.param({}, {"quota_per_hour": True}, "quota_per_hour is not a number", id="quota-is-true"),
         pytest.param({}, {"quota_per_hour": -1}, "quota_per_hour cannot be used", id="quota-negative"),
+        pytest.param({}, {"quota_storage": "cache:6379"}, "not the address of a Redis", id="storage"),
+        pytest.param(
+            {}, {"quota_storage": "redis://:canary@cache"}, "in quota_storage_password", id="storage-with-password"
+        ),
+        pytest.param({}, {"password": "canary"}, "password belongs into the password", id="password"),
         pytest.param({}, {"read_timeout": "soon"}, "read_timeout cannot be used", id="timeout-is-a-word"),
         pytest.param({}, {"timezone": "Boston"}, "no such time zone; give an IANA name", id="time-zone"),
         pytest.param({}, {"ca_bundle": "/nowhere"}, "no such file", id="ca-bundle"),

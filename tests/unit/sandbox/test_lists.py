@@ -266,6 +266,16 @@ def test_writes_show_up_late_with_their_own_time(serve: Serve) -> None:
     assert api.get("/api/patients").json()["data"][0]["updated_at"] == "2026-06-15T12:00:00"
 
 
+def test_a_record_that_is_due_stays_visible_while_its_next_change_is_late(serve: Serve) -> None:
+    sandbox, api = serve(write_lag=30, start=NOON, frozen=True)
+    made = api.post("/api/tasks", json={"title": "New", "status": sandbox.practice.table("task_statuses").keys[0]})
+    sandbox.clock.advance(3600)
+    api.patch(f"/api/tasks/{made.json()['id']}", json={"title": "Newer"})
+
+    listed = {row["id"]: row["title"] for page in walk(api, "/api/tasks") for row in page}
+    assert listed[made.json()["id"]] == "New"
+
+
 @pytest.mark.parametrize(
     ("spelling", "pattern"),
     [("T", "2026-06-15T12:00:00"), ("space", "2026-06-15 12:00:00"), ("micro", "2026-06-15T12:00:00.000000")],

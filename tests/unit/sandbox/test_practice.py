@@ -206,7 +206,8 @@ def test_a_write_to_the_key_does_not_make_a_record_another_one() -> None:
     table = sandbox.practice.table("telehealth_appointments")
     first = table.keys[0]
 
-    changed = sandbox.practice.change("telehealth_appointments", first, {"appointment": first + 1, "sent_patient_email": True})
+    other = {"appointment": first + 1, "sent_patient_email": True}
+    changed = sandbox.practice.change("telehealth_appointments", first, other)
 
     assert (changed["appointment"], changed["sent_patient_email"]) == (first, True)
     again = sandbox.practice.change("telehealth_appointments", first, {"sent_patient_email": False})

@@ -271,6 +271,16 @@ def test_sweeping_leaves_alone_what_is_in_use_or_not_ours(tmp_path: Path, mocker
     assert busy.checkpoint() is not None
 
 
+def test_a_folder_that_cannot_be_swept_is_left_to_whom_it_belongs(tmp_path: Path) -> None:
+    strange = tmp_path / "strange-1"
+    (strange / "checkpoint.json").mkdir(parents=True)
+    (strange / ".lock").write_text("")
+    ours = taken(str(tmp_path), "ours-1")
+
+    assert ours.sweep(DAY) == 0
+    assert (strange / "checkpoint.json").exists()
+
+
 @pytest.mark.parametrize(
     ("path", "kind", "expected"),
     [

@@ -1,0 +1,252 @@
+"""Sensors inside real DAG runs: what one run is given, the next is not, and nothing of patients stays behind."""
+
+import argparse
+import gzip
+import json
+import sqlite3
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_drchrono.cli.cursor import cursor as cursor_command
+from airflow_provider_drchrono.hooks import variable_lease
+from airflow_provider_drchrono.sandbox import Sandbox
+from tests.support.running import unlimited
+
+pytestmark = pytest.mark.airflow
+
+RunDag = Callable[..., Any]
+
+IMPORTS = """
+from datetime import datetime, timedelta
+from airflow.sdk import DAG, CronDataIntervalTimetable, task
+from airflow_provider_drchrono.sensors.appointments import DrChronoNewOrUpdatedAppointmentsSensor
+from airflow_provider_drchrono.sensors.patients import DrChronoNewOrUpdatedPatientsSensor
+"""
+CANARY = "Canary-Zq7-Surname"
+
+
+@pytest.fixture(autouse=True)
+def one_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build Airflow's in-process API once a test: ``dag.test`` builds one for each task, which takes longest of all."""
+    from airflow.sdk.execution_time import supervisor
+
+    monkeypatch.setattr(supervisor, "in_process_api_server", cache(supervisor.in_process_api_server))
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    # Tasks run one after another here, so a claim need not settle.
+    monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
+    with Sandbox(patients=5, appointments_per_patient=2, quota_per_hour=None, quota_per_second=None) as running:
+        monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(running))
+        yield running
+
+
+@pytest.fixture
+def run_tasks(run_dag: RunDag) -> RunDag:
+    """Runs the given lines as the body of a DAG."""
+
+    def run(lines: str, settings: str = "schedule=None", **arguments: Any) -> Any:
+        body = textwrap.indent(textwrap.dedent(lines), "    ")
+        return run_dag(f'{IMPORTS}\nwith DAG("a_dag", {settings}) as dag:\n{body}', **arguments)
+
+    return run
+
+
+def given(run: Any, task_id: str = "changes", map_index: int = -1) -> Any:
+    ti = run.get_task_instance(task_id, map_index=map_index)
+    return ti.xcom_pull(task_ids=task_id, map_indexes=map_index)
+
+
+def variables(database: Path) -> dict[str, str]:
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        return {each.key: each.val for each in session.scalars(select(Variable)).all()}
+
+
+def command(action: str, *ids: str, **options: Any) -> None:
+    dag_id, task_id, *_ = (*ids, None, None)
+    chosen = {"map_index": -1, "to": None, "output": "json"} | options
+    cursor_command(argparse.Namespace(action=action, dag_id=dag_id, task_id=task_id, **chosen))
+
+
+FROM_BEGINNING = """
+    changes = DrChronoNewOrUpdatedPatientsSensor(
+        task_id="changes", start="beginning", mode="poke", poke_interval=0.1, timeout=1.0, fields=["id", "last_name"]
+    )
+
+    @task
+    def handle(record):
+        return record["id"]
+
+    handle.expand(record=changes.output)
+"""
+
+
+def test_each_run_is_given_what_changed_since_the_one_before(
+    sandbox: Sandbox, run_tasks: RunDag, airflow_db: Path
+) -> None:
+    first = run_tasks(FROM_BEGINNING)
+    assert first.state == "success"
+    assert [each["id"] for each in given(first)] == [each["id"] for each in sandbox.practice.records("patients")]
+
+    patient = sandbox.practice.records("patients")[2]["id"]
+    sandbox.practice.change("patients", patient, {"last_name": CANARY})
+    second = run_tasks(FROM_BEGINNING)
+
+    assert second.state == "success"
+    assert given(second) == [{"id": patient, "last_name": CANARY}]
+    assert [ti.map_index for ti in second.get_task_instances() if ti.task_id == "handle"] == [0]
+    assert run_tasks(FROM_BEGINNING).state == "failed", "nothing changed, so the sensor runs out of time"
+    kept = variables(airflow_db)
+    assert "drchrono_cursor:a_dag:changes" in kept
+    assert CANARY not in json.dumps(kept)
+
+
+def test_a_deferred_sensor_reads_what_its_trigger_saw(sandbox: Sandbox, run_tasks: RunDag, airflow_db: Path) -> None:
+    patient = sandbox.practice.records("patients")[0]["id"]
+
+    def change_when_polled() -> None:
+        while len(sandbox.journal.calls(resource="patients")) < 2:
+            time.sleep(0.02)
+        sandbox.practice.change("patients", patient, {"last_name": CANARY})
+
+    practice = threading.Thread(target=change_when_polled, daemon=True)
+    practice.start()
+    run = run_tasks(
+        """
+        DrChronoNewOrUpdatedPatientsSensor(
+            task_id="changes", deferrable=True, poke_interval=0.2, timeout=60.0, fields=["id", "last_name"]
+        )
+        """
+    )
+    practice.join()
+
+    assert run.state == "success"
+    assert given(run) == [{"id": patient, "last_name": CANARY}]
+    with closing(sqlite3.connect(airflow_db)) as database:
+        stored = [
+            row
+            for table in ("trigger", "task_instance")
+            for row in database.execute(f"SELECT * FROM {table}").fetchall()
+        ]
+    assert CANARY not in str(stored)
+
+
+def test_batches_and_files(sandbox: Sandbox, run_tasks: RunDag, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "patients.ndjson.gz"
+    run = run_tasks(
+        f"""
+        options = {{"start": "beginning", "mode": "poke", "timeout": 1.0, "fields": ["id"]}}
+        DrChronoNewOrUpdatedPatientsSensor(task_id="batches", batch_size=2, **options)
+        DrChronoNewOrUpdatedPatientsSensor(task_id="file", output_path="file://{path}", **options)
+        """
+    )
+
+    assert run.state == "success"
+    assert [len(batch) for batch in given(run, "batches")] == [2, 2, 1]
+    assert given(run, "file") == {"path": f"file://{path}", "count": 5}
+    assert len(gzip.decompress(path.read_bytes()).splitlines()) == 5
+
+
+INTERVAL = """
+    DrChronoNewOrUpdatedAppointmentsSensor(
+        task_id="changes",
+        since="{{ data_interval_start }}",
+        until="{{ data_interval_end }}",
+        mode="poke",
+        poke_interval=0.1,
+        timeout=1.0,
+        fields=["id"],
+        overlap=0,
+    )
+"""
+
+
+def test_a_data_interval_is_read_without_a_cursor(sandbox: Sandbox, run_tasks: RunDag, airflow_db: Path) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    # A run by hand is given the last whole interval before its time.
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    visits = sandbox.practice.records("appointments")
+    inside, before = visits[0]["id"], visits[1]["id"]
+    wall = (midnight - timedelta(days=3)).astimezone(sandbox.clock.zone).replace(tzinfo=None)
+    for each in visits:
+        sandbox.practice.change("appointments", each["id"], {"updated_at": "2001-01-01T00:00:00"})
+    sandbox.practice.change("appointments", inside, {"updated_at": (wall + timedelta(hours=3)).isoformat()})
+    sandbox.practice.change("appointments", before, {"updated_at": (wall - timedelta(seconds=1)).isoformat()})
+
+    run = run_tasks(
+        INTERVAL,
+        'schedule=CronDataIntervalTimetable("@daily", timezone="UTC"), start_date=datetime(2026, 1, 1)',
+        logical_date=midnight - timedelta(days=2),
+    )
+
+    assert run.state == "success"
+    assert given(run) == [{"id": inside}]
+    assert [key for key in variables(airflow_db) if key.startswith("drchrono_cursor")] == []
+
+
+def test_a_run_without_an_interval_is_told_what_to_do(
+    sandbox: Sandbox, run_tasks: RunDag, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_tasks(INTERVAL, 'schedule="@daily", start_date=datetime(2026, 1, 1)')
+
+    assert run.state == "failed"
+    told = caplog.text + capsys.readouterr().out
+    assert "leave since and until out" in told
+
+
+def test_a_corrupt_cursor_is_never_begun_anew_by_itself(
+    sandbox: Sandbox, run_tasks: RunDag, airflow_db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from airflow.models.variable import Variable
+
+    assert run_tasks(FROM_BEGINNING).state == "success"
+    whole = variables(airflow_db)["drchrono_cursor:a_dag:changes"]
+    Variable.set("drchrono_cursor:a_dag:changes", whole[:50])
+    capsys.readouterr()
+
+    assert run_tasks(FROM_BEGINNING).state == "failed"
+    assert "airflow drchrono cursor reset a_dag changes" in capsys.readouterr().out
+    assert variables(airflow_db)["drchrono_cursor:a_dag:changes"] == whole[:50]
+
+    command("show")
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert shown["problem"] == "50 characters of text that is not JSON"
+    command("reset", "a_dag", "changes")
+    assert len(given(run_tasks(FROM_BEGINNING))) == 5
+
+
+def test_a_cursor_is_shown_and_set_by_hand(
+    sandbox: Sandbox, run_tasks: RunDag, airflow_db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_tasks(FROM_BEGINNING)
+    capsys.readouterr()
+
+    command("show", "a_dag")
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["cursor"], shown["resource"], shown["runs"], shown["problem"]) == (
+        "a_dag:changes",
+        "patients",
+        1,
+        None,
+    )
+
+    command("set", "a_dag", "changes", to="1999-01-01")
+    assert len(given(run_tasks(FROM_BEGINNING))) == 5, "all changed since"
+    with pytest.raises(SystemExit, match="--to must be a date or a time"):
+        command("set", "a_dag", "changes", to="yesterday")
+    with pytest.raises(SystemExit, match=r"a_dag\.other has no cursor"):
+        command("reset", "a_dag", "other")

@@ -1,0 +1,63 @@
+"""The generated sensors beside the catalogue and the class they stand on."""
+
+import inspect
+from importlib import import_module
+
+import pytest
+
+from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.cli import index
+from airflow_provider_drchrono.codegen.sensors import SensorPlan, plan_sensors
+from airflow_provider_drchrono.get_provider_info import SENSOR_DOMAINS
+from airflow_provider_drchrono.sensors.base import ChangesSensor
+
+PLANNED = [sensor for domain in plan_sensors(load()) for sensor in domain.sensors]
+
+
+def class_of(planned: SensorPlan) -> type[ChangesSensor]:
+    module = import_module(f"airflow_provider_drchrono.sensors.{planned.resource.domain}")
+    found: type[ChangesSensor] = getattr(module, planned.class_name)
+    return found
+
+
+def test_every_trigger_has_a_sensor_that_the_index_names() -> None:
+    assert [each.trigger for each in sorted(PLANNED, key=lambda each: each.trigger.number)] == list(load().triggers)
+    assert len(PLANNED) == 23
+    for row, planned in zip(index.triggers(), sorted(PLANNED, key=lambda each: each.trigger.number), strict=True):
+        assert row["sensor"] == f"{class_of(planned).__module__}.{planned.class_name}"
+        assert row["trigger"] == "airflow_provider_drchrono.triggers.changes.DrChronoChangesTrigger"
+
+
+@pytest.mark.parametrize("planned", PLANNED, ids=lambda planned: planned.resource.name)
+def test_a_sensor_takes_what_its_list_knows(planned: SensorPlan) -> None:
+    kind = class_of(planned)
+    parameters = {each.name: each for each in planned.operation.parameters}
+    offered = set(inspect.signature(kind.__init__).parameters)
+
+    assert kind.operation_id == planned.operation.id
+    assert kind.since_filter in parameters
+    assert set(kind.filter_names) == {
+        name for name, each in parameters.items() if each.role == "filter" and name not in ("since", kind.since_filter)
+    }
+    assert ("verbose" in offered) == ("verbose" in parameters)
+    assert ("change" in offered) == (planned.resource.changes.created_field is not None and bool(planned.resource.key))
+    assert kind(task_id="changes", filters=dict.fromkeys(kind.filter_names)).resource == planned.resource.name
+
+
+@pytest.mark.parametrize("planned", PLANNED, ids=lambda planned: planned.resource.name)
+def test_defaults_are_those_of_the_base_class(planned: SensorPlan) -> None:
+    base = inspect.signature(ChangesSensor.__init__).parameters
+    generated = inspect.signature(class_of(planned).__init__).parameters
+
+    assert {name: each.default for name, each in generated.items() if name in base} == {
+        name: each.default for name, each in base.items() if name in generated
+    }
+    assert set(generated) <= set(base)
+
+
+def test_templates_are_arguments() -> None:
+    assert set(ChangesSensor.template_fields) <= set(inspect.signature(ChangesSensor.__init__).parameters)
+
+
+def test_the_metadata_names_every_module_of_sensors() -> None:
+    assert list(SENSOR_DOMAINS) == [domain.name for domain in plan_sensors(load())]
