@@ -18,6 +18,7 @@ from airflow_provider_drchrono.changes.clock import first_start
 from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.hooks.outcomes import airflow_outcome
+from airflow_provider_drchrono.hooks.shield import ShieldsRendered, reveal
 from airflow_provider_drchrono.transfers.rows import RecordWithoutKeyError
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 _YES_OR_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False, "none": False}
 
 
-class DrChronoToWarehouseOperator(BaseOperator):
+class DrChronoToWarehouseOperator(ShieldsRendered, BaseOperator):
     """Bring a table of a SQL database up to date with a list of DrChrono.
 
     The first run reads the whole list; later ones read what changed since. Pages are staged as they arrive, so a task
@@ -173,7 +174,7 @@ class DrChronoToWarehouseOperator(BaseOperator):
         try:
             resource = catalog.resource(self.resource)
             _check_resource(resource)
-            filters = _checked_filters(resource, self.filters or {})
+            filters = _checked_filters(resource, reveal(self.filters) or {})
             _check_options(resource, self.verbose, self.since, self.overlap)
             full_refresh = _as_bool(self.full_refresh)
         except (UnknownNameError, ValueError) as error:

@@ -26,8 +26,8 @@ PATIENT = {
     "social_security_number": "900-55-0142",
 }
 
-# Records that a task returns are its result, and a templated argument is shown as it was rendered: both on purpose.
-MEANT_TO_HOLD_RECORDS = ("xcom", "rendered_task_instance_fields")
+# Records that a task returns are its result.
+MEANT_TO_HOLD_RECORDS = ("xcom",)
 
 DAG = """
 import os

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_drchrono.hooks.shield import reveal
 from airflow_provider_drchrono.operators.base.arguments import (
     InvalidArgumentError,
     check_choice,
@@ -102,7 +103,8 @@ class CreateOperator(WriteOperator):
     def _is_one(self) -> bool:
         from airflow_provider_drchrono.operators.base.values import rendered
 
-        return isinstance(rendered(self.data) if isinstance(self.data, str) else self.data, Mapping)
+        data = reveal(self.data)
+        return isinstance(rendered(data) if isinstance(data, str) else data, Mapping)
 
     def _plan_lookups(self, bodies: list[Body], query: Mapping[str, Any]) -> list[Lookup | None]:
         from airflow_provider_drchrono.operators.base.lookup import plan_lookup

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_provider_drchrono.hooks.shield import ShieldsRendered
 from airflow_provider_drchrono.operators.base.arguments import path_id
 from airflow_provider_drchrono.operators.base.links import PATIENT_OPERATIONS, DrChronoPatientLink
 
@@ -21,7 +22,7 @@ OnMissing: TypeAlias = Literal["fail", "skip", "none"]
 ON_MISSING: tuple[OnMissing, ...] = ("fail", "skip", "none")
 
 
-class DrChronoOperationOperator(BaseOperator):
+class DrChronoOperationOperator(ShieldsRendered, BaseOperator):
     """Base of the operators, one for each operation of the API.
 
     A generated subclass states, as class attributes, what the operation is called and what its arguments are called in

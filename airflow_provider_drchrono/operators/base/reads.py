@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_drchrono.hooks.shield import reveal
 from airflow_provider_drchrono.operators.base.arguments import (
     InvalidArgumentError,
     check_choice,
@@ -97,7 +98,7 @@ class SelectingOperator(DrChronoOperationOperator):
         """
         from airflow_provider_drchrono.operators.base import validation
 
-        return validation.check_filters(self.operation_id, self.filters, zone=self.zone)
+        return validation.check_filters(self.operation_id, reveal(self.filters), zone=self.zone)
 
 
 class RecordsOperator(SelectingOperator):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_drchrono.hooks.shield import reveal
 from airflow_provider_drchrono.operators.base.arguments import BodyNames, check_choice, check_data
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
@@ -49,7 +50,7 @@ class WriteOperator(DrChronoOperationOperator):
         """
         from airflow_provider_drchrono.operators.base.validation import check_body
 
-        return check_body(self.operation_id, self.data, self.extra_fields, zone=self.zone)
+        return check_body(self.operation_id, reveal(self.data), reveal(self.extra_fields), zone=self.zone)
 
     def send(
         self,
@@ -172,7 +173,7 @@ class ActionOperator(DrChronoOperationOperator):
             path, query = self.checked_path(), self.checked_query()
             body = None
             if self.data_fields:
-                (checked,) = check_body(self.operation_id, self.data, self.extra_fields, zone=self.zone)
+                (checked,) = check_body(self.operation_id, reveal(self.data), reveal(self.extra_fields), zone=self.zone)
                 body = checked.fields
             answer = drchrono.call(self.operation_id, path=path, query=query, body=body)
         return answer if isinstance(answer, dict) else {"id": self.record_id}

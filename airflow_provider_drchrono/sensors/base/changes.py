@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
+from airflow_provider_drchrono.hooks.shield import ShieldsRendered, reveal
 from airflow_provider_drchrono.sensors.base import arguments
 from airflow_provider_drchrono.sensors.base.arguments import InvalidArgumentError
 
@@ -48,7 +49,7 @@ STARTS = ("now", "beginning")
 Time = date | str | None
 
 
-class ChangesSensor(BaseSensorOperator):
+class ChangesSensor(ShieldsRendered, BaseSensorOperator):
     """Waits for new or updated records.
 
     Each DAG run is given what has changed since the run before it was; a retry and a cleared task are given the same
@@ -219,7 +220,7 @@ class ChangesSensor(BaseSensorOperator):
         from airflow_provider_drchrono.sensors.base.output import Output
 
         subject = Subject.of(load(), self.resource)
-        filters = arguments.checked_filters(subject, self.filters, self.filter_names)
+        filters = arguments.checked_filters(subject, reveal(self.filters), self.filter_names)
         fields = arguments.checked_fields(subject, self.fields, verbose=self.verbose)
         output = Output(self.operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
         try:
@@ -265,7 +266,7 @@ class ChangesSensor(BaseSensorOperator):
         if left <= 0:
             raise AirflowSensorTimeout(f"{self.operation_id}: nothing changed within {self.timeout:g} seconds")
         subject = Subject.of(load(), self.resource)
-        filters = arguments.checked_filters(subject, self.filters, self.filter_names)
+        filters = arguments.checked_filters(subject, reveal(self.filters), self.filter_names)
         window = self._window(subject, filters) if self.since is not None else None
         name = _name(context)
         self.defer(

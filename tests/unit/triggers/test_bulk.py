@@ -94,10 +94,10 @@ def test_it_gives_up_at_the_deadline_and_looks_no_more(sandbox: Sandbox) -> None
     sandbox.app.bulk.polls = 10_000
     began = time.monotonic()
 
-    (event,) = events(uuids=[started(sandbox)], ends=time.time() + 0.3, poll_interval=0.1)
+    (event,) = events(uuids=[started(sandbox)], ends=time.time() + 2, poll_interval=0.6)
 
     assert event.status == "timeout"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert 1 <= looks(sandbox) <= 4
 
 

@@ -37,7 +37,7 @@ def test_parsing_a_dag_loads_neither_catalogue_nor_client() -> None:
 
     loaded = {name.split(".")[1] for name in json.loads(printed.splitlines()[-1])}
     # Airflow asks for the provider info whatever a DAG does.
-    assert loaded - {"get_provider_info"} == {"operators"}
+    assert loaded - {"get_provider_info"} == {"operators", "hooks"}
 
 
 @pytest.mark.parametrize("operation_id", [each.id for each in operations()])
