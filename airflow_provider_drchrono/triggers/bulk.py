@@ -6,21 +6,18 @@ data passes through Airflow's database.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_drchrono.triggers.waiting import pause_after, sleep_until
+
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.client import AsyncDrChronoClient, DrChronoError
+    from airflow_provider_drchrono.client import AsyncDrChronoClient
 
 Status = Literal["complete", "timeout", "failed"]
-
-MOST_FAILURES = 5
-"""So many looks may fail one after the other before the task is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +126,7 @@ class BulkListTrigger(BaseTrigger):
         left = list(self.uuids)
         pages, count, failures, pause = 0, None, 0, self.poll_interval
         while left:
-            if not await self._sleep(pause):
+            if not await sleep_until(self.ends, pause):
                 return self._event("timeout", pages=pages, count=count)
             pause = self.poll_interval
             try:
@@ -138,7 +135,7 @@ class BulkListTrigger(BaseTrigger):
                 raise
             except DrChronoError as error:
                 failures += 1
-                pause = self._pause_after(error, failures)
+                pause = pause_after(error, failures, self.poll_interval)
                 continue
             failures = 0
             if result is not None:
@@ -147,22 +144,6 @@ class BulkListTrigger(BaseTrigger):
                 # The pages were started together, so the next one is likely to be done too.
                 pause = 0.0
         return self._event("complete", pages=pages, count=count)
-
-    def _pause_after(self, error: DrChronoError, failures: int) -> float:
-        """Return the seconds to wait after a look that failed, or raise if waiting does not help."""
-        from airflow_provider_drchrono.client import RateLimitedError
-
-        if isinstance(error, RateLimitedError):
-            return max(self.poll_interval, error.retry_at.timestamp() - time.time() if error.retry_at else 0.0)
-        if not error.transient or failures >= MOST_FAILURES:
-            raise error
-        return self.poll_interval
-
-    async def _sleep(self, seconds: float) -> bool:
-        """Sleep, but not beyond the deadline; tell whether the whole time has passed and another look may follow."""
-        left = self.ends - time.time()
-        await asyncio.sleep(max(0.0, min(seconds, left)))
-        return left > 0 and seconds <= left
 
     def _event(self, status: Status, **details: Any) -> BulkEvent:
         return BulkEvent(status, tuple(self.uuids), self.ends, **details)

@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_drchrono.changes.cursor import CursorName
+from airflow_provider_drchrono.triggers.waiting import pause_after, sleep_until
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.changes.reading import Position, Reading
     from airflow_provider_drchrono.changes.subject import Change, Subject
-    from airflow_provider_drchrono.client import AsyncDrChronoClient, DrChronoError
+    from airflow_provider_drchrono.client import AsyncDrChronoClient
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 
 Status = Literal["changes", "timeout", "failed"]
-
-MOST_FAILURES = 5
-"""So many polls may fail one after the other before the task is told."""
 
 MOST_IDS = 1_000
 """So many ids an event names; it says how many there are in all."""
@@ -155,7 +153,7 @@ class DrChronoChangesTrigger(BaseEventTrigger):
         from airflow_provider_drchrono.hooks.polling import polling_hook
 
         pause = max(self.not_before - time.time(), self.poll_interval if self.look else 0.0)
-        if not await self._sleep(pause):
+        if not await sleep_until(self.ends, pause):
             return self._event("timeout")
         if not self.look:
             return self._event("changes")
@@ -182,12 +180,12 @@ class DrChronoChangesTrigger(BaseEventTrigger):
                 event = await self._look(await hook.get_async_conn())
             except DrChronoError as error:
                 failures += 1
-                pause = self._pause_after(error, failures)
+                pause = pause_after(error, failures, self.poll_interval)
             else:
                 failures = 0
                 if event is not None:
                     return event
-            if not await self._sleep(pause):
+            if not await sleep_until(self.ends, pause):
                 return self._event("timeout")
 
     async def _look(self, drchrono: AsyncDrChronoClient) -> ChangesEvent | None:
@@ -238,22 +236,6 @@ class DrChronoChangesTrigger(BaseEventTrigger):
             return "", None
         cursor = read_cursor(text, self.resource)
         return cursor.salt, cursor.position
-
-    def _pause_after(self, error: DrChronoError, failures: int) -> float:
-        """Return the seconds to wait after a poll that failed, or raise if waiting does not help."""
-        from airflow_provider_drchrono.client import RateLimitedError
-
-        if isinstance(error, RateLimitedError):
-            return max(self.poll_interval, error.retry_at.timestamp() - time.time() if error.retry_at else 0.0)
-        if not error.transient or failures >= MOST_FAILURES:
-            raise error
-        return self.poll_interval
-
-    async def _sleep(self, seconds: float) -> bool:
-        """Sleep, but not beyond the deadline; tell whether there is time for another poll."""
-        left = self.ends - time.time()
-        await asyncio.sleep(max(0.0, min(seconds, left)))
-        return left > seconds
 
     def _event(self, status: Status, **details: Any) -> ChangesEvent:
         return ChangesEvent(status, self.resource, ends=self.ends, **details)

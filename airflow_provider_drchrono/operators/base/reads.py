@@ -142,7 +142,8 @@ class RecordsOperator(SelectingOperator):
         self, records: Iterable[dict[str, Any]], fields: tuple[str, ...] | None
     ) -> list[dict[str, Any]] | dict[str, Any]:
         """Return the records, or write them and return where."""
-        from airflow_provider_drchrono.operators.base.output import collect, only, write_records
+        from airflow_provider_drchrono.hooks.result_files import write_records
+        from airflow_provider_drchrono.operators.base.output import collect, only
 
         chosen = (only(record, fields) for record in records)
         if self.output_path:
@@ -201,7 +202,7 @@ class ReportOperator(SelectingOperator):
 
     def execute(self, context: Context) -> Any:
         """Make the call and return the report: decoded JSON, or the text of a document."""
-        from airflow_provider_drchrono.operators.base.output import write_document
+        from airflow_provider_drchrono.hooks.result_files import write_document
 
         with self.calling() as drchrono:
             path = self.checked_path()

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from io import TextIOWrapper
-from typing import IO, Any, cast
-
-from airflow.sdk import ObjectStoragePath
+from typing import Any
 
 from airflow_provider_drchrono.changes.marks import Record
+from airflow_provider_drchrono.hooks.result_files import write_records
 from airflow_provider_drchrono.sensors.base.arguments import InvalidArgumentError
 
 
@@ -53,27 +48,3 @@ class Output:
 
     def _only(self, record: Record) -> Record:
         return record if self.fields is None else {name: record[name] for name in self.fields if name in record}
-
-
-def write_records(path: str, records: Iterator[Record]) -> dict[str, Any]:
-    """Write one JSON object a line, compressed where the name ends in ``.gz``.
-
-    :raises Exception: what went wrong; an unfinished file is removed, so that nobody takes it for a whole one.
-    """
-    target, count = ObjectStoragePath(path), 0
-    if target.protocol in ("", "file", "local"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with ExitStack() as stack:
-            file = stack.enter_context(target.open("wb"))  # type: ignore[no-untyped-call]
-            # Without a time stamp, so that equal records make an equal file.
-            packed = gzip.GzipFile(fileobj=file, mode="wb", mtime=0) if path.endswith(".gz") else file
-            text = stack.enter_context(TextIOWrapper(cast("IO[bytes]", packed), encoding="utf-8", newline="\n"))
-            for record in records:
-                text.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
-                count += 1
-    except BaseException:
-        with suppress(Exception):
-            target.unlink()
-        raise
-    return {"path": str(target), "count": count}

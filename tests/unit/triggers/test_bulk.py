@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
-from airflow_provider_drchrono.triggers.bulk import MOST_FAILURES, BulkEvent, BulkListTrigger
+from airflow_provider_drchrono.triggers.bulk import BulkEvent, BulkListTrigger
+from airflow_provider_drchrono.triggers.waiting import MOST_FAILURES
 from tests.support.running import connected_sandbox, unlimited
 
 ARGUMENTS: dict[str, Any] = {
@@ -158,7 +159,7 @@ def test_every_look_is_preceded_by_a_sleep(sandbox: Sandbox, monkeypatch: pytest
         sleeps.append(seconds)
         return await real(0)
 
-    monkeypatch.setattr("airflow_provider_drchrono.triggers.bulk.asyncio.sleep", counted)
+    monkeypatch.setattr("airflow_provider_drchrono.triggers.waiting.asyncio.sleep", counted)
     sandbox.faults.add(Fault(kind="status", operation="patients_list_list", status=503, times=5))
     sandbox.app.bulk.polls = 3
     pause = 0.0123
