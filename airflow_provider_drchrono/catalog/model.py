@@ -155,6 +155,15 @@ class Operation:
     body: Body | None = None
     action: Action | None = None
 
+    @property
+    def sufficient_scopes(self) -> tuple[str, ...]:
+        """The scopes of which any one is enough; none where it needs none.
+
+        Writing takes a scope that writes, even where the contract also names the one that reads.
+        """
+        writing = tuple(scope for scope in self.scopes if scope.endswith(":write"))
+        return writing if self.method != "GET" and writing else self.scopes
+
     def parameter(self, name: str) -> Parameter:
         """Return the parameter of this name, or raise :class:`UnknownNameError` with the nearest ones."""
         return lookup(f"parameter of {self.id}", name, {each.name: each for each in self.parameters})

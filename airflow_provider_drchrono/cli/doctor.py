@@ -75,15 +75,6 @@ def doctor(args: Namespace) -> None:
     _print_rows([each for each in verdicts if args.all or each.can != "yes"], args.output)
 
 
-def sufficient_scopes(operation: Operation) -> tuple[str, ...]:
-    """Return the scopes of which any one is enough for an operation; none where it needs none.
-
-    Writing takes a scope that writes, even where the contract also names the one that reads.
-    """
-    writing = tuple(scope for scope in operation.scopes if scope.endswith(":write"))
-    return writing if operation.method != "GET" and writing else operation.scopes
-
-
 def examine(
     catalog: Catalog, granted: Sequence[str], probes: Mapping[Permissions, Probe] | None = None
 ) -> list[Verdict]:
@@ -143,7 +134,7 @@ def summary(
 def _verdict(
     kind: Kind, name: str, operation: Operation, granted: Sequence[str], probes: Mapping[Permissions, Probe]
 ) -> Verdict:
-    scopes = sufficient_scopes(operation)
+    scopes = operation.sufficient_scopes
     lacking = () if not scopes or set(scopes) & set(granted) else scopes
     can: Can = "yes"
     note = ""
@@ -159,7 +150,7 @@ def _verdict(
 def _probes(catalog: Catalog, granted: Sequence[str]) -> dict[Permissions, Operation]:
     chosen: dict[Permissions, Operation] = {}
     for operation in catalog.operations.values():
-        scopes = sufficient_scopes(operation)
+        scopes = operation.sufficient_scopes
         if (
             operation.permissions
             and operation.kind == "list"

@@ -125,6 +125,25 @@ class DrChronoHook(BaseHook):
             )
         return self._timezones
 
+    def why_empty(self, operation_id: str) -> tuple[bool, str]:
+        """Say what an empty list may hide: DrChrono answers it, too, to a grant that may not see the records.
+
+        :return: whether the grant is known to lack the scopes, and one line with what the operation needs.
+        """
+        from airflow_provider_drchrono.catalog import load
+
+        operation = load().operation(operation_id)
+        token = self.token_store.load()
+        needed = operation.sufficient_scopes
+        lacking = bool(token and token.scope and needed and not set(needed) & set(token.scope))
+        scopes = f"one of the scopes {', '.join(needed)}, none of which is granted" if lacking else ""
+        permissions = f"the user's permission {' and '.join(operation.permissions)}" if operation.permissions else ""
+        needs = " and ".join(filter(None, (scopes, permissions))) or "no scope and no permission that we know of"
+        return lacking, (
+            f"{operation_id}: the list came back empty. If there should be something in it: it needs {needs}; "
+            f"see: airflow drchrono doctor {self.drchrono_conn_id} --probe"
+        )
+
     def test_connection(self) -> tuple[bool, str]:
         """Say, in one line, whose token the connection has and which scopes it lacks.
 

@@ -149,6 +149,9 @@ class Sync:
             checkpoint = self._read(self._staging.restart(plan))
             counts = self._load(checkpoint)
         self._staging.clear()
+        operation = self._request.resource.list_operation
+        if operation and not checkpoint.rows and plan.watermark is None:
+            log.warning("%s", self._hook.why_empty(operation.id)[1])
         began = _began(checkpoint)
         result = SyncResult(calls + checkpoint.calls, counts, plan.since, began.isoformat(timespec="seconds"))
         return result, began, resumed

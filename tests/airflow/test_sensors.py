@@ -250,3 +250,17 @@ def test_a_cursor_is_shown_and_set_by_hand(
         command("set", "a_dag", "changes", to="yesterday")
     with pytest.raises(SystemExit, match=r"a_dag\.other has no cursor"):
         command("reset", "a_dag", "other")
+
+
+def test_a_grant_that_cannot_see_the_list_is_told_apart_from_a_quiet_practice(
+    monkeypatch: pytest.MonkeyPatch, run_tasks: RunDag, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
+    with Sandbox(patients=2, missing_scope="empty", quota_per_hour=None, quota_per_second=None) as running:
+        connection = json.loads(unlimited(running))
+        connection["extra"]["refresh_token"] = running.new_refresh_token("calendar:read")
+        monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", json.dumps(connection))
+        blind = run_tasks(FROM_BEGINNING)
+
+    assert blind.state == "failed"
+    assert "one of the scopes patients:read, patients:write, none of which is granted" in "".join(capfd.readouterr())

@@ -672,3 +672,34 @@ def test_parsing_the_example_loads_no_heavy_library() -> None:
 
     assert listing.returncode == 0, listing.stderr
     assert listing.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_empty_list_names_the_scopes_that_are_not_granted(
+    practice: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = practice(missing_scope="empty")
+    connection = json.loads(sandbox.connection_json())
+    connection["extra"]["refresh_token"] = sandbox.new_refresh_token("calendar:read")
+    monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", json.dumps(connection))
+
+    result = sync()
+
+    assert result["rows_read"] == 0
+    (warning,) = [each.getMessage() for each in caplog.records if "came back empty" in each.getMessage()]
+    assert "one of the scopes patients:read, patients:write, none of which is granted" in warning
+    assert "the user's permission manage-patients" in warning
+    assert "airflow drchrono doctor drchrono_default --probe" in warning
+
+
+def test_an_empty_list_of_a_grant_that_has_the_scopes_names_the_permission(
+    practice: Callable[..., Sandbox], caplog: pytest.LogCaptureFixture
+) -> None:
+    practice(patients=1, appointments_per_patient=0)
+
+    assert sync("line_items")["rows_read"] == 0
+    (warning,) = [each.getMessage() for each in caplog.records if "came back empty" in each.getMessage()]
+    assert "scopes" not in warning
+    assert "the user's permission billing and show-billing-tab" in warning
+    caplog.clear()
+    assert sync("line_items")["rows_read"] == 0
+    assert "came back empty" not in caplog.text

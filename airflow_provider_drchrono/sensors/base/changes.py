@@ -229,6 +229,11 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
                 found, result = self._window(subject, filters).look(drchrono, output.deliver)
             else:
                 found, result = self._follower(context, subject, filters).look(drchrono, output.deliver)
+            if not found:
+                # Mostly nothing has changed; only a grant that cannot see anything is worth a word.
+                blind, why = self.hook.why_empty(self.operation_id)
+                if blind:
+                    self.log.warning("%s", why)
         except ForgottenRunError as error:
             raise AirflowFailException(f"{self.operation_id}: {error}") from None
         except CursorError as error:

@@ -143,6 +143,7 @@ class Month:
             close=lambda: None,
             settings=SimpleNamespace(timezone=ZONE if seed % 2 else None),
             practice_timezones=lambda: (ZONE,),
+            why_empty=lambda operation_id: (False, ""),
         )
         patch.setattr(ChangesSensor, "hook", hook)
         patch.setattr(ChangesSensor, "cursor_store", self.store)

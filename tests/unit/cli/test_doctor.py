@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from airflow_provider_drchrono import catalog
-from airflow_provider_drchrono.cli.doctor import examine, sufficient_scopes, summary
+from airflow_provider_drchrono.cli.doctor import examine, summary
 
 CATALOG = catalog.load()
 
@@ -45,7 +45,7 @@ def test_triggers_need_what_their_list_needs() -> None:
     ],
 )
 def test_scopes_that_suffice(operation_id: str, scopes: tuple[str, ...]) -> None:
-    assert sufficient_scopes(CATALOG.operation(operation_id)) == scopes
+    assert CATALOG.operation(operation_id).sufficient_scopes == scopes
 
 
 def test_operations_without_scopes_are_always_possible() -> None:
