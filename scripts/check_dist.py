@@ -6,23 +6,25 @@ import zipfile
 from pathlib import Path
 
 PACKAGE = "airflow_provider_drchrono"
+DEVELOPERS_ONLY = f"{PACKAGE}/codegen/"
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def expected_in_wheel() -> set[str]:
-    """Every source and data file of the package, as it is named inside the wheel."""
+def package_files() -> set[str]:
+    """Every source and data file of the package, as it is named inside an archive."""
     package = ROOT / PACKAGE
     return {
         path.relative_to(ROOT).as_posix()
         for path in package.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {"__pycache__", ".mypy_cache", ".ruff_cache"} & set(path.parts)
     }
 
 
 def wheel_faults(names: set[str], metadata: str) -> list[str]:
     """What is wrong with a wheel of these file names and this METADATA."""
-    faults = [f"{name} is missing" for name in sorted(expected_in_wheel() - names)]
-    foreign = {name for name in names if name.split("/")[0] != PACKAGE and ".dist-info/" not in name}
+    expected = {name for name in package_files() if not name.startswith(DEVELOPERS_ONLY)}
+    faults = [f"{name} is missing" for name in sorted(expected - names)]
+    foreign = {name for name in names if name not in expected and ".dist-info/" not in name}
     faults += [f"{name} does not belong there" for name in sorted(foreign)]
     for part in ("entry_points.txt", "licenses/LICENSE"):
         if not any(name.endswith(f".dist-info/{part}") for name in names):
@@ -37,11 +39,10 @@ def wheel_faults(names: set[str], metadata: str) -> list[str]:
 
 def sdist_faults(names: set[str]) -> list[str]:
     """What is wrong with an sdist of these file names, given without their common first folder."""
-    wanted = expected_in_wheel() | {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO"}
+    wanted = package_files() | {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO"}
     faults = [f"{name} is missing" for name in sorted(wanted - names)]
     folders = {
         "airflow_provider_drchrono",
-        "codegen",
         "docs",
         "example_dags",
         "requirements",
