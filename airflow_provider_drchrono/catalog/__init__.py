@@ -6,6 +6,7 @@ imports nothing outside the standard library, so that every other part of the pr
 
 from airflow_provider_drchrono.catalog.loader import load
 from airflow_provider_drchrono.catalog.model import (
+    PUBLIC_FILTERS,
     Action,
     Answer,
     Body,
@@ -25,6 +26,7 @@ from airflow_provider_drchrono.catalog.model import (
 )
 
 __all__ = [
+    "PUBLIC_FILTERS",
     "Action",
     "Answer",
     "Body",

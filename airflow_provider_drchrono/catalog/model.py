@@ -19,6 +19,13 @@ Format = Literal["date", "date-time", "time", "decimal", "file", "base64"]
 Encoding = Literal["json", "multipart", "none"]
 Shape = Literal["page", "record", "bulk_ticket", "bulk_result", "empty", "any"]
 
+PUBLIC_FILTERS = frozenset(
+    {"action", "code", "code_type", "cvx_code", "payer_id", "status", "type"}
+    | {"date", "date_range", "posted_date", "service_date"}
+    | {"due_at_date", "due_at_range", "due_at_since", "occurred_since", "received_since"}
+)
+"""Filters by text that say nothing about a person."""
+
 T = TypeVar("T")
 
 
@@ -106,6 +113,11 @@ class Parameter:
     minimum: int | None = None
     maximum: int | None = None
     because: str | None = None
+
+    @property
+    def public(self) -> bool:
+        """Whether a value may be stored and shown: an id, a switch, or text that says nothing about a person."""
+        return self.type in ("integer", "boolean") or self.name in PUBLIC_FILTERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from datetime import datetime
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.client.quota_book import Limits, Standing, standing_of
 from airflow_provider_drchrono.client.quota_ledgers import Ledger, MemoryLedger
+from airflow_provider_drchrono.client.quota_pace import Pace, pace_of
 
 
 class Quota(Protocol):
@@ -87,3 +89,13 @@ class CallQuota:
     def standing(self) -> Standing:
         """Return how much is used and left."""
         return self._ledger.update(lambda book, now: standing_of(book, self.connection, self.limits, now))
+
+    def pace(self, interval: float) -> Pace:
+        """Say when to poll again, and count whoever asks among those who poll until then.
+
+        :param interval: seconds to wait where calls are plenty.
+        """
+        chance = random.random()  # noqa: S311 - it spreads calls, and keeps no secret
+        return self._ledger.update(
+            lambda book, now: pace_of(book, self.connection, self.limits, now, interval=interval, chance=chance)
+        )

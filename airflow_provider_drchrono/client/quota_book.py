@@ -8,6 +8,7 @@ calls in the hour       by connection and host
 calls in hand           a call takes one of the places of a second from when it is let go until a second after its
                         answer, so however long answers take, DrChrono never sees more calls in one second than that
 the queue               places are given out in the order in which they were asked for
+who polls               until when they wait, and how often they want to
 the end of a refusal    after a 429, nobody calls until then, whatever has been counted
 ======================  ==============================================================================================
 """
@@ -73,6 +74,7 @@ class Book:
     :param queue: who waits, by the ids of their calls: since when, and until when.
     :param refused_until: nobody calls before this time.
     :param ahead: by how many seconds DrChrono's clock is ahead, at least and at most; None until it has answered.
+    :param polls: who waits for the next poll: connection, until when, and the interval in seconds that it wants.
     """
 
     hour: int = 0
@@ -81,6 +83,7 @@ class Book:
     queue: dict[str, tuple[float, float]] = field(default_factory=dict)
     refused_until: float = 0.0
     ahead: tuple[float, float] | None = None
+    polls: list[tuple[str, float, float]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the book as plain JSON values."""
@@ -106,6 +109,8 @@ class Book:
                 queue,
                 float(values["refused_until"]),
                 (float(ahead[0]), float(ahead[1])) if ahead else None,
+                # A process of an earlier release leaves them out.
+                [(str(name), float(until), float(interval)) for name, until, interval in values.get("polls", ())],
             )
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             raise ValueError("This is not the book of a quota") from None
@@ -187,6 +192,7 @@ class Book:
         for key, (_, until) in list(self.queue.items()):
             if not -HOUR < now - until < LATE:
                 del self.queue[key]
+        self.polls = [each for each in self.polls if now < each[1]]
 
     def _begin(self, hour: int) -> None:
         self.used = {}

@@ -1,11 +1,18 @@
-"""The hook of what can wait: it stops calling while there still are calls left for those who cannot."""
+"""How sensors and triggers spend what can wait: they leave calls to actions, and make those of a short hour last."""
 
 from __future__ import annotations
 
+import logging
+
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+
+log = logging.getLogger(__name__)
 
 RESERVED_SHARE = 5
 """Sensors and triggers leave one in so many of the hour's calls to actions."""
+
+WORTH_A_WORD = 1.0
+"""Seconds by which a poll is later than asked for, below which nobody is told."""
 
 
 def polling_hook(drchrono_conn_id: str) -> DrChronoHook:
@@ -16,3 +23,32 @@ def polling_hook(drchrono_conn_id: str) -> DrChronoHook:
     hook = DrChronoHook(drchrono_conn_id)
     hook.quota_reserve = (hook.settings.quota_per_hour or 0) // RESERVED_SHARE
     return hook
+
+
+def next_interval(hook: DrChronoHook, poll_interval: float) -> float:
+    """Return the seconds to wait after a poll: the interval, or more where calls run short. It blocks for a moment.
+
+    To be asked once after each poll, since who asks is counted among those who share what is left, until then. Where
+    the count of the calls cannot be reached, it is the interval.
+
+    :param hook: of :func:`polling_hook`.
+    :param poll_interval: seconds between two polls where calls are plenty.
+    """
+    from airflow_provider_drchrono.client import DrChronoError
+
+    try:
+        pace = hook.quota.pace(poll_interval) if hook.quota else None
+    except DrChronoError as error:
+        log.info("The pace of polling is not adapted to the quota. %s", error)
+        return poll_interval
+    if pace is None:
+        return poll_interval
+    if pace.seconds - poll_interval >= WORTH_A_WORD:
+        log.info(
+            "%s: %s calls are left for polling until %s UTC; next poll in %.0f seconds",
+            hook.drchrono_conn_id,
+            pace.left,
+            pace.until.strftime("%H:%M"),
+            pace.seconds,
+        )
+    return pace.seconds
