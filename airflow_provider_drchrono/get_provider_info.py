@@ -15,6 +15,7 @@ OPERATOR_DOMAINS = (
     "appointments",
     "billing",
     "care",
+    "changes",
     "clinical_notes",
     "documents",
     "inventory",
@@ -80,6 +81,9 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_provider_drchrono.triggers.changes",
                 ],
             }
+        ],
+        "asset-uris": [
+            {"schemes": ["drchrono"], "handler": "airflow_provider_drchrono.assets.uri.sanitize_uri"},
         ],
         "extra-links": ["airflow_provider_drchrono.operators.base.links.DrChronoPatientLink"],
         "transfers": [

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 BEGINNING = datetime(1970, 1, 1)
@@ -49,7 +50,7 @@ def earliest_wall_clock(instant: datetime, timezones: Sequence[str]) -> datetime
     :param timezones: IANA names, at least one.
     :return: a naive time in whole seconds.
     """
-    return min(_earliest_in_zone(instant, ZoneInfo(name)) for name in timezones)
+    return min(_earliest_in_zone(instant, name) for name in timezones)
 
 
 def is_repeating(instant: datetime, timezones: Sequence[str]) -> bool:
@@ -58,14 +59,18 @@ def is_repeating(instant: datetime, timezones: Sequence[str]) -> bool:
     :param instant: an aware time.
     :param timezones: IANA names.
     """
-    return any(
-        _earliest_in_zone(instant, ZoneInfo(name)) != max(_readings(instant, ZoneInfo(name), -_LARGEST_STEP_BACK))
-        for name in timezones
-    )
+    return any(_earliest_in_zone(instant, name) != _latest_in_zone(instant, name) for name in timezones)
 
 
-def _earliest_in_zone(instant: datetime, zone: ZoneInfo) -> datetime:
-    return min(_readings(instant, zone, _LARGEST_STEP_BACK))
+# All who share a poll ask for the same instants.
+@lru_cache(maxsize=256)
+def _earliest_in_zone(instant: datetime, name: str) -> datetime:
+    return min(_readings(instant, ZoneInfo(name), _LARGEST_STEP_BACK))
+
+
+@lru_cache(maxsize=256)
+def _latest_in_zone(instant: datetime, name: str) -> datetime:
+    return max(_readings(instant, ZoneInfo(name), -_LARGEST_STEP_BACK))
 
 
 def _readings(instant: datetime, zone: ZoneInfo, span: timedelta) -> list[datetime]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
+from airflow_provider_drchrono.changes.announcements import Announcement
 from airflow_provider_drchrono.changes.clock import Practice
 from airflow_provider_drchrono.changes.marks import pack, unpack
 from airflow_provider_drchrono.changes.reading import Position, Window
@@ -36,19 +38,43 @@ class ForgottenRunError(CursorError):
 
 @dataclass(frozen=True, slots=True)
 class CursorName:
-    """Whose cursor it is: a task's, or one instance's of a mapped task."""
+    """Whose cursor it is: a task's, or one instance's of a mapped task, or that of an asset's watcher.
+
+    :param dag_id: empty where it is an asset's.
+    :param task_id: the name of the asset where it is an asset's.
+    """
 
     dag_id: str
     task_id: str
     map_index: int = -1
 
+    @classmethod
+    def of_instance(cls, ti: Any) -> CursorName:
+        """Return the name of a task instance's cursor.
+
+        :param ti: the task instance as it is in the context of a task.
+        """
+        return cls(ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+
+    @classmethod
+    def of_asset(cls, name: str) -> CursorName:
+        """Return the name of the cursor that an asset's watcher goes by.
+
+        :param name: the asset's.
+        """
+        return cls("", name)
+
     def __str__(self) -> str:
+        if not self.dag_id:
+            return f"asset {self.task_id}"
         instance = f"[{self.map_index}]" if self.map_index >= 0 else ""
         return f"{self.dag_id}.{self.task_id}{instance}"
 
     @property
     def words(self) -> str:
         """The arguments that name it on the command line."""
+        if not self.dag_id:
+            return f"--asset {shlex.quote(self.task_id)}"
         instance = f" --map-index {self.map_index}" if self.map_index >= 0 else ""
         return f"{self.dag_id} {self.task_id}{instance}"
 
@@ -65,6 +91,8 @@ class Cursor:
     :param practice: the practice's clocks, as far as they are known.
     :param runs: what DAG runs were given, oldest first.
     :param forgotten: hashes of older DAG runs that were given something.
+    :param announcement: the last one of an asset's watcher, as long as it is not known to have reached Airflow. The
+        windows of announcements are kept as those of DAG runs are, under the announcements' ``until``.
     """
 
     resource: str
@@ -75,13 +103,14 @@ class Cursor:
     practice: Practice | None = None
     runs: Mapping[str, Window] = field(default_factory=dict)
     forgotten: tuple[str, ...] = ()
+    announcement: Announcement | None = None
 
     def given_to(self, run_id: str) -> Window | None:
         """Return what a DAG run was given, or None if that was nothing.
 
         :raises ForgottenRunError: it was given something so long ago that it is not known any more.
         """
-        if run_id not in self.runs and _hash(run_id) in self.forgotten:
+        if run_id not in self.runs and hash_of_run(run_id) in self.forgotten:
             raise ForgottenRunError(
                 "what this DAG run was given is not remembered any more, as many runs came after it; to read a certain "
                 "time again, give since and until"
@@ -110,6 +139,14 @@ class Cursor:
         runs = {**self.runs, run_id: Window(self.position, position)}
         return replace(self.moved(position), runs=runs)
 
+    def announced(self, announcement: Announcement, after: Position) -> Cursor:
+        """Return the cursor after all changes up to a position were announced, which Airflow may not know yet."""
+        return replace(self.gave(announcement.until, after), announcement=announcement)
+
+    def settled(self) -> Cursor:
+        """Return the cursor after its last announcement has reached Airflow."""
+        return replace(self, announcement=None)
+
     def dump(self) -> str:
         """Return the text that is stored; of too many DAG runs the oldest are forgotten."""
         kept = self._without_oldest(max(0, len(self.runs) - MOST_RUNS))
@@ -121,7 +158,7 @@ class Cursor:
 
     def _without_oldest(self, count: int) -> Cursor:
         oldest = list(self.runs)[:count]
-        forgotten = (*self.forgotten, *map(_hash, oldest))[-MOST_FORGOTTEN:]
+        forgotten = (*self.forgotten, *map(hash_of_run, oldest))[-MOST_FORGOTTEN:]
         runs = {run_id: window for run_id, window in self.runs.items() if run_id not in oldest}
         return replace(self, runs=runs, forgotten=forgotten)
 
@@ -150,6 +187,7 @@ class Cursor:
                 [_text_of(each.until), _text_of(each.since), _text_of(each.born), pack(each.seen)] for each in positions
             ],
             "forgotten": " ".join(self.forgotten),
+            "announcement": self.announcement.payload() if self.announcement else None,
         }
         return json.dumps(state)
 
@@ -160,14 +198,7 @@ def read_cursor(text: str, resource: str | None = None) -> Cursor:
     :param resource: the list that it has to be of; None for any.
     :raises CursorError: it is not one, or one of another list, or of a later release.
     """
-    try:
-        state = json.loads(text)
-    except ValueError:
-        raise CursorError(f"{len(text)} characters of text that is not JSON") from None
-    if not isinstance(state, dict) or "version" not in state:
-        raise CursorError(f"JSON of type {type(state).__name__} without a version")
-    if state["version"] != VERSION:
-        raise CursorError(f"version {str(state['version'])[:20]!r}, and this release reads version {VERSION}")
+    state = read_state(text, VERSION)
     try:
         cursor = _cursor(state)
     except KeyError as error:
@@ -181,6 +212,27 @@ def read_cursor(text: str, resource: str | None = None) -> Cursor:
     raise CursorError(problem)
 
 
+def read_state(text: str, version: int) -> dict[str, Any]:
+    """Return what was stored as JSON with a version.
+
+    :raises CursorError: it is something else, or of a later release.
+    """
+    try:
+        state = json.loads(text)
+    except ValueError:
+        raise CursorError(f"{len(text)} characters of text that is not JSON") from None
+    if not isinstance(state, dict) or "version" not in state:
+        raise CursorError(f"JSON of type {type(state).__name__} without a version")
+    if state["version"] != version:
+        raise CursorError(f"version {str(state['version'])[:20]!r}, and this release reads version {version}")
+    return state
+
+
+def hash_of_run(run_id: str) -> str:
+    """Return what is remembered of a DAG run that was given something long ago."""
+    return blake2b(run_id.encode(), digest_size=6).hexdigest()
+
+
 def _cursor(state: Mapping[str, Any]) -> Cursor:
     positions = [
         Position(_aware(until), _moment(since), _moment(born), unpack(seen))
@@ -189,6 +241,7 @@ def _cursor(state: Mapping[str, Any]) -> Cursor:
     runs = {str(run_id): Window(positions[_index(a)], positions[_index(b)]) for run_id, a, b in state["runs"]}
     zones = tuple(map(str, state["timezones"]))
     read_at = state["timezones_read_at"]
+    announcement = state.get("announcement")
     return Cursor(
         resource=str(state["resource"]),
         salt=str(state["salt"]),
@@ -198,11 +251,8 @@ def _cursor(state: Mapping[str, Any]) -> Cursor:
         practice=Practice(zones, _aware(read_at) if read_at else None) if zones else None,
         runs=runs,
         forgotten=tuple(str(state["forgotten"]).split()),
+        announcement=None if announcement is None else Announcement.read(announcement),
     )
-
-
-def _hash(run_id: str) -> str:
-    return blake2b(run_id.encode(), digest_size=6).hexdigest()
 
 
 def _index(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_drchrono.changes.clock import ZONES_LAST, Practice, earliest_wall_clock, first_start
 from airflow_provider_drchrono.changes.cursor import Cursor, CursorError, CursorName, read_cursor
 from airflow_provider_drchrono.changes.marks import Record
-from airflow_provider_drchrono.changes.reading import Position, Reading
+from airflow_provider_drchrono.changes.reading import Position, Reading, Window
 from airflow_provider_drchrono.changes.store import CursorStore
 from airflow_provider_drchrono.changes.subject import Change, Subject
 
@@ -53,7 +54,6 @@ class Followed:
     """What is followed.
 
     :param change: which changes count.
-    :param selection: the filters as one text, for a hash of it.
     :param overlap: how long a change may take until lists show it.
     :param start: where a cursor begins: ``now``, ``beginning``, or a time.
     """
@@ -62,9 +62,13 @@ class Followed:
     filters: Mapping[str, Any] = field(repr=False)
     verbose: bool
     change: Change
-    selection: str = field(repr=False)
     overlap: timedelta
     start: str
+
+    @property
+    def selection(self) -> str:
+        """What is selected, as one text, for a hash of it."""
+        return json.dumps([self.filters, self.verbose], sort_keys=True, default=str)
 
 
 @dataclass(slots=True)
@@ -97,6 +101,8 @@ class Follower:
 
     :param run_id: the DAG run.
     :param now: this machine's clock, for what the server's is not needed for.
+    :ivar looked_at: when the last poll was asked for, by the server's clock; None before the first one.
+    :ivar window: what the run was given, once it was given something.
     """
 
     def __init__(
@@ -116,6 +122,8 @@ class Follower:
         self._run_id = run_id
         self._clocks = clocks
         self._now = now
+        self.looked_at: datetime | None = None
+        self.window: Window | None = None
         self._lists = len(followed.subject.queries(followed.filters, None))
 
     def look(self, drchrono: DrChronoClient, deliver: Deliver) -> tuple[bool, Any]:
@@ -128,15 +136,11 @@ class Follower:
         while True:
             text = self._store.load(self._name)
             cursor = self._opened(text)
-            given = cursor.given_to(self._run_id)
+            given = self._given(cursor)
             if given is not None:
                 log.info("%s: giving this run again what changed until %s", self._name, given.after.until)
-                reading = self._reading(cursor, given.before, given.after)
-                zones = cursor.practice.timezones if cursor.practice else ()
-                records = read_to_rest(
-                    lambda since: self.pages(drchrono, since), reading, given.before.since, self._followed, zones
-                )
-                return True, deliver(records)
+                self.window = given
+                return True, deliver(read_again(drchrono, self._followed, cursor, given))
             practice = self._practice(cursor.practice)
             moved, found, result = self._advance(drchrono, cursor, practice, deliver)
             if moved is None:
@@ -144,6 +148,14 @@ class Follower:
             if self._saved(text, moved):
                 return found, result
             log.info("%s: another run went on meanwhile; looking again", self._name)
+
+    def _given(self, cursor: Cursor) -> Window | None:
+        """Return what is to be given again, if there is anything."""
+        return cursor.given_to(self._run_id)
+
+    def _gave(self, cursor: Cursor, position: Position, result: Any) -> Cursor:
+        """Return the cursor after all that is new up to a position was given."""
+        return cursor.gave(self._run_id, position)
 
     def _opened(self, text: str | None) -> Cursor:
         if text is None:
@@ -181,10 +193,12 @@ class Follower:
         first = next(fresh, None)
         result = None if first is None else deliver(chain([first], fresh))
         assert poll.began is not None  # noqa: S101 - every list has a first page
+        self.looked_at = poll.began
         position = reading.ended(poll.began, self._followed.overlap, practice.timezones, self._lists)
         known = replace(cursor, practice=practice, position=opening)
         if first is not None:
-            return known.gave(self._run_id, position), True, result
+            self.window = Window(opening, position)
+            return self._gave(known, position, result), True, result
         # An empty poll is stored only where the next one gets cheaper by it.
         shrinks = len(opening.seen) > len(position.seen) + WORTH_STORING
         if poll.pages > self._lists or reading.passed_over or shrinks or practice != cursor.practice:
@@ -229,6 +243,7 @@ class Follower:
             for _ in self._fresh(drchrono, reading, since, poll):
                 pass
             assert poll.began is not None  # noqa: S101 - every list has a first page
+            self.looked_at = poll.began
             position = reading.ended(poll.began, self._followed.overlap, practice.timezones)
             if earliest_wall_clock(poll.began - self._followed.overlap, practice.timezones) >= since:
                 log.info("%s: changes are given from %s on", self._name, position.until)
@@ -236,8 +251,8 @@ class Follower:
             # This machine's clock is ahead of the server's.
             instant = poll.began
 
-    def _reading(self, cursor: Cursor, before: Position, again: Position | None = None) -> Reading:
-        return Reading(self._subject, cursor.salt, before, self._followed.change, again)
+    def _reading(self, cursor: Cursor, before: Position) -> Reading:
+        return Reading(self._subject, cursor.salt, before, self._followed.change)
 
     def _fresh(
         self, drchrono: DrChronoClient, reading: Reading, since: datetime | None, poll: Poll
@@ -247,8 +262,7 @@ class Follower:
 
     def pages(self, drchrono: DrChronoClient, since: datetime | None) -> Iterator[Page]:
         """Iterate over the pages of all lists that hold the changes since a time."""
-        for query in self._subject.queries(self._followed.filters, since):
-            yield from drchrono.pages(self._subject.operation_id, query, verbose=self._followed.verbose)
+        return pages_of(drchrono, self._followed, since)
 
     def _practice(self, known: Practice | None) -> Practice:
         """Return how the practice tells the time, asking the API no more often than needed."""
@@ -267,6 +281,29 @@ class Follower:
                 return False
             self._store.save(self._name, cursor.dump())
             return True
+
+
+def pages_of(drchrono: DrChronoClient, followed: Followed, since: datetime | None) -> Iterator[Page]:
+    """Iterate over the pages of all lists that hold the changes since a time.
+
+    :param since: naive wall-clock time of the practice; None for all records.
+    """
+    for query in followed.subject.queries(followed.filters, since):
+        yield from drchrono.pages(followed.subject.operation_id, query, verbose=followed.verbose)
+
+
+def read_again(drchrono: DrChronoClient, followed: Followed, cursor: Cursor, window: Window) -> Iterator[Record]:
+    """Read a window that a cursor remembers: what was new in it then, less what has changed since.
+
+    :param cursor: the one that remembers it, with the salt of its marks.
+    """
+    reading = Reading(followed.subject, cursor.salt, window.before, followed.change, window.after)
+    zones = cursor.practice.timezones if cursor.practice else ()
+
+    def pages(since: datetime | None) -> Iterator[Page]:
+        return pages_of(drchrono, followed, since)
+
+    return read_to_rest(pages, reading, window.before.since, followed, zones)
 
 
 def read_to_rest(

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Record = dict[str, Any]
@@ -26,16 +26,20 @@ class Marker:
 
     :param salt: makes the marks of one cursor useless to whoever has another's.
     :param key: names of the fields that tell two records apart; empty where nothing does.
+    :param canonical: returns the bytes that equal records share.
     """
 
-    def __init__(self, salt: str, key: tuple[str, ...]) -> None:
+    def __init__(
+        self, salt: str, key: tuple[str, ...], canonical: Callable[[Mapping[str, Any]], bytes] | None = None
+    ) -> None:
         self._salt = salt.encode()
         self._key = key
+        self._canonical = canonical or _canonical
         self._equal: Counter[str] = Counter()
 
     def mark(self, record: Mapping[str, Any]) -> tuple[str, str]:
         """Return the marks of a record's identity and of its content."""
-        content = self._hash(_canonical(record))
+        content = self._hash(self._canonical(record))
         if self._key:
             return self._hash(_canonical([record.get(name) for name in self._key])), content
         self._equal[content] += 1
@@ -44,6 +48,24 @@ class Marker:
     def _hash(self, content: bytes) -> str:
         digest = hashlib.blake2b(content, digest_size=MARK_BYTES, key=self._salt).digest()
         return base64.urlsafe_b64encode(digest).decode()
+
+
+class Canonicals:
+    """The bytes of the records of a page, made once for all who mark them."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, bytes] = {}
+
+    def __call__(self, record: Mapping[str, Any]) -> bytes:
+        """Return the bytes of a record, which must live until :meth:`clear`."""
+        known = self._known.get(id(record))
+        if known is None:
+            known = self._known[id(record)] = _canonical(record)
+        return known
+
+    def clear(self) -> None:
+        """Forget the records of the page."""
+        self._known.clear()
 
 
 def pack(seen: Mapping[str, str]) -> str:

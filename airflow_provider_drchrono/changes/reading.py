@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow_provider_drchrono.changes.clock import earliest_wall_clock, is_repeating
 from airflow_provider_drchrono.changes.marks import Marker, Record
@@ -50,16 +51,23 @@ class Reading:
     :param before: where the poll begins.
     :param again: where it ended when it was made the first time; exactly what was new then is new now, less what has
         changed since, which a later poll is given.
+    :param canonical: returns the bytes of a record that are marked.
     """
 
     def __init__(
-        self, subject: Subject, salt: str, before: Position, change: Change = "any", again: Position | None = None
+        self,
+        subject: Subject,
+        salt: str,
+        before: Position,
+        change: Change = "any",
+        again: Position | None = None,
+        canonical: Callable[[Mapping[str, Any]], bytes] | None = None,
     ) -> None:
         self.pages = 0
         self.returned = 0
         self.passed_over = 0
         self._subject = subject
-        self._marker = Marker(salt, subject.key)
+        self._marker = Marker(salt, subject.key, canonical)
         self._before = before
         self._change = change
         self._again = again

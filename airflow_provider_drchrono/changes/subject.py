@@ -17,6 +17,9 @@ CHANGES: tuple[Change, ...] = get_args(Change)
 MOVING_FIELDS = frozenset({"updated_at"})
 """Fields known to move with each change. Others may be the time of birth, so nothing is concluded from them."""
 
+OVERLAP = timedelta(minutes=2)
+"""How long a change may take until lists show it, unless somebody says otherwise."""
+
 LONGEST_RANGE = 190
 """Days. DrChrono answers a longer range of dates with an empty list."""
 

@@ -1,30 +1,52 @@
-"""``airflow drchrono cursor``: shows how far sensors have come, and sets one to another time or back to nothing."""
+"""``airflow drchrono cursor``: shows how far sensors, assets and readers of assets have come, and sets or resets it.
+
+Three kinds of memory have the same home: the cursor of a sensor, that of an asset's watcher, and what the runs of a
+task were given of an asset's announcements.
+"""
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
 
+from airflow_provider_drchrono.changes.claims import read_claims
 from airflow_provider_drchrono.changes.cursor import Cursor, CursorError, CursorName, read_cursor
-from airflow_provider_drchrono.hooks.cursor_store import PREFIX, VariableCursorStore, variable_of
+from airflow_provider_drchrono.hooks.cursor_store import (
+    CLAIMS_PREFIX,
+    PREFIX,
+    VariableClaimsStore,
+    VariableCursorStore,
+    variable_of,
+)
 
 Row = dict[str, Any]
 
+HOW_TO_SHOW = "airflow drchrono cursor show"
+
 
 def cursor(args: Namespace) -> None:
-    """Show, set or reset cursors.
+    """Show, set or reset what is remembered.
 
-    :param args: ``action``, ``dag_id``, ``task_id``, ``map_index``, ``to`` and ``output`` as parsed by Airflow.
+    :param args: ``action``, ``dag_id``, ``task_id``, ``map_index``, ``asset``, ``to`` and ``output`` as parsed by
+        Airflow.
     :raises SystemExit: it cannot be done; the message says what to do.
     """
+    if args.asset is not None and args.dag_id is not None:
+        raise SystemExit("Give a DAG with its task, or --asset, not both: an asset's cursor belongs to no DAG")
     if args.action == "show":
         _show(args)
         return
-    if not args.dag_id or not args.task_id:
-        raise SystemExit(f"airflow drchrono cursor {args.action} needs the ids of a DAG and of its sensor")
-    name = CursorName(args.dag_id, args.task_id, args.map_index)
+    if args.asset is not None:
+        name = CursorName.of_asset(args.asset)
+    elif args.dag_id and args.task_id:
+        name = CursorName(args.dag_id, args.task_id, args.map_index)
+    else:
+        raise SystemExit(
+            f"airflow drchrono cursor {args.action} needs the ids of a DAG and of its sensor, or --asset NAME"
+        )
     if args.action == "set":
         _set(name, args.to)
     else:
@@ -32,30 +54,45 @@ def cursor(args: Namespace) -> None:
 
 
 def _show(args: Namespace) -> None:
-    rows = [
-        {"cursor": key.removeprefix(PREFIX), **_described(text)}
-        for key, text in sorted(_stored().items())
-        if _is_of(key, args.dag_id, args.task_id, args.map_index)
+    cursors = [
+        {"cursor": _shown_name(key), **_described(text)}
+        for key, text in sorted(_stored(PREFIX).items())
+        if _is_wanted(key, PREFIX, args)
+    ]
+    readers = [
+        {"reader": key.removeprefix(CLAIMS_PREFIX), **row}
+        for key, text in sorted(_stored(CLAIMS_PREFIX).items())
+        if _is_wanted(key, CLAIMS_PREFIX, args)
+        for row in _described_claims(text)
+        if args.asset in (None, row["asset"])
     ]
     if args.output == "json":
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([*cursors, *readers], indent=2))
         return
-    if not rows:
-        print("There is no such cursor: none of these sensors has polled yet, or its cursor was reset")
+    if not cursors and not readers:
+        print("There is no such cursor: none of these sensors or assets has polled yet, or its cursor was reset")
         return
     from airflow.cli.simple_table import AirflowConsole
 
-    shown = [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
-    AirflowConsole().print_as(data=shown, output=args.output)
+    for rows in filter(None, (cursors, readers)):
+        shown = [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
+        AirflowConsole().print_as(data=shown, output=args.output)
 
 
-def _is_of(key: str, dag_id: str | None, task_id: str | None, map_index: int) -> bool:
-    if dag_id is None:
+def _shown_name(key: str) -> str:
+    name = key.removeprefix(PREFIX)
+    return f"asset {name[1:]}" if name.startswith(":") else name
+
+
+def _is_wanted(key: str, prefix: str, args: Namespace) -> bool:
+    if args.asset is not None:
+        return prefix == CLAIMS_PREFIX or key == variable_of(CursorName.of_asset(args.asset), prefix)
+    if args.dag_id is None:
         return True
-    if task_id is None:
-        return key.startswith(f"{PREFIX}{dag_id}:")
-    whole = variable_of(CursorName(dag_id, task_id, map_index))
-    return key == whole or (map_index < 0 and key.startswith(f"{whole}:"))
+    if args.task_id is None:
+        return key.startswith(f"{prefix}{args.dag_id}:")
+    whole = variable_of(CursorName(args.dag_id, args.task_id, args.map_index), prefix)
+    return key == whole or (args.map_index < 0 and key.startswith(f"{whole}:"))
 
 
 def _described(text: str) -> Row:
@@ -76,6 +113,16 @@ def _described(text: str) -> Row:
     }
 
 
+def _described_claims(text: str) -> Iterator[Row]:
+    try:
+        claims = read_claims(text)
+    except CursorError as error:
+        yield {"asset": None, "runs": None, "last_announcement": None, "problem": str(error)}
+        return
+    for asset, each in claims.items():
+        yield {"asset": asset, "runs": len(each.runs), "last_announcement": each.last, "problem": None}
+
+
 def _set(name: CursorName, to: str | None) -> None:
     try:
         moment = datetime.fromisoformat(to or "")
@@ -83,6 +130,11 @@ def _set(name: CursorName, to: str | None) -> None:
         raise SystemExit(
             "--to must be a date or a time such as 2026-01-31T08:00:00, by the practice's clock or with an offset"
         ) from None
+    if claims := _claims_of(name):
+        raise SystemExit(
+            f"{name} has no cursor of its own, it reads what is announced of an asset. To have it announced again: "
+            f"{' or '.join(f'airflow drchrono cursor set {each.words} --to {to}' for each in claims)}"
+        )
     store = VariableCursorStore()
     with store.lease(name):
         text = store.load(name)
@@ -94,25 +146,52 @@ def _set(name: CursorName, to: str | None) -> None:
             ) from None
         start = moment.isoformat() if len(to or "") > len(date.min.isoformat()) else moment.date().isoformat()
         store.save(name, (before or Cursor("")).restarted(start).dump())
-    print(f"The next run of {name} is given what changed since {start}, also what earlier runs were given")
+    if name.dag_id:
+        print(f"The next run of {name} is given what changed since {start}, also what earlier runs were given")
+    else:
+        print(f"The next poll of {name} announces what changed since {start}, also what was announced before")
+
+
+def _claims_of(name: CursorName) -> list[CursorName]:
+    """Return the assets that a task reads, if it has no cursor."""
+    if VariableCursorStore().load(name) is not None or (text := VariableClaimsStore().load(name)) is None:
+        return []
+    return [CursorName.of_asset(row["asset"] or "NAME") for row in _described_claims(text)]
 
 
 def _reset(name: CursorName) -> None:
-    key = variable_of(name)
-    if key not in _stored():
-        raise SystemExit(f"{name} has no cursor. Those there are: airflow drchrono cursor show")
     from airflow.models.variable import Variable
 
-    Variable.delete(key)
-    print(f"The cursor of {name} is gone: its next run begins where the sensor's argument start says")
+    cursor_key, claims_key = variable_of(name), variable_of(name, CLAIMS_PREFIX)
+    has_cursor, has_claims = cursor_key in _stored(PREFIX), claims_key in _stored(CLAIMS_PREFIX)
+    if not has_cursor and not has_claims:
+        raise SystemExit(f"{name} has no cursor. Those there are: {HOW_TO_SHOW}")
+    if has_cursor:
+        Variable.delete(cursor_key)
+        print(f"The cursor of {name} is gone: {_after_reset(name)}")
+    if has_claims:
+        Variable.delete(claims_key)
+        print(
+            f"It is forgotten what the runs of {name} have read: a run that is cleared reads what its asset events "
+            "announce, also if another run has read it; the next run that the asset does not trigger reads nothing"
+        )
 
 
-def _stored() -> dict[str, str]:
-    """Return the texts of all cursors by their variables; one that cannot be decrypted is empty."""
+def _after_reset(name: CursorName) -> str:
+    if name.dag_id:
+        return "its next run begins where the sensor's argument start says"
+    return (
+        "its watcher begins at its next poll where the asset's argument start says, and what was announced before and "
+        "not read yet cannot be read any more"
+    )
+
+
+def _stored(prefix: str) -> dict[str, str]:
+    """Return the texts that are kept in variables of one kind; one that cannot be decrypted is empty."""
     from airflow.models.variable import Variable
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     with create_session() as session:
-        found = session.scalars(select(Variable).where(Variable.key.startswith(PREFIX, autoescape=True))).all()
+        found = session.scalars(select(Variable).where(Variable.key.startswith(prefix, autoescape=True))).all()
         return {str(each.key): str(each.val or "") for each in found}

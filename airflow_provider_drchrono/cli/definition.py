@@ -46,8 +46,14 @@ PROBE = _option(
 ALL = _option("--all", help="Show what works, too", action="store_true")
 CURSOR_ACTION = _option("action", help="What to do", choices=("show", "set", "reset"))
 DAG_ID = _option("dag_id", help="The DAG; all if left out of show", metavar="DAG_ID", nargs="?")
-TASK_ID = _option("task_id", help="The sensor; all of the DAG if left out of show", metavar="TASK_ID", nargs="?")
-MAP_INDEX = _option("--map-index", help="The instance of a mapped sensor", type=int, default=-1)
+TASK_ID = _option(
+    "task_id",
+    help="The sensor, or the task that reads an asset; all of the DAG if left out of show",
+    metavar="TASK_ID",
+    nargs="?",
+)
+MAP_INDEX = _option("--map-index", help="The instance of a mapped task", type=int, default=-1)
+ASSET = _option("--asset", help="In place of a DAG: the asset, by its name", metavar="NAME")
 TO = _option("--to", help="With set: the time to go on from, in ISO 8601", metavar="TIME")
 
 
@@ -78,9 +84,9 @@ def get_drchrono_cli_commands() -> list[CLICommand]:
                 ),
                 ActionCommand(
                     name="cursor",
-                    help="Show how far sensors have come, set one to a time, or reset it",
+                    help="Show how far sensors and assets have come, set one to a time, or reset it",
                     func=lazy_load_command("airflow_provider_drchrono.cli.cursor.cursor"),
-                    args=(CURSOR_ACTION, DAG_ID, TASK_ID, MAP_INDEX, TO, OUTPUT),
+                    args=(CURSOR_ACTION, DAG_ID, TASK_ID, MAP_INDEX, ASSET, TO, OUTPUT),
                 ),
                 *_grant_commands(),
             ),

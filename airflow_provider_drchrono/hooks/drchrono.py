@@ -89,13 +89,16 @@ class DrChronoHook(BaseHook):
 
         :raises ConfigurationError: the connection cannot work.
         """
+        if self._async_client is None:
+            # Airflow's own asynchronous look-up does not work in ``airflow dags test``; a thread does everywhere. And
+            # it takes tens of milliseconds to load the certificates.
+            self._async_client = await asyncio.to_thread(self._new_async_client)
+        return self._async_client
+
+    def _new_async_client(self) -> AsyncDrChronoClient:
         from airflow_provider_drchrono.client import AsyncDrChronoClient
 
-        if self._async_client is None:
-            # Airflow's own asynchronous look-up does not work in ``airflow dags test``; a thread does everywhere.
-            store, quota = await asyncio.to_thread(lambda: (self.token_store, self.quota))
-            self._async_client = AsyncDrChronoClient(self.settings, token_store=store, quota=quota)
-        return self._async_client
+        return AsyncDrChronoClient(self.settings, token_store=self.token_store, quota=self.quota)
 
     def close(self) -> None:
         """Close the client, if there is one; the next call of :meth:`get_conn` makes another."""

@@ -15,4 +15,6 @@
 - ``system``: System
 - ``tasks``: Tasks
 - ``users``: Doctor & User
+
+Written by hand is ``changes``, which reads what the watcher of an asset announced.
 """

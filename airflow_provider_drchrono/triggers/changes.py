@@ -1,4 +1,4 @@
-"""Polls a list until something in it has changed, and says so by ids and counts; whoever is told reads the records.
+"""Waits until something in a list has changed, and says so by ids and counts; whoever is told reads the records.
 
 No patient data and no filter that names a person passes through here, since arguments and events of triggers are kept
 in Airflow's database.
@@ -6,40 +6,35 @@ in Airflow's database.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_drchrono.changes.cursor import CursorName
-from airflow_provider_drchrono.triggers.waiting import pause_after, sleep_until
+from airflow_provider_drchrono.changes.subject import OVERLAP
+from airflow_provider_drchrono.triggers.waiting import sleep_until
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.changes.reading import Position, Reading
-    from airflow_provider_drchrono.changes.subject import Change, Subject
-    from airflow_provider_drchrono.client import AsyncDrChronoClient
-    from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+    from airflow_provider_drchrono.changes.listening import Listener, News
+    from airflow_provider_drchrono.changes.subject import Change
 
 Status = Literal["changes", "timeout", "failed"]
-
-MOST_IDS = 1_000
-"""So many ids an event names; it says how many there are in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangesEvent:
-    """What the trigger tells.
+    """What the trigger tells a task.
 
     :param status: ``changes``: there are some, or it is time to look; ``timeout``: there were none in time; ``failed``:
         see ``message``.
     :param resource: what was polled.
     :param since: where the window begins, by the practice's clock; None for everything.
     :param until: when it was polled, by the server's clock.
-    :param count: how many records are new in it.
+    :param count: how many records are new in what was read of it.
     :param ids: their ids, of a great many the first.
     :param ends: when to give up, in seconds since the epoch.
     :param message: one line, without patient data, on what went wrong.
@@ -77,20 +72,29 @@ class ChangesEvent:
 
 
 class DrChronoChangesTrigger(BaseEventTrigger):
-    """Waits for changes of a list.
+    """Waits for changes of a list, for a task or for the watcher of an asset.
 
-    It goes on from the stored cursor of a sensor, which it reads before each poll and never writes, or from an
-    explicit time.
+    For a task it goes on from the stored cursor of a sensor, which it reads before each poll and never writes, or from
+    an explicit time, and yields one :class:`ChangesEvent`. With ``watch`` it never ends: it keeps a cursor for the
+    asset, and yields one :class:`~airflow_provider_drchrono.changes.announcements.Announcement` for each poll that
+    found something, after the cursor was stored.
+
+    All triggers of a process that follow the same list share its polls.
 
     :param drchrono_conn_id: the Airflow connection.
     :param resource: the resource that is polled, such as ``patients``.
     :param filters: filters of the list, without such as name a person.
     :param change: which changes count.
     :param verbose: whether marks in the cursor are of verbose records.
+    :param poll_interval: seconds between two polls.
+    :param overlap: seconds that a change may take until lists show it.
+    :param watch: name of the asset to watch for; None to wait for a task.
+    :param start: where watching begins: ``now``, ``beginning``, or a time in ISO 8601.
     :param cursor: DAG id, task id and map index of the sensor whose cursor counts; None where ``since`` does.
     :param since: wall-clock time of the practice, in ISO 8601, without a zone.
-    :param poll_interval: seconds between two polls.
-    :param not_before: do not poll earlier, in seconds since the epoch.
+    :param timezones: the practice's, with ``since``.
+    :param rested_at: when the task has polled by itself and found nothing, by the server's clock, in ISO 8601.
+    :param not_before: do not tell anything earlier, in seconds since the epoch.
     :param look: poll; without it only ``not_before`` is waited for.
     :param ends: when to give up, in seconds since the epoch: the wait is bounded however often a triggerer restarts.
     """
@@ -103,12 +107,17 @@ class DrChronoChangesTrigger(BaseEventTrigger):
         filters: Mapping[str, Any] | None = None,
         change: Change = "any",
         verbose: bool = False,
+        poll_interval: float = 360.0,
+        overlap: float = OVERLAP.total_seconds(),
+        watch: str | None = None,
+        start: str = "now",
         cursor: Sequence[Any] | None = None,
         since: str | None = None,
-        poll_interval: float = 360.0,
+        timezones: Sequence[str] = (),
+        rested_at: str | None = None,
         not_before: float = 0.0,
         look: bool = True,
-        ends: float,
+        ends: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.drchrono_conn_id = drchrono_conn_id
@@ -116,126 +125,114 @@ class DrChronoChangesTrigger(BaseEventTrigger):
         self.filters = dict(filters or {})
         self.change: Change = change
         self.verbose = verbose
+        self.poll_interval = poll_interval
+        self.overlap = overlap
+        self.watch = watch
+        self.start = start
         self.cursor = list(cursor) if cursor is not None else None
         self.since = since
-        self.poll_interval = poll_interval
+        self.timezones = list(timezones)
+        self.rested_at = rested_at
         self.not_before = not_before
         self.look = look
         self.ends = ends
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as Airflow stores them."""
-        return (
-            "airflow_provider_drchrono.triggers.changes.DrChronoChangesTrigger",
-            {
-                "drchrono_conn_id": self.drchrono_conn_id,
-                "resource": self.resource,
-                "filters": self.filters,
-                "change": self.change,
-                "verbose": self.verbose,
+        arguments: dict[str, Any] = {
+            "drchrono_conn_id": self.drchrono_conn_id,
+            "resource": self.resource,
+            "filters": self.filters,
+            "change": self.change,
+            "verbose": self.verbose,
+            "poll_interval": self.poll_interval,
+            "overlap": self.overlap,
+        }
+        if self.watch is not None:
+            arguments |= {"watch": self.watch, "start": self.start}
+        else:
+            arguments |= {
                 "cursor": self.cursor,
                 "since": self.since,
-                "poll_interval": self.poll_interval,
+                "timezones": self.timezones,
+                "rested_at": self.rested_at,
                 "not_before": self.not_before,
                 "look": self.look,
                 "ends": self.ends,
-            },
-        )
+            }
+        return "airflow_provider_drchrono.triggers.changes.DrChronoChangesTrigger", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and yield one :class:`ChangesEvent`."""
-        event = await self._wait()
-        yield TriggerEvent(event.payload())  # type: ignore[no-untyped-call]
+        """Wait, and yield one event for a task, or any number for an asset."""
+        if self.watch is None:
+            event = await self._wait()
+            yield TriggerEvent(event.payload())  # type: ignore[no-untyped-call]
+            return
+        from airflow_provider_drchrono.triggers.watching import announcements
+
+        async for announcement in announcements(self, self.watch):
+            yield TriggerEvent(announcement.payload())  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> ChangesEvent:
-        from airflow_provider_drchrono.changes.cursor import CursorError
         from airflow_provider_drchrono.client import DrChronoError
-        from airflow_provider_drchrono.hooks.polling import polling_hook
 
-        pause = max(self.not_before - time.time(), self.poll_interval if self.look else 0.0)
-        if not await sleep_until(self.ends, pause):
-            return self._event("timeout")
         if not self.look:
-            return self._event("changes")
-        hook: DrChronoHook | None = None
+            in_time = await sleep_until(self.ends, self.not_before - time.time())
+            return self._event("changes" if in_time else "timeout")
         try:
-            hook = await asyncio.to_thread(polling_hook, self.drchrono_conn_id)
-            return await self._poll(hook)
+            news = await self.news(self.listener(), not_before=self.not_before, ends=self.ends)
         except DrChronoError as error:
             return self._event("failed", message=str(error), transient=bool(error.transient))
-        except CursorError:
-            # The sensor meets it too, and says what to do.
-            return self._event("changes")
-        finally:
-            if hook is not None:
-                await hook.aclose()
-
-    async def _poll(self, hook: DrChronoHook) -> ChangesEvent:
-        from airflow_provider_drchrono.client import DrChronoError
-
-        failures = 0
-        while True:
-            pause = self.poll_interval
-            try:
-                event = await self._look(await hook.get_async_conn())
-            except DrChronoError as error:
-                failures += 1
-                pause = pause_after(error, failures, self.poll_interval)
-            else:
-                failures = 0
-                if event is not None:
-                    return event
-            if not await sleep_until(self.ends, pause):
-                return self._event("timeout")
-
-    async def _look(self, drchrono: AsyncDrChronoClient) -> ChangesEvent | None:
-        """Poll once, and return an event if there is anything to tell."""
-        from airflow_provider_drchrono.catalog import load
-        from airflow_provider_drchrono.changes.reading import Reading
-        from airflow_provider_drchrono.changes.subject import Subject
-
-        subject = Subject.of(load(), self.resource)
-        salt, position = await asyncio.to_thread(self._position)
-        if position is None:
-            return self._event("changes")
-        reading = Reading(subject, salt, position, self.change)
-        return await self._read(drchrono, subject, position, reading)
-
-    async def _read(
-        self, drchrono: AsyncDrChronoClient, subject: Subject, position: Position, reading: Reading
-    ) -> ChangesEvent | None:
-        ids: list[int | str] = []
-        count = 0
-        for query in subject.queries(self.filters, position.since):
-            async for page in drchrono.pages(subject.operation_id, query, verbose=self.verbose):
-                for record in reading.fresh(page.records):
-                    count += 1
-                    if subject.key and len(ids) < MOST_IDS:
-                        ids.append(record[subject.key[0]])
-        if not count:
-            return None
-        until = drchrono.server_time
+        if news is None:
+            return self._event("timeout")
         return self._event(
             "changes",
-            since=position.since.isoformat() if position.since else None,
-            until=until.isoformat() if until else None,
-            count=count,
-            ids=tuple(ids),
+            since=news.since.isoformat() if news.since else None,
+            until=news.until.isoformat() if news.until else None,
+            count=news.count,
+            ids=news.ids,
         )
 
-    def _position(self) -> tuple[str, Position | None]:
-        """Return salt and position to poll from; None where the sensor has to begin anew. It blocks."""
-        from airflow_provider_drchrono.changes.cursor import read_cursor
+    async def news(self, listener: Listener, *, not_before: float = 0.0, ends: float | None = None) -> News | None:
+        """Wait, together with all who follow the same list, for something that is new to a listener.
+
+        :param not_before: epoch seconds before which nothing may be told.
+        :param ends: epoch seconds at which to give up; None for never.
+        :return: what is new; None if there was nothing in time.
+        :raises DrChronoError: polling fails, and trying again does not help.
+        """
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.changes.listening import group_of, told_apart
+        from airflow_provider_drchrono.triggers.shared_polls import PolledList, shared_polls
+
+        sent, _ = told_apart(load(), self.resource, self.filters)
+        polled = PolledList(self.drchrono_conn_id, self.resource, self.verbose, group_of(sent))
+        return await shared_polls().wait(
+            polled, listener, interval=self.poll_interval, not_before=not_before, ends=ends
+        )
+
+    def listener(self) -> Listener:
+        """Return who hears the polls for this trigger."""
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.changes.listening import Listener, Standpoint, told_apart
         from airflow_provider_drchrono.changes.reading import Position
+        from airflow_provider_drchrono.changes.subject import Subject
         from airflow_provider_drchrono.hooks.cursor_store import VariableCursorStore
 
-        if self.cursor is None:
-            return "", Position.at_start(datetime.fromisoformat(self.since) if self.since else None)
-        text = VariableCursorStore().load(CursorName(*self.cursor))
-        if text is None:
-            return "", None
-        cursor = read_cursor(text, self.resource)
-        return cursor.salt, cursor.position
+        _, filters = told_apart(load(), self.resource, self.filters)
+        name = CursorName.of_asset(self.watch) if self.watch is not None else None
+        if name is None and self.cursor is not None:
+            name = CursorName(*self.cursor)
+        since = datetime.fromisoformat(self.since) if self.since else None
+        return Listener(
+            Subject.of(load(), self.resource),
+            filters=filters,
+            change=self.change,
+            overlap=timedelta(seconds=self.overlap),
+            load=(lambda: VariableCursorStore().load(name)) if name else None,
+            at=None if name else Standpoint("", Position.at_start(since), since, tuple(self.timezones)),
+            rested_at=datetime.fromisoformat(self.rested_at) if self.rested_at else None,
+        )
 
     def _event(self, status: Status, **details: Any) -> ChangesEvent:
         return ChangesEvent(status, self.resource, ends=self.ends, **details)

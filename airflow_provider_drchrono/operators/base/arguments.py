@@ -6,16 +6,11 @@ names that are allowed come from the operator class, so that parsing a DAG reads
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
-
-class InvalidArgumentError(AirflowFailException, ValueError):
-    """An argument of an operator cannot be sent. Trying again does not help, so the task is not retried."""
+from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError, hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +123,6 @@ def check_choice(operation_id: str, argument: str, value: object, choices: Colle
         )
 
 
-def check_names(operation_id: str, argument: str, names: Iterable[str], known: Collection[str]) -> None:
-    """Refuse names of fields that are not known."""
-    if isinstance(names, str):
-        raise InvalidArgumentError(f"{operation_id}: {argument} must be a list of names of fields, not text")
-    for name in names:
-        if name not in known:
-            raise InvalidArgumentError(f"{operation_id}: {argument} names no field {name!r}{hint(name, known)}")
-
-
 def path_id(operation_id: str, argument: str, value: object) -> int | str:
     """Return an id fit for a path.
 
@@ -157,9 +143,3 @@ def path_id(operation_id: str, argument: str, value: object) -> int | str:
             "give the id alone"
         )
     return value if isinstance(value, int) else text
-
-
-def hint(name: object, known: Collection[str]) -> str:
-    """Return ``"; did you mean 'first_name'?"``, or nothing where no known name is near."""
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
-    return f" (did you mean {near[0]!r}?)" if near else ""

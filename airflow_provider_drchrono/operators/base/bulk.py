@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_provider_drchrono.operators.base.arguments import InvalidArgumentError
+from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
 from airflow_provider_drchrono.operators.base.reads import RecordsOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
+    from airflow_provider_drchrono.changes.marks import Record
     from airflow_provider_drchrono.client import BulkResult, DrChronoClient
-    from airflow_provider_drchrono.operators.base.output import Record
     from airflow_provider_drchrono.triggers.bulk import BulkEvent
 
 FIRST_LOOK = 3.0
@@ -144,7 +144,7 @@ class BulkOperator(RecordsOperator):
         from airflow_provider_drchrono.operators.base.output import too_many
 
         if count is not None and count > self.max_records and not self.output_path:
-            raise too_many(self.operation_id, self.max_records)
+            raise InvalidArgumentError(too_many(self.operation_id, self.max_records))
 
 
 class BulkListOperator(BulkOperator):

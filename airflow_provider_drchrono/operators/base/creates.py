@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError, check_names
 from airflow_provider_drchrono.hooks.shield import reveal
-from airflow_provider_drchrono.operators.base.arguments import (
-    InvalidArgumentError,
-    check_choice,
-    check_names,
-    is_unresolved,
-)
+from airflow_provider_drchrono.operators.base.arguments import check_choice, is_unresolved
 from airflow_provider_drchrono.operators.base.writes import WriteOperator
 
 if TYPE_CHECKING:

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
 from airflow_provider_drchrono.hooks.shield import reveal
-from airflow_provider_drchrono.operators.base.arguments import (
-    InvalidArgumentError,
-    check_choice,
-    check_filters,
-)
+from airflow_provider_drchrono.operators.base.arguments import check_choice, check_filters
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
 if TYPE_CHECKING:
@@ -54,7 +51,8 @@ class GetOperator(DrChronoOperationOperator):
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Make the call and return the record, or None where it is missing and may be."""
         from airflow_provider_drchrono.client import NotFoundError
-        from airflow_provider_drchrono.operators.base.output import checked_fields, only
+        from airflow_provider_drchrono.hooks.arguments import checked_fields
+        from airflow_provider_drchrono.hooks.results import only
 
         with self.calling() as drchrono:
             fields = checked_fields(self.operation_id, self.fields, verbose=self.verbose)
@@ -133,7 +131,8 @@ class RecordsOperator(SelectingOperator):
 
         :raises InvalidArgumentError: an option cannot work.
         """
-        from airflow_provider_drchrono.operators.base.output import checked_bound, checked_fields
+        from airflow_provider_drchrono.hooks.arguments import checked_fields
+        from airflow_provider_drchrono.operators.base.output import checked_bound
 
         checked_bound(self.operation_id, self.max_records)
         return checked_fields(self.operation_id, self.fields, verbose=self.verbose)
@@ -143,7 +142,8 @@ class RecordsOperator(SelectingOperator):
     ) -> list[dict[str, Any]] | dict[str, Any]:
         """Return the records, or write them and return where."""
         from airflow_provider_drchrono.hooks.result_files import write_records
-        from airflow_provider_drchrono.operators.base.output import collect, only
+        from airflow_provider_drchrono.hooks.results import only
+        from airflow_provider_drchrono.operators.base.output import collect
 
         chosen = (only(record, fields) for record in records)
         if self.output_path:

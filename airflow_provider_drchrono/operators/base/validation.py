@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Required
 
 from airflow_provider_drchrono.catalog import Field, Operation, Parameter, load
+from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError, hint
 from airflow_provider_drchrono.operators.base import values
-from airflow_provider_drchrono.operators.base.arguments import InvalidArgumentError, hint
 from airflow_provider_drchrono.operators.base.files import FileSource, file_source
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -19,9 +18,12 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
+from airflow_provider_drchrono.assets.outlets import Outlet, list_asset
+from airflow_provider_drchrono.changes.subject import OVERLAP
+from airflow_provider_drchrono.hooks import arguments
+from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
 from airflow_provider_drchrono.hooks.shield import ShieldsRendered, reveal
-from airflow_provider_drchrono.sensors.base import arguments
-from airflow_provider_drchrono.sensors.base.arguments import InvalidArgumentError
+from airflow_provider_drchrono.sensors.base.arguments import checked_filters, public_filters
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -37,9 +39,6 @@ POLL_INTERVAL = 360.0
 
 SHORTEST_RESCHEDULE = 60.0
 """Seconds. A task that is due again before its worker process has ended is taken for a failed one by the executor."""
-
-OVERLAP = timedelta(minutes=2)
-"""How long a change may take until lists show it, unless a sensor says otherwise."""
 
 GRACE = timedelta(minutes=10)
 """How long after its deadline a trigger may still report; a task whose triggerers are all down fails then."""
@@ -84,6 +83,7 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
     filter_names: ClassVar[Collection[str]] = ()
     changes: ClassVar[Collection[str]] = ("any",)
     default_overlap: ClassVar[timedelta] = OVERLAP
+    _rested_at: datetime | None = None
     template_fields: Sequence[str] = (
         "filters",
         "fields",
@@ -132,6 +132,7 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
         self.output_path = output_path
         self.deferrable = deferrable
         self.drchrono_conn_id = drchrono_conn_id
+        self._list = Outlet(self, list_asset(self.resource, drchrono_conn_id))
         self._check_options()
 
     def execute(self, context: Context) -> Any:
@@ -191,6 +192,16 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
 
         return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
 
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Return the seconds to the next poke: Airflow's own, or more where the hour's calls run short."""
+        from airflow_provider_drchrono.hooks.polling import next_interval
+
+        interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        bounds = [self.timeout - run_duration()] + ([self.max_wait.total_seconds()] if self.max_wait else [])
+        return max(interval, min(next_interval(self.hook, interval), *bounds))
+
     def _check_options(self) -> None:
         where = self.operation_id
         if self.change not in self.changes:
@@ -198,11 +209,7 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
             raise InvalidArgumentError(
                 f"{where}: change must be one of {', '.join(map(repr, self.changes))}, not {self.change!r}{why}"
             )
-        arguments.check_count(where, "max_records", self.max_records)
-        if self.batch_size is not None:
-            arguments.check_count(where, "batch_size", self.batch_size)
-        if self.batch_size is not None and self.output_path:
-            raise InvalidArgumentError(f"{where}: batch_size has no effect on a file; leave it or output_path out")
+        arguments.check_size(where, self.max_records, self.batch_size, self.output_path)
         arguments.checked_overlap(where, self.overlap, self.default_overlap)
         if self.until is not None and self.since is None:
             raise InvalidArgumentError(f"{where}: until needs since; without both the sensor goes on from its cursor")
@@ -217,18 +224,25 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
         from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.changes.cursor import CursorError, ForgottenRunError
         from airflow_provider_drchrono.changes.subject import Subject
-        from airflow_provider_drchrono.sensors.base.output import Output
+        from airflow_provider_drchrono.hooks.results import Output
 
         subject = Subject.of(load(), self.resource)
-        filters = arguments.checked_filters(subject, reveal(self.filters), self.filter_names)
-        fields = arguments.checked_fields(subject, self.fields, verbose=self.verbose)
+        filters = checked_filters(subject, reveal(self.filters), self.filter_names)
+        fields = arguments.checked_fields(self.operation_id, self.fields, verbose=self.verbose)
         output = Output(self.operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
+        span: tuple[datetime | None, datetime | None] = (None, None)
         try:
             drchrono = self.hook.get_conn()
             if self.since is not None:
-                found, result = self._window(subject, filters).look(drchrono, output.deliver)
+                window = self._window(subject, filters)
+                found, result = window.look(drchrono, output.deliver)
+                span = (window.since, window.until)
             else:
-                found, result = self._follower(context, subject, filters).look(drchrono, output.deliver)
+                follower = self._follower(context, subject, filters)
+                found, result = follower.look(drchrono, output.deliver)
+                self._rested_at = None if found else follower.looked_at
+                if given := follower.window:
+                    span = (given.before.since, given.after.until)
             if not found:
                 # Mostly nothing has changed; only a grant that cannot see anything is worth a word.
                 blind, why = self.hook.why_empty(self.operation_id)
@@ -241,7 +255,8 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
         finally:
             self.hook.close()
         if found:
-            self.log.info("%s: %s", self.operation_id, _told(result, self.batch_size))
+            self.log.info("%s: %s", self.operation_id, output.told(result))
+            self._list.update(self, context, output.count(result), since=span[0], until=span[1])
         return found, result
 
     def _look_or_defer(self, context: Context, ends: float) -> Any:
@@ -271,20 +286,24 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
         if left <= 0:
             raise AirflowSensorTimeout(f"{self.operation_id}: nothing changed within {self.timeout:g} seconds")
         subject = Subject.of(load(), self.resource)
-        filters = arguments.checked_filters(subject, reveal(self.filters), self.filter_names)
+        filters = checked_filters(subject, reveal(self.filters), self.filter_names)
+        followed = self._followed(subject, filters)
         window = self._window(subject, filters) if self.since is not None else None
         name = _name(context)
         self.defer(
             trigger=DrChronoChangesTrigger(
                 drchrono_conn_id=self.drchrono_conn_id,
                 resource=self.resource,
-                filters=arguments.public_filters(subject, filters),
+                filters=public_filters(subject, filters),
                 change=self.change,
                 verbose=self.verbose,
                 cursor=[name.dag_id, name.task_id, name.map_index] if window is None else None,
                 since=window.since.isoformat() if window else None,
+                timezones=window.timezones if window else (),
+                rested_at=self._rested_at.isoformat() if self._rested_at else None,
+                overlap=followed.overlap.total_seconds(),
                 poll_interval=self.poke_interval,
-                not_before=max(due, window.due.timestamp() if window and window.due else 0.0),
+                not_before=max(due, window.due.timestamp() if window and window.due else 0.0, _soonest_return()),
                 look=window is None or window.due is None,
                 ends=ends,
             ),
@@ -302,20 +321,20 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
             filters=filters,
             verbose=self.verbose,
             change=self.change,
-            selection=json.dumps([filters, self.verbose], sort_keys=True, default=str),
             overlap=arguments.checked_overlap(self.operation_id, self.overlap, self.default_overlap),
             start=start,
         )
 
     def _follower(self, context: Context, subject: Subject, filters: dict[str, Any]) -> Follower:
         from airflow_provider_drchrono.changes.follow import Follower
+        from airflow_provider_drchrono.hooks.practice_clocks import PracticeClocks
 
         return Follower(
             self._followed(subject, filters),
             store=self.cursor_store,
             name=_name(context),
             run_id=context["ti"].run_id,
-            clocks=_Clocks(self.hook),
+            clocks=PracticeClocks(self.hook),
             now=utcnow,
         )
 
@@ -355,17 +374,15 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
             raise
 
 
-class _Clocks:
-    """Asks the hook how the practice tells the time."""
+def _soonest_return() -> float:
+    """Return when a task that defers now may go on, in epoch seconds.
 
-    def __init__(self, hook: DrChronoHook) -> None:
-        self._hook = hook
+    The worker notices only now and then that the task's process has ended, and a task that runs again by then is taken
+    for a failed one by the executor. A poll that others have asked for may be that near.
+    """
+    from airflow.sdk.configuration import conf
 
-    def named(self) -> str | None:
-        return self._hook.settings.timezone
-
-    def asked(self) -> tuple[str, ...]:
-        return self._hook.practice_timezones()
+    return time.time() + 1.5 * float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0))
 
 
 def utcnow() -> datetime:
@@ -376,12 +393,4 @@ def utcnow() -> datetime:
 def _name(context: Context) -> Any:
     from airflow_provider_drchrono.changes.cursor import CursorName
 
-    ti = context["ti"]
-    return CursorName(ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
-
-
-def _told(result: Any, batch_size: int | None) -> str:
-    if isinstance(result, dict):
-        return f"wrote {result['count']} records"
-    count = len(result) if batch_size is None else sum(map(len, result))
-    return f"{count} records"
+    return CursorName.of_instance(context["ti"])

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.changes.clock import first_start
-from airflow_provider_drchrono.changes.follow import Followed, read_to_rest
+from airflow_provider_drchrono.changes.follow import Followed, pages_of, read_to_rest
 from airflow_provider_drchrono.changes.reading import Position, Reading, within
-from airflow_provider_drchrono.sensors.base.arguments import InvalidArgumentError
+from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.changes.follow import Deliver
@@ -94,8 +94,7 @@ class ExplicitWindow:
         reading = Reading(subject, "", Position.at_start(self.since), followed.change)
 
         def pages(since: datetime | None) -> Iterator[Page]:
-            for query in subject.queries(followed.filters, since):
-                yield from drchrono.pages(subject.operation_id, query, verbose=followed.verbose)
+            return pages_of(drchrono, followed, since)
 
         records = read_to_rest(pages, reading, self.since, followed, self.timezones)
         return within(subject, records, self.until, followed.change)

@@ -17,8 +17,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
 from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.changes.clock import earliest_wall_clock
 from airflow_provider_drchrono.changes.cursor import CursorName, read_cursor
+from airflow_provider_drchrono.changes.listening import Listener, Standpoint
+from airflow_provider_drchrono.changes.reading import Position, Reading
 from airflow_provider_drchrono.changes.store import MemoryCursorStore
+from airflow_provider_drchrono.changes.subject import Subject
 from airflow_provider_drchrono.client import (
     AsyncDrChronoClient,
     ClientSettings,
@@ -31,7 +35,8 @@ from airflow_provider_drchrono.sandbox.faults import Fault
 from airflow_provider_drchrono.sandbox.options import Options
 from airflow_provider_drchrono.sandbox.wire import Request, decode_query
 from airflow_provider_drchrono.sensors.base import ChangesSensor
-from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+from airflow_provider_drchrono.triggers.changes import ChangesEvent, DrChronoChangesTrigger
+from airflow_provider_drchrono.triggers.shared_polls import locate, poll_for
 
 ZONE = "America/New_York"
 CHANGES_OF_CLOCKS = (datetime(2026, 3, 8, 7, tzinfo=UTC), datetime(2026, 11, 1, 6, tzinfo=UTC))
@@ -197,9 +202,10 @@ class Month:
         wanted = self.latest.items()
         if self.change == "updated":
             wanted = [(key, version) for key, version in wanted if self.birth.get(key) != version]
-            # A record that changed before anybody saw it counts as created.
+            # A record that changed before anybody saw it counts as created. One born just before the first poll may
+            # have become visible after it.
             wanted = [
-                (key, version) for key, version in wanted if key not in self.birth or key in {k for k, _ in given}
+                (key, version) for key, version in wanted if key not in self.born_at or key in {k for k, _ in given}
             ]
         return {key: version for key, version in wanted if (key, version) not in given}
 
@@ -265,15 +271,54 @@ class Month:
         path, arguments = trigger.serialize()
         assert path.endswith(DrChronoChangesTrigger.__name__)
         restarted = DrChronoChangesTrigger(**arguments)
-        for _ in range(3):
+        listener = restarted.listener()
+        for _ in range(self.chance.randrange(1, 6)):
             self._pass(120)
-            event = asyncio.run(restarted._look(self.async_client))
-            if event is not None:
+            if asyncio.run(self._hears_news(listener)):
+                event = ChangesEvent("changes", self.kind.resource, ends=4e9)
                 try:
                     return sensor.execute_complete(context, event.payload())
                 except TaskDeferred:
                     return None
         return None
+
+    async def _hears_news(self, listener: Listener) -> bool:
+        """Poll as the triggerer does, together with others who come from elsewhere and select other records."""
+        if not await locate([listener]):
+            return True
+        subject = Subject.of(load(), self.kind.resource)
+        ago = timedelta(seconds=self.chance.uniform(0, 7200))
+        since = earliest_wall_clock(self.app.clock.now() - ago, (ZONE,))
+        other = Listener(
+            subject,
+            filters={},
+            change="any",
+            overlap=timedelta(minutes=2),
+            at=Standpoint("", Position.at_start(since), since, (ZONE,)),
+        )
+        assert await locate([other])
+        together = [listener, other] if self.chance.random() < 0.5 else [listener]
+        self.writes_during_reads, rate = 0.0, self.writes_during_reads
+        told = await poll_for(self.async_client, subject, {}, together, verbose=False)
+        self.writes_during_reads = rate
+        heard = told[listener] is not None
+        found = await self._finds_something(subject)
+        assert heard or not found, "a shared poll does not tell what the task's own would find"
+        # Who has met a record between two polls of the task does not take its next change for its creation.
+        assert found or not heard or self.change == "updated", "a shared poll tells what the task would not find"
+        return heard
+
+    async def _finds_something(self, subject: Subject) -> bool:
+        """Poll from the stored position, as the sensor itself would."""
+        cursor = read_cursor(next(iter(self.store.texts.values())))
+        assert cursor.position is not None
+        reading = Reading(subject, cursor.salt, cursor.position, self.change)  # type: ignore[arg-type]
+        self.app.faults.clear()
+        found = False
+        for query in subject.queries({}, cursor.position.since):
+            async for page in self.async_client.pages(subject.operation_id, query):
+                found = bool(list(reading.fresh(page.records))) or found
+        return found
 
     def _change(self) -> dict[str, str]:
         return {} if self.change == "any" else {"change": self.change}

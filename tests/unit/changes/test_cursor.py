@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from airflow_provider_drchrono.changes.announcements import Announcement
 from airflow_provider_drchrono.changes.clock import Practice
 from airflow_provider_drchrono.changes.cursor import (
     MOST_CHARACTERS,
     MOST_RUNS,
     Cursor,
     CursorError,
+    CursorName,
     ForgottenRunError,
     read_cursor,
 )
@@ -32,10 +34,70 @@ def after_runs(count: int, marks: int = 0) -> Cursor:
     return cursor
 
 
-def test_everything_survives() -> None:
-    cursor = after_runs(3, marks=2)
+def announced(count: int) -> Cursor:
+    """The cursor of an asset's watcher after so many announcements, the last of which is not settled."""
+    cursor = after_runs(0)
+    for number in range(1, count + 1):
+        after = position(number)
+        ids = tuple(range(number))
+        cursor = cursor.announced(
+            Announcement("an asset", "patients", None, after.until.isoformat(), number, ids), after
+        )
+    return cursor
 
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        pytest.param(after_runs(3, marks=2), id="of a sensor"),
+        pytest.param(announced(3), id="of an asset"),
+        pytest.param(announced(3).settled(), id="of an asset, settled"),
+    ],
+)
+def test_everything_survives(cursor: Cursor) -> None:
     assert read_cursor(cursor.dump(), "patients") == cursor
+
+
+def test_an_announcement_is_kept_until_it_is_settled_and_its_window_for_longer() -> None:
+    cursor = announced(2)
+
+    assert cursor.announcement is not None
+    assert cursor.announcement.count == 2
+    assert cursor.settled().announcement is None
+    window = cursor.settled().given_to(cursor.announcement.until)
+    assert window is not None
+    assert (window.before, window.after) == (position(1), position(2))
+    assert cursor.restarted("2026-01-01").announcement == cursor.announcement
+
+
+def test_of_many_announcements_the_oldest_are_forgotten() -> None:
+    cursor = read_cursor(announced(MOST_RUNS + 3).dump())
+
+    assert len(cursor.runs) == MOST_RUNS
+    with pytest.raises(ForgottenRunError):
+        cursor.given_to(position(1).until.isoformat())
+    assert cursor.announcement is not None
+    assert cursor.announcement.until in cursor.runs
+
+
+def test_a_cursor_from_before_there_were_announcements_is_read() -> None:
+    state = json.loads(after_runs(2).dump())
+    del state["announcement"]
+
+    assert read_cursor(json.dumps(state)).announcement is None
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "words"),
+    [
+        pytest.param(CursorName("a_dag", "changes"), "a_dag.changes", "a_dag changes", id="task"),
+        pytest.param(CursorName("a_dag", "changes", 0), "a_dag.changes[0]", "a_dag changes --map-index 0", id="mapped"),
+        pytest.param(CursorName.of_asset("patients"), "asset patients", "--asset patients", id="asset"),
+        pytest.param(CursorName.of_asset("my asset"), "asset my asset", "--asset 'my asset'", id="asset with a space"),
+    ],
+)
+def test_a_name_is_told_to_people_and_to_a_shell(name: CursorName, told: str, words: str) -> None:
+    assert (str(name), name.words) == (told, words)
 
 
 def test_runs_that_meet_share_a_position() -> None:
@@ -72,6 +134,11 @@ def test_the_text_stays_small() -> None:
         ),
         pytest.param(after_runs(1).dump().replace('"at": 1', '"at": 9'), "values that cannot be read", id="no place"),
         pytest.param(after_runs(1).dump().replace("+00:00", ""), "values that cannot be read", id="no zone"),
+        pytest.param(
+            announced(1).dump().replace('"count": 1', '"count": "1"'),
+            "values that cannot be read",
+            id="no announcement",
+        ),
     ],
 )
 def test_a_spoilt_cursor_says_what_was_found(text: str, found: str) -> None:

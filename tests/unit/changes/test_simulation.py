@@ -14,6 +14,7 @@ from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.codegen.sensors import plan_sensors
 from airflow_provider_drchrono.sensors.base import ChangesSensor
 from tests.unit.changes.simulation import Month
+from tests.unit.changes.simulation_watched import WatchedMonth
 
 MODES = ("poke", "reschedule", "deferrable")
 
@@ -50,11 +51,34 @@ def test_every_change_is_given_once(kind: type[ChangesSensor], mode: str) -> Non
         assert month.repeated() == {}, f"given twice with DRCHRONO_SEED={seed}"
 
 
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])
 @pytest.mark.parametrize("change", ["created", "updated"])
 @pytest.mark.parametrize("kind", [each for each in sensors() if len(each.changes) > 1], ids=lambda kind: kind.resource)
-def test_creations_and_updates_are_told_apart(kind: type[ChangesSensor], change: str) -> None:
+def test_creations_and_updates_are_told_apart(kind: type[ChangesSensor], change: str, mode: str) -> None:
     for seed in seeds():
-        month = simulate(kind, "poke", seed, change, runs=20)
+        month = simulate(kind, mode, seed, change, runs=20)
 
         assert month.missing() == {}, f"lost with DRCHRONO_SEED={seed}"
         assert month.repeated() == {}, f"given twice with DRCHRONO_SEED={seed}"
+
+
+@pytest.mark.parametrize("kind", sensors(), ids=lambda kind: kind.resource)
+def test_every_change_is_announced_and_read_in_one_run(kind: type[ChangesSensor]) -> None:
+    for seed in seeds():
+        print(f"Repeat it with DRCHRONO_SEED={seed}")
+        change = kind.changes[seed % len(kind.changes)]
+        with pytest.MonkeyPatch.context() as patch:
+            month = WatchedMonth(patch, kind, seed, change)
+            month.run(20)
+
+        assert len(month.events) > 10, "too little happened to prove anything"
+        assert month.missing() == {}, f"lost with DRCHRONO_SEED={seed}"
+        assert month.repeated() == {}, f"read twice with DRCHRONO_SEED={seed}"
+
+
+def test_announcements_do_come_twice_in_the_simulation() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        month = WatchedMonth(patch, sensors()[0], 1, "any")
+        month.run(40)
+
+    assert month.twice > 0

@@ -5,7 +5,12 @@ import threading
 import pytest
 
 from airflow_provider_drchrono.changes.cursor import CursorName
-from airflow_provider_drchrono.hooks.cursor_store import CursorStoreError, VariableCursorStore, variable_of
+from airflow_provider_drchrono.hooks.cursor_store import (
+    CursorStoreError,
+    VariableClaimsStore,
+    VariableCursorStore,
+    variable_of,
+)
 from airflow_provider_drchrono.hooks.variable_lease import Timing
 
 NAME = CursorName("a_dag", "changes")
@@ -39,6 +44,23 @@ def test_what_is_saved_is_loaded() -> None:
     assert VariableCursorStore(variables=shared).load(CursorName("a_dag", "changes", 0)) is None
 
 
+def test_assets_and_claims_have_variables_of_their_own() -> None:
+    shared = Shared()
+    VariableCursorStore(variables=shared).save(NAME, "cursor")
+    VariableCursorStore(variables=shared).save(CursorName.of_asset("a_dag:changes"), "watcher")
+    claims = VariableClaimsStore(variables=shared, timing=QUICK)
+    with claims.lease(NAME):
+        claims.save(NAME, "claims")
+
+    assert claims.load(NAME) == "claims"
+    assert shared.values == {
+        "drchrono_cursor:a_dag:changes": "cursor",
+        "drchrono_cursor::a_dag:changes": "watcher",
+        "drchrono_read:a_dag:changes": "claims",
+        "drchrono_read_lease:a_dag:changes": "{}",
+    }
+
+
 def test_long_names_stay_apart_and_fit() -> None:
     names = [CursorName("d" * 250, "t" * 250 + end, index) for end in "ab" for index in (-1, 0)]
     keys = {variable_of(name) for name in names}
@@ -60,6 +82,16 @@ def test_a_variable_that_cannot_be_reached_is_no_empty_one() -> None:
         assert error.value.transient
         assert "Canary" not in str(error.value)
         assert error.value.__cause__ is None
+
+
+def test_errors_name_claims_for_what_they_are() -> None:
+    shared = Shared()
+    shared.broken.add("drchrono_read:a_dag:changes")
+
+    with pytest.raises(
+        CursorStoreError, match=r"drchrono_read:a_dag:changes with the record of reads of a_dag\.changes"
+    ):
+        VariableClaimsStore(variables=shared).load(NAME)
 
 
 def test_a_lease_that_cannot_be_had_says_so() -> None:

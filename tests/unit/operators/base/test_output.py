@@ -5,13 +5,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_drchrono.hooks.arguments import checked_fields
+from airflow_provider_drchrono.hooks.results import only
 from airflow_provider_drchrono.operators.base import InvalidArgumentError
-from airflow_provider_drchrono.operators.base.output import (
-    checked_bound,
-    checked_fields,
-    collect,
-    only,
-)
+from airflow_provider_drchrono.operators.base.output import checked_bound, collect
 
 RECORDS = [{"id": 1, "name": "Ana"}, {"id": 2, "name": "Bédé\u2028"}]
 

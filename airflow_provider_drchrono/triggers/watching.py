@@ -1,0 +1,128 @@
+"""Watches a list for an asset: never ends, announces each change once, and survives whatever goes wrong meanwhile.
+
+Airflow stores an event a moment after it was yielded, and says nothing when it has. So an announcement counts as made
+only some seconds later; a triggerer that is killed before then makes it again, and who reads it reads it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from airflow_provider_drchrono.changes.cursor import CursorError
+from airflow_provider_drchrono.client.errors import DrChronoError, RateLimitedError
+from airflow_provider_drchrono.compat import AirflowNotFoundException
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.changes.announcements import Announcement
+    from airflow_provider_drchrono.changes.announcing import Announcer
+    from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+    from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+
+log = logging.getLogger(__name__)
+
+SETTLING = 5.0
+"""Seconds after which Airflow has stored an event; a triggerer hands its events on every second."""
+
+LONGEST_PAUSE = 3600.0
+"""Seconds between two tries at most, however often they have failed."""
+
+
+async def announcements(trigger: DrChronoChangesTrigger, asset: str) -> AsyncIterator[Announcement]:
+    """Yield what there is to announce, for ever.
+
+    Nothing that can go wrong with the connection, the API or the cursor ends it, since Airflow would begin anew at
+    once: it is logged, with what to do, and tried again after a pause.
+
+    :param asset: name of the asset.
+    """
+    watch = _Watch(trigger, asset)
+    listener = trigger.listener()
+    begun, failures = False, 0
+    while True:
+        try:
+            if begun:
+                await trigger.news(listener)
+            announcement = await asyncio.to_thread(watch.announce)
+        except Exception as error:
+            failures += 1
+            pause = _pause_after(error, failures, trigger.poll_interval)
+            log.error("Asset %s: watching failed; trying again in %.0f seconds: %s", asset, pause, _told(error))
+            await asyncio.sleep(pause)
+            continue
+        begun, failures = True, 0
+        if announcement is None:
+            listener.rested(watch.rested_at)
+            continue
+        log.info("Asset %s: %d records of %s are new", asset, announcement.count, announcement.resource)
+        yield announcement
+        await asyncio.sleep(SETTLING)
+        try:
+            await asyncio.to_thread(watch.settle, announcement)
+        except Exception as error:
+            log.warning("Asset %s: its last event may come once more, and is read once: %s", asset, _told(error))
+
+
+class _Watch:
+    """What a watcher does by itself, in a thread: it polls like a sensor, and keeps its cursor."""
+
+    def __init__(self, trigger: DrChronoChangesTrigger, asset: str) -> None:
+        self._trigger = trigger
+        self._asset = asset
+        self.rested_at: datetime | None = None
+
+    def announce(self) -> Announcement | None:
+        """Return what may not have arrived the last time, or else poll, and return what is new."""
+        hook = self._hook()
+        try:
+            announcer = self._announcer(hook)
+            announcement = announcer.announce(hook.get_conn())
+        finally:
+            hook.close()
+        self.rested_at = announcer.looked_at
+        return announcement
+
+    def settle(self, announcement: Announcement) -> None:
+        """Note that an announcement has arrived."""
+        self._announcer(self._hook()).settle(announcement)
+
+    def _hook(self) -> DrChronoHook:
+        from airflow_provider_drchrono.hooks.polling import polling_hook
+
+        return polling_hook(self._trigger.drchrono_conn_id)
+
+    def _announcer(self, hook: DrChronoHook) -> Announcer:
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.changes.announcing import Announcer
+        from airflow_provider_drchrono.changes.follow import Followed
+        from airflow_provider_drchrono.changes.subject import Subject
+        from airflow_provider_drchrono.hooks.cursor_store import VariableCursorStore
+        from airflow_provider_drchrono.hooks.practice_clocks import PracticeClocks
+
+        trigger = self._trigger
+        followed = Followed(
+            subject=Subject.of(load(), trigger.resource),
+            filters=trigger.filters,
+            verbose=trigger.verbose,
+            change=trigger.change,
+            overlap=timedelta(seconds=trigger.overlap),
+            start=trigger.start,
+        )
+        return Announcer(followed, store=VariableCursorStore(), asset=self._asset, clocks=PracticeClocks(hook))
+
+
+def _pause_after(error: Exception, failures: int, poll_interval: float) -> float:
+    if isinstance(error, RateLimitedError) and error.retry_at is not None:
+        return max(poll_interval, error.retry_at.timestamp() - time.time())
+    return min(poll_interval * failures, max(poll_interval, LONGEST_PAUSE))
+
+
+def _told(error: Exception) -> str:
+    """Return an error in words that hold no patient data: ours are made so, and of others only the kind is told."""
+    if isinstance(error, DrChronoError | CursorError | AirflowNotFoundException):
+        return str(error)
+    return type(error).__name__

@@ -1,0 +1,289 @@
+"""Many triggers on one event loop, against the sandbox over a socket: what they cost together, and who is told what."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.changes.cursor import Cursor, CursorName, read_cursor
+from airflow_provider_drchrono.changes.listening import told_apart
+from airflow_provider_drchrono.changes.store import MemoryCursorStore
+from airflow_provider_drchrono.sandbox import Fault, Sandbox
+from airflow_provider_drchrono.sensors.labs import DrChronoNewOrUpdatedLabOrdersSensor as LabOrders
+from airflow_provider_drchrono.sensors.patients import DrChronoNewOrUpdatedPatientsSensor as Patients
+from airflow_provider_drchrono.triggers import shared_polls
+from airflow_provider_drchrono.triggers.changes import ChangesEvent, DrChronoChangesTrigger
+from airflow_provider_drchrono.triggers.waiting import MOST_FAILURES
+
+INTERVAL = 0.3
+PATIENCE = 20.0
+
+
+def trigger_of(sandbox: Sandbox, number: int = 0, kind: Any = Patients, **changes: Any) -> DrChronoChangesTrigger:
+    """Return the trigger with which a sensor that has just looked waits on."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    from tests.support.running import execute
+
+    ti = SimpleNamespace(dag_id="a_dag", task_id=f"sensor_{number}", run_id="a_run", map_index=-1, try_number=1)
+    filters = changes.pop("filters", None)
+    sensor = kind(task_id=f"sensor_{number}", deferrable=True, filters=filters, poke_interval=INTERVAL)
+    with pytest.raises(TaskDeferred) as deferred:
+        execute(sensor, {"ti": ti})
+    given = deferred.value.trigger.serialize()[1]
+    return DrChronoChangesTrigger(**given | {"ends": time.time() + PATIENCE, "not_before": 0.0} | changes)
+
+
+async def event_of(trigger: DrChronoChangesTrigger) -> ChangesEvent:
+    async for event in trigger.run():
+        return ChangesEvent.read(event.payload)
+    raise AssertionError("a trigger ended without an event")
+
+
+@asynccontextmanager
+async def waiting(triggers: list[DrChronoChangesTrigger]) -> AsyncIterator[list[asyncio.Task[ChangesEvent]]]:
+    tasks = [asyncio.create_task(event_of(each)) for each in triggers]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def polls(sandbox: Sandbox, operation_id: str = "patients_list") -> list[dict[str, str]]:
+    return [entry.query for entry in sandbox.journal.calls(operation_id=operation_id)]
+
+
+async def until_polled(sandbox: Sandbox, count: int, operation_id: str = "patients_list") -> None:
+    """Wait until so many calls more have been made."""
+    begun, ends = len(polls(sandbox, operation_id)), time.monotonic() + PATIENCE
+    while len(polls(sandbox, operation_id)) < begun + count:
+        assert time.monotonic() < ends, "nobody polls"
+        await asyncio.sleep(0.02)
+
+
+def change(sandbox: Sandbox, index: int, **values: Any) -> int:
+    patient: int = sandbox.practice.records("patients")[index]["id"]
+    sandbox.practice.change("patients", patient, values)
+    return patient
+
+
+def test_thirty_sensors_poll_as_often_as_one(sandbox: Sandbox) -> None:
+    triggers = [trigger_of(sandbox, number) for number in range(30)]
+    looked = len(polls(sandbox))
+
+    async def run() -> list[ChangesEvent]:
+        async with waiting(triggers) as tasks:
+            begun = time.monotonic()
+            await until_polled(sandbox, 3)
+            assert len(polls(sandbox)) - looked <= 1 + (time.monotonic() - begun) / INTERVAL
+            change(sandbox, 1, city="Springfield")
+            return await asyncio.gather(*tasks)
+
+    events = asyncio.run(run())
+
+    patient = sandbox.practice.records("patients")[1]["id"]
+    assert {(event.status, event.count, event.ids) for event in events} == {("changes", 1, (patient,))}
+    # The poll that found it was one for all, and nobody polled after it.
+    made = len(polls(sandbox))
+    time.sleep(3 * INTERVAL)
+    assert len(polls(sandbox)) == made
+
+
+def test_who_selects_by_id_hears_only_its_own_in_the_same_poll(sandbox: Sandbox) -> None:
+    doctors = [each["id"] for each in sandbox.practice.records("doctors")]
+    theirs = sandbox.practice.records("patients")[0]["doctor"]
+    other = next((each for each in doctors if each != theirs), 10**9)
+    triggers = [
+        trigger_of(sandbox, 0, filters={"doctor": theirs}),
+        trigger_of(sandbox, 1, filters={"doctor": other}),
+        trigger_of(sandbox, 2, filters={"doctor": str(theirs)}),
+    ]
+    looked = len(polls(sandbox))
+
+    async def run() -> tuple[list[ChangesEvent], bool]:
+        async with waiting(triggers) as (one, another, same):
+            change(sandbox, 0, city="Springfield")
+            events = [await one, await same]
+            await until_polled(sandbox, 2)
+            return events, another.done()
+
+    events, is_told = asyncio.run(run())
+
+    assert [event.count for event in events] == [1, 1]
+    assert not is_told
+    together, *alone = polls(sandbox)[looked:]
+    assert "doctor" not in together
+    # Once one is left, the API selects for it.
+    assert {query["doctor"] for query in alone} == {str(other)}
+
+
+def test_filters_that_only_the_api_understands_are_left_to_it(sandbox: Sandbox) -> None:
+    sent, shown = told_apart(load(), "appointments", {"doctor": "12", "status": "Arrived", "date": "2026-01-31"})
+
+    assert shown == {"doctor": 12}
+    assert sent == {"status": "Arrived", "date": "2026-01-31"}
+    # Its records spell the id as text, so nothing is concluded from it.
+    assert told_apart(load(), "messages", {"owner": 3}) == ({"owner": 3}, {})
+
+
+def test_one_who_comes_later_is_told_what_changed_since_it_looked(sandbox: Sandbox) -> None:
+    first = trigger_of(sandbox, 0, filters={"doctor": 10**9})
+    second = trigger_of(sandbox, 1)
+    patient = change(sandbox, 2, city="Springfield")
+
+    async def run() -> ChangesEvent:
+        async with waiting([first]):
+            await until_polled(sandbox, 2)
+            return await event_of(second)
+
+    assert asyncio.run(run()).ids == (patient,)
+
+
+def test_a_list_without_a_time_of_change_is_judged_by_content(sandbox: Sandbox, store: MemoryCursorStore) -> None:
+    triggers = [trigger_of(sandbox, number, LabOrders) for number in range(3)]
+
+    async def run() -> list[ChangesEvent]:
+        async with waiting(triggers) as tasks:
+            await until_polled(sandbox, 2, "lab_orders_list")
+            assert not any(task.done() for task in tasks)
+            sandbox.practice.create("lab_orders", {"notes": "Fasting"})
+            return await asyncio.gather(*tasks)
+
+    assert {event.count for event in asyncio.run(run())} == {1}
+
+
+def test_nothing_is_read_beyond_what_wakes_everybody(sandbox: Sandbox) -> None:
+    trigger = trigger_of(sandbox)
+    for number in range(300):
+        sandbox.practice.create("patients", {"last_name": f"Patient {number}"})
+    looked = len(polls(sandbox))
+
+    event = asyncio.run(event_of(trigger))
+
+    assert event.count > 0
+    assert len(polls(sandbox)) - looked == 1
+
+
+def test_a_cursor_that_is_gone_or_broken_wakes_its_sensor_and_no_other(
+    sandbox: Sandbox, store: MemoryCursorStore
+) -> None:
+    triggers = [trigger_of(sandbox, number) for number in range(3)]
+    del store.texts[CursorName("a_dag", "sensor_0")]
+    store.texts[CursorName("a_dag", "sensor_1")] = "{}"
+
+    async def run() -> None:
+        async with waiting(triggers) as (gone, broken, whole):
+            assert (await gone).status == "changes"
+            assert (await broken).status == "changes"
+            await until_polled(sandbox, 2)
+            assert not whole.done()
+
+    asyncio.run(run())
+
+
+def test_a_cursor_that_is_set_back_counts_from_the_next_poll_on(sandbox: Sandbox, store: MemoryCursorStore) -> None:
+    name = CursorName("a_dag", "sensor_0")
+    trigger = trigger_of(sandbox)
+
+    async def run() -> ChangesEvent:
+        async with waiting([trigger]) as (task,):
+            await until_polled(sandbox, 2)
+            cursor = read_cursor(store.texts[name])
+            assert cursor.position is not None
+            earlier = cursor.position.since - timedelta(days=20_000) if cursor.position.since else None
+            moved = type(cursor.position)(cursor.position.until, earlier, earlier)
+            store.texts[name] = Cursor.moved(cursor, moved).dump()
+            return await task
+
+    assert asyncio.run(run()).count == len(sandbox.practice.records("patients"))
+
+
+def test_when_polling_fails_for_good_everybody_is_told_once(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    triggers = [trigger_of(sandbox, number) for number in range(5)]
+    monkeypatch.setattr("airflow_provider_drchrono.client.exchange.random.random", lambda: 0.0)
+    sandbox.faults.add(Fault(kind="status", status=403, resource="patients", times=None))
+    looked = len(polls(sandbox))
+
+    async def run() -> list[ChangesEvent]:
+        async with waiting(triggers) as tasks:
+            return await asyncio.gather(*tasks)
+
+    events = asyncio.run(run())
+
+    assert {event.status for event in events} == {"failed"}
+    assert len(polls(sandbox)) - looked == 1
+
+
+def test_a_failure_that_passes_is_waited_out(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    trigger = trigger_of(sandbox)
+    monkeypatch.setattr("airflow_provider_drchrono.client.exchange.random.random", lambda: 0.0)
+    attempts = 5
+    sandbox.faults.add(Fault(kind="status", status=500, resource="patients", times=(MOST_FAILURES - 1) * attempts))
+    change(sandbox, 0, city="Springfield")
+
+    assert asyncio.run(event_of(trigger)).status == "changes"
+
+
+def test_the_last_one_to_leave_ends_the_polls(sandbox: Sandbox) -> None:
+    triggers = [trigger_of(sandbox, number) for number in range(2)]
+
+    async def run() -> None:
+        async with waiting(triggers):
+            await until_polled(sandbox, 1)
+        made = len(polls(sandbox))
+        await asyncio.sleep(3 * INTERVAL)
+        assert len(polls(sandbox)) == made
+        assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        # And who comes then finds somebody who polls.
+        async with waiting(triggers[:1]):
+            await until_polled(sandbox, 1)
+
+    asyncio.run(run())
+
+
+def test_the_loop_is_let_in_while_many_hear_a_poll(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = trigger_of(sandbox)
+    given = first.serialize()[1]
+    triggers = [DrChronoChangesTrigger(**given) for _ in range(400)]
+    for number in range(100):
+        sandbox.practice.create("patients", {"last_name": f"Patient {number}"})
+    monkeypatch.setattr(shared_polls, "LONGEST_TURN", 0.005)
+    turns: list[int] = []
+
+    async def run() -> None:
+        async with waiting(triggers) as tasks:
+            while not tasks[0].done():
+                turns.append(sum(task.done() for task in tasks))
+                await asyncio.sleep(0)
+            await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+
+    assert len(turns) > 10
+
+
+def test_one_who_may_not_be_told_yet_is_polled_for_with_the_others(sandbox: Sandbox) -> None:
+    soon = time.time() + 2.0
+    triggers = [trigger_of(sandbox, 0, not_before=soon), trigger_of(sandbox, 1)]
+    looked = len(polls(sandbox))
+
+    async def run() -> tuple[float, float]:
+        async with waiting(triggers) as (later, at_once):
+            change(sandbox, 1, city="Springfield")
+            assert (await at_once).count == 1
+            first = time.time()
+            assert (await later).count == 1
+            return first, time.time()
+
+    first, second = asyncio.run(run())
+
+    assert first < soon <= second
+    assert len(polls(sandbox)) - looked == 1
