@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from airflow_provider_drchrono.catalog import Catalog, Field
 from airflow_provider_drchrono.codegen import naming
+from airflow_provider_drchrono.codegen.assets import OPTIONS, WatchPlan, plan_watches
 from airflow_provider_drchrono.codegen.examples import example
 from airflow_provider_drchrono.codegen.options import Option
 from airflow_provider_drchrono.codegen.plan import Argument, DomainPlan, OperatorPlan, Plan, index_rows
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 110
 SHORT_ENUMERATION = 8
 
+ASSETS = "airflow_provider_drchrono/assets/watchable"
 OPERATORS = "airflow_provider_drchrono/operators"
 SENSORS = "airflow_provider_drchrono/sensors"
 REFERENCE = "docs/reference"
@@ -58,7 +60,21 @@ def render(catalog: Catalog, planned: Plan) -> dict[str, str]:
         python[f"{OPERATORS}/types/{domain.name}.py"] = templates.get_template("types.py.jinja").render(values)
         others[f"{REFERENCE}/operators/{domain.name}.md"] = templates.get_template("page.md.jinja").render(values)
     sensors_python, sensors_others = _sensors(templates, plan_sensors(catalog))
-    return dict(sorted({**formatted({**python, **sensors_python}), **others, **sensors_others}.items()))
+    assets_python, assets_others = _assets(templates, catalog, plan_watches(catalog))
+    written = formatted({**python, **sensors_python, **assets_python})
+    return dict(sorted({**written, **others, **sensors_others, **assets_others}.items()))
+
+
+def _assets(
+    templates: Environment, catalog: Catalog, watches: Sequence[WatchPlan]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the Python files and the other files of what may be watched."""
+    values = {"watches": watches, "resources": sorted(catalog.resources), "common": OPTIONS}
+    python = {
+        f"{ASSETS}/{name}.py": templates.get_template(f"assets_{template}.py.jinja").render(values)
+        for name, template in (("__init__", "package"), ("filters", "filters"), ("overloads", "overloads"))
+    }
+    return python, {f"{REFERENCE}/assets.md": templates.get_template("assets.md.jinja").render(values)}
 
 
 def _sensors(templates: Environment, domains: Sequence[SensorDomain]) -> tuple[dict[str, str], dict[str, str]]:

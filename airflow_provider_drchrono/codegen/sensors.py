@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Resource, Trigger
+from airflow_provider_drchrono.catalog import Catalog, Changes, Operation, Parameter, Resource, Trigger
 from airflow_provider_drchrono.codegen import naming
 from airflow_provider_drchrono.codegen.options import Option
 from airflow_provider_drchrono.codegen.plan import COLOURS
@@ -168,22 +168,34 @@ def _sensor(catalog: Catalog, trigger: Trigger) -> SensorPlan:
     changes = resource.changes
     if changes is None:
         raise LookupError(f"The list of the trigger {trigger.title!r} cannot be asked for changes")
-    told_apart = ("any", "created", "updated") if changes.created_field and resource.key else ("any",)
     return SensorPlan(
         trigger=trigger,
         resource=resource,
         operation=operation,
         class_name=class_name(trigger.title),
         colour=COLOURS[resource.domain],
-        filters=_filters(operation.parameters, changes.filter),
+        filters=filters_of(operation, changes),
         since_filter=changes.filter,
-        changes=told_apart,
-        by_birth=changes.changed_field is not None and changes.changed_field == changes.created_field,
+        changes=changes_told_apart(resource),
+        by_birth=goes_by_birth(changes),
     )
 
 
-def _filters(parameters: Sequence[Parameter], since_filter: str) -> tuple[Parameter, ...]:
-    return tuple(each for each in parameters if each.role == "filter" and each.name not in (since_filter, "since"))
+def filters_of(operation: Operation, changes: Changes) -> tuple[Parameter, ...]:
+    """Return the filters of a list but the one that takes the time from which on changes are wanted."""
+    taken = (changes.filter, "since")
+    return tuple(each for each in operation.parameters if each.role == "filter" and each.name not in taken)
+
+
+def changes_told_apart(resource: Resource) -> tuple[str, ...]:
+    """Return which changes can be asked for: creations show only where records have a key and say when they began."""
+    known = resource.changes is not None and resource.changes.created_field and resource.key
+    return ("any", "created", "updated") if known else ("any",)
+
+
+def goes_by_birth(changes: Changes) -> bool:
+    """Tell whether a list goes by the time of creation, so that changes show only while that is not long ago."""
+    return changes.changed_field is not None and changes.changed_field == changes.created_field
 
 
 def _with_overlap(option: Option, label: str) -> Option:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_drchrono.assets.outlets import Outlet, list_asset, table_asset
 from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
 from airflow_provider_drchrono.changes.clock import first_start
 from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
@@ -110,6 +111,10 @@ class DrChronoToWarehouseOperator(ShieldsRendered, BaseOperator):
         self.full_refresh = full_refresh
         self.staging_path = staging_path
         self.staging_retention = staging_retention
+        source = list_asset(resource, drchrono_conn_id)
+        if source is not None:
+            self.add_inlets([source])
+        self._table = Outlet(self, table_asset(resource, drchrono_conn_id, warehouse_conn_id, table, schema))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Sync, and return counts and times.
@@ -123,6 +128,7 @@ class DrChronoToWarehouseOperator(ShieldsRendered, BaseOperator):
             hook = DrChronoHook(self.drchrono_conn_id)
             with closing(hook):
                 result = self._sync(request, hook, context)
+        self._tell(context, result)
         summary = {
             "resource": request.resource.name,
             "table": request.table.label,
@@ -141,6 +147,21 @@ class DrChronoToWarehouseOperator(ShieldsRendered, BaseOperator):
             summary,
         )
         return summary
+
+    def _tell(self, context: Context, result: SyncResult) -> None:
+        counts = result.counts
+        # A try before this one may have loaded rows and been killed before it could say so.
+        repeated = getattr(context["ti"], "try_number", 1) > 1
+        self._table.update(
+            self,
+            context,
+            counts.new + counts.changed,
+            even_if_none=repeated,
+            new=counts.new,
+            changed=counts.changed,
+            since=result.since,
+            until=result.watermark,
+        )
 
     def _sync(self, request: SyncRequest, hook: DrChronoHook, context: Context) -> SyncResult:
         key = request.key(hook.settings.base_url, hook.settings.client_id)

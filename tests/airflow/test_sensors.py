@@ -77,7 +77,7 @@ def variables(database: Path) -> dict[str, str]:
 
 def command(action: str, *ids: str, **options: Any) -> None:
     dag_id, task_id, *_ = (*ids, None, None)
-    chosen = {"map_index": -1, "to": None, "output": "json"} | options
+    chosen = {"map_index": -1, "asset": None, "to": None, "output": "json"} | options
     cursor_command(argparse.Namespace(action=action, dag_id=dag_id, task_id=task_id, **chosen))
 
 

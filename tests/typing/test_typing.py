@@ -1,4 +1,4 @@
-"""Runs mypy over the example and compares what it says with what the example announces."""
+"""Runs mypy over the examples and compares what it says with what each announces."""
 
 import re
 import subprocess
@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = Path(__file__).parent / "patients_dag.py"
+EXAMPLES = sorted(Path(__file__).parent.glob("*_dag.py"))
 
 
-def test_a_type_checker_finds_the_mistakes_and_nothing_else() -> None:
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_a_type_checker_finds_the_mistakes_and_nothing_else(example: Path) -> None:
     pytest.importorskip("mypy", reason="this environment does not have mypy")
     announced = {
         number: said.group(1)
-        for number, line in enumerate(EXAMPLE.read_text().splitlines(), 1)
+        for number, line in enumerate(example.read_text().splitlines(), 1)
         if (said := re.search(r"# says: (.+)$", line))
     }
 
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--no-error-summary", "--no-pretty", str(EXAMPLE)],
+        [sys.executable, "-m", "mypy", "--no-error-summary", "--no-pretty", str(example)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -48,6 +48,9 @@ def test_generated_constructors_neither_branch_nor_call_anything_but_the_base(fi
             for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
                 call, *rest = function.body
                 assert isinstance(call, ast.Expr), path
+                if ast.unparse(call) == "...":
+                    assert rest == [], path
+                    continue
                 assert ast.unparse(call).startswith("super().__init__("), path
                 assert all(isinstance(each, ast.Assign) and isinstance(each.value, ast.Name) for each in rest), path
 

@@ -1,0 +1,34 @@
+"""What has to be known of a list to judge, while a DAG is parsed, how somebody wants to watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.changes.subject import Change
+
+Kind = Literal["integer", "boolean", "text", "date", "time", "range"]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedList:
+    """A list that can be asked for changes.
+
+    :param operation_id: the operation that lists it.
+    :param since_filter: the filter that a watch sets by itself.
+    :param changes: which changes can be told apart.
+    :param overlap: seconds that a change may take until the list shows it.
+    :param verbose: whether the list has a verbose form.
+    :param filters: what may be selected, with the kind of value.
+    :param private: filters by text that may name a person, which Airflow's database is not to hold.
+    """
+
+    operation_id: str
+    since_filter: str
+    changes: tuple[Change, ...]
+    overlap: float
+    verbose: bool
+    filters: Mapping[str, Kind]
+    private: tuple[str, ...]

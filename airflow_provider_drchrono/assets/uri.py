@@ -1,0 +1,152 @@
+"""What a ``drchrono://`` URI says, and its one spelling: Airflow tells assets apart by their URIs.
+
+Three things have one, all below ``drchrono://<connection>/<resource>``:
+
+- the practice's list, with nothing more;
+- the list as somebody watches it, ``?watch=<change>`` with filters and options;
+- the copy of the list that a sync keeps, ``?table=<table>&warehouse=<connection>``.
+
+Every Airflow process that meets such an asset loads this module, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+from airflow_provider_drchrono.assets.watchable import LISTS, RESOURCES
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.assets.facts import WatchedList
+
+SCHEME = "drchrono"
+SHAPE = "drchrono://<connection id>/<resource>"
+
+WATCH_OPTIONS = ("name", "overlap", "poll_interval", "start", "verbose")
+"""What the URI of a watched list may say besides ``watch`` and filters."""
+
+TABLE_KEYS = {"table", "warehouse"}
+
+# What Airflow takes for the id of a connection.
+_CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
+
+
+class InvalidUriError(ValueError):
+    """A ``drchrono://`` URI that cannot be right. The message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrChronoUri:
+    """What a URI says.
+
+    :param conn_id: id of the Airflow connection to DrChrono.
+    :param resource: the resource, such as ``patients``.
+    :param query: what distinguishes a watch or a table; nothing for the list itself.
+    """
+
+    conn_id: str
+    resource: str
+    query: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, parts: SplitResult) -> DrChronoUri:
+        """Return what a URI says.
+
+        :raises InvalidUriError: it is not one of the three.
+        """
+        conn_id, resource = unquote(parts.netloc), parts.path.strip("/")
+        if not is_conn_id(conn_id):
+            raise InvalidUriError(f"A {SCHEME} URI has to name an Airflow connection: {SHAPE}")
+        if not resource:
+            raise InvalidUriError(f"A {SCHEME} URI has to name a resource, such as patients: {SHAPE}")
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        query = dict(pairs)
+        if len(query) < len(pairs) or "" in query.values():
+            raise InvalidUriError(f"{SCHEME}://{parts.netloc}/{resource}: each name after ? needs one value")
+        check_resource(resource)
+        _check_query(resource, query)
+        return cls(conn_id, resource, query)
+
+    def parts(self) -> SplitResult:
+        """Return the URI taken apart, as Airflow's handlers do."""
+        # Airflow sorts queries and escapes them in this way before it asks a handler.
+        query = urlencode(sorted(self.query.items()))
+        return SplitResult(SCHEME, quote(self.conn_id, safe=""), f"/{self.resource}", query, "")
+
+    def __str__(self) -> str:
+        return urlunsplit(self.parts())
+
+
+def parse(uri: str) -> DrChronoUri:
+    """Return what a URI says.
+
+    :raises InvalidUriError: it is none of DrChrono's, or cannot be right.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme != SCHEME:
+        raise InvalidUriError(f"A URI of DrChrono begins with {SCHEME}://: {SHAPE}")
+    return DrChronoUri.read(parts)
+
+
+def sanitize_uri(parts: SplitResult) -> SplitResult:
+    """Return the one spelling of a URI, for Airflow, which calls this for each ``drchrono`` asset.
+
+    :raises InvalidUriError: the URI cannot be right.
+    """
+    return DrChronoUri.read(parts).parts()
+
+
+def is_conn_id(text: object) -> bool:
+    """Tell whether Airflow can have a connection of that name; it cannot be a template."""
+    return isinstance(text, str) and _CONN_ID.fullmatch(text) is not None
+
+
+def check_resource(resource: str) -> None:
+    """Refuse a resource that DrChrono does not have.
+
+    :raises InvalidUriError: naming the nearest.
+    """
+    if resource not in RESOURCES:
+        raise InvalidUriError(f"DrChrono has no resource {resource!r}{nearest(resource, RESOURCES)}")
+
+
+def check_watched(resource: str) -> WatchedList:
+    """Return the facts of a list that may be watched.
+
+    :raises InvalidUriError: DrChrono does not have it, or cannot be asked what changed in it.
+    """
+    check_resource(resource)
+    if resource not in LISTS:
+        raise InvalidUriError(
+            f"{resource} cannot be watched: DrChrono does not tell what changed in it. Those that can be: "
+            f"{', '.join(LISTS)}"
+        )
+    return LISTS[resource]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint at what may have been meant, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+
+
+def _check_query(resource: str, query: Mapping[str, str]) -> None:
+    if not query:
+        return
+    if "watch" in query:
+        facts = check_watched(resource)
+        if query["watch"] not in facts.changes:
+            raise InvalidUriError(f"{resource}: watch must be one of {', '.join(facts.changes)}")
+        known = {"watch", *WATCH_OPTIONS, *facts.filters} - (set() if facts.verbose else {"verbose"})
+    else:
+        known = TABLE_KEYS
+        if missing := sorted(TABLE_KEYS - set(query)):
+            raise InvalidUriError(
+                f"{resource}: after ? a URI needs watch, or both table and warehouse; missing: {', '.join(missing)}"
+            )
+    if unknown := sorted(set(query) - known):
+        raise InvalidUriError(f"{resource}: a URI does not take {unknown[0]!r}{nearest(unknown[0], known)}")

@@ -1,0 +1,268 @@
+"""Judges what somebody wants to watch, and spells it in one way, so that equal watches are one asset to Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow_provider_drchrono.assets.uri import DrChronoUri, check_watched, nearest
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.assets.facts import Kind, WatchedList
+    from airflow_provider_drchrono.changes.subject import Change
+
+POLL_INTERVAL = 360.0
+"""Seconds. At that pace all lists of a practice together take less than half of the quota."""
+
+SHORTEST_POLL_INTERVAL = 10.0
+"""Seconds. One watch that polls more often uses the whole quota up, and lists show changes later than that."""
+
+LONGEST_NAME = 180
+"""Characters of an asset's name: the variable that remembers how far its watch has come bears it too."""
+
+WORDS = ("now", "beginning")
+
+# Where a time has no zone it is the practice's, which may be ahead of UTC by as much.
+_FARTHEST_EAST = timedelta(hours=14)
+
+
+class InvalidWatchError(ValueError):
+    """An argument of ``drchrono_asset`` that cannot work. The message names it and says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is watched, and how, in canonical form.
+
+    :param filters: values as JSON has them.
+    :param start: ``now``, ``beginning``, or a time in ISO 8601.
+    :param overlap: seconds.
+    :param poll_interval: seconds.
+    :param given_name: the asset's name, where it was given one.
+    """
+
+    conn_id: str
+    resource: str
+    filters: Mapping[str, Any]
+    change: Change
+    verbose: bool
+    start: str
+    overlap: float
+    poll_interval: float
+    given_name: str | None
+
+    @classmethod
+    def of(
+        cls,
+        resource: object,
+        *,
+        filters: object,
+        change: object,
+        verbose: object,
+        start: object,
+        overlap: object,
+        poll_interval: object,
+        drchrono_conn_id: object,
+        name: object,
+    ) -> Watch:
+        """Judge what ``drchrono_asset`` was given.
+
+        :raises InvalidWatchError: an argument cannot work.
+        :raises InvalidUriError: the resource cannot be watched.
+        """
+        facts = check_watched(_text("resource", resource))
+        chosen = next((each for each in facts.changes if each == change), None)
+        if chosen is None:
+            options = ", ".join(map(repr, facts.changes))
+            raise InvalidWatchError(f"{facts.operation_id}: change must be one of {options}, not {change!r}")
+        if verbose not in (True, False) or (verbose and not facts.verbose):
+            raise InvalidWatchError(f"{facts.operation_id}: verbose must be False; the list has no verbose form")
+        watch = cls(
+            conn_id=_text("drchrono_conn_id", drchrono_conn_id),
+            resource=str(resource),
+            filters=_filters(facts, filters),
+            change=chosen,
+            verbose=bool(verbose),
+            start=_start(start),
+            overlap=facts.overlap if overlap is None else _seconds("overlap", overlap, 0.0),
+            poll_interval=_seconds("poll_interval", poll_interval, SHORTEST_POLL_INTERVAL),
+            given_name=None if name is None else _text("name", name),
+        )
+        watch._check_name()
+        return watch
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What differs from the defaults, as text."""
+        facts = check_watched(self.resource)
+        all_options = (
+            ("name", self.given_name or "", ""),
+            ("overlap", f"{self.overlap:g}", f"{facts.overlap:g}"),
+            ("poll_interval", f"{self.poll_interval:g}", f"{POLL_INTERVAL:g}"),
+            ("start", self.start, WORDS[0]),
+            ("verbose", _spelt(self.verbose), _spelt(False)),
+        )
+        return {name: value for name, value, default in all_options if value != default}
+
+    @property
+    def selection(self) -> dict[str, str]:
+        """The filters, as text."""
+        return {name: _spelt(value) for name, value in self.filters.items()}
+
+    @property
+    def uri(self) -> str:
+        """The asset's URI."""
+        query = {"watch": self.change, **self.selection, **self.options}
+        return str(DrChronoUri(self.conn_id, self.resource, query))
+
+    @property
+    def name(self) -> str:
+        """The asset's name: the one it was given, or one that says what is watched and needs no quotes in a shell."""
+        if self.given_name is not None:
+            return self.given_name
+        details = [f"{key}={quote(value, safe=',/:')}" for key, value in (self.selection | self.options).items()]
+        return ":".join([f"{quote(self.conn_id, safe='')}/{self.resource}", self.change, *details])
+
+    def _check_name(self) -> None:
+        if self.name != self.name.strip() or not self.name.isprintable() or len(self.name) > LONGEST_NAME:
+            whose = "name" if self.given_name is not None else "the name that is made of the arguments"
+            raise InvalidWatchError(
+                f"{self.resource}: {whose} must be {LONGEST_NAME} printable characters at most, with no space at an "
+                "end; give the asset a short name="
+            )
+
+
+def _filters(facts: WatchedList, filters: object) -> dict[str, Any]:
+    where = facts.operation_id
+    if filters is None:
+        return {}
+    if not isinstance(filters, Mapping):
+        raise InvalidWatchError(f"{where}: filters must be a mapping of names to values; an asset takes no template")
+    given = {str(name): value for name, value in filters.items() if value is not None}
+    if problems := [problem for name in given if (problem := _problem_of_name(facts, name))]:
+        raise InvalidWatchError(f"{where}: {'; '.join(problems)}")
+    return {name: _value(where, name, facts.filters[name], value) for name, value in sorted(given.items())}
+
+
+def _problem_of_name(facts: WatchedList, name: str) -> str | None:
+    if name in facts.filters:
+        return None
+    if name in facts.private:
+        return (
+            f"the filter {name!r} may name a person, and Airflow stores and shows what an asset watches: use the "
+            "sensor of the list instead"
+        )
+    if name in (facts.since_filter, "since"):
+        return f"{name} is what a watch goes by: use start, not the filter"
+    return f"there is no filter {name!r}{nearest(name, facts.filters)}"
+
+
+def _value(where: str, name: str, kind: Kind, value: object) -> Any:
+    """Return a filter's value as JSON has it."""
+    if isinstance(value, str) and ("{" in value or not value.strip()):
+        raise InvalidWatchError(f"{where}: filters[{name!r}] must be a value; an asset takes no template")
+    wanted, read = _KINDS[kind]
+    try:
+        return read(value)
+    except (TypeError, ValueError):
+        raise InvalidWatchError(f"{where}: filters[{name!r}] must be {wanted}") from None
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError
+    return int(value)
+
+
+def _boolean(value: object) -> bool:
+    words = {"true": True, "false": False}
+    text = str(value).strip().lower()
+    return words[text] if isinstance(value, bool | str) and text in words else _refuse()
+
+
+def _plain_text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else _refuse()
+
+
+def _date(value: object) -> str:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    return date.fromisoformat(value.strip()).isoformat() if isinstance(value, str) else _refuse()
+
+
+def _time(value: object) -> str:
+    moment = datetime.fromisoformat(value.strip() if isinstance(value, str) else _isoformat(value))
+    # DrChrono misreads a time with an offset.
+    return moment.isoformat() if moment.tzinfo is None else _refuse()
+
+
+def _isoformat(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else _refuse()
+
+
+def _range(value: object) -> str:
+    from airflow_provider_drchrono.changes.subject import split_range
+
+    parts = split_range("", value)
+    return f"{parts[0].partition('/')[0]}/{parts[-1].partition('/')[2]}"
+
+
+def _refuse() -> Any:
+    raise TypeError
+
+
+_KINDS = {
+    "boolean": ("True or False", _boolean),
+    "date": ("a date such as 2026-01-31", _date),
+    "integer": ("a whole number", _integer),
+    "range": ("two dates, as in 2026-01-01/2026-01-31, the first one first", _range),
+    "text": ("text", _plain_text),
+    "time": ("a date or a time of the practice's clock such as 2026-01-31T08:00:00, without an offset", _time),
+}
+
+
+def _text(argument: str, value: object) -> str:
+    if not isinstance(value, str) or not value or "{" in value:
+        raise InvalidWatchError(f"{argument} of an asset must be text; an asset takes no template and no task's output")
+    return value
+
+
+def _seconds(argument: str, value: object, least: float) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
+        raise InvalidWatchError(f"{argument} must be a timedelta or seconds, {least:g} or more")
+    return float(value)
+
+
+def _start(start: object) -> str:
+    """Return where a watch begins; equal times in one spelling."""
+    if start in WORDS:
+        return str(start)
+    moment = _moment(start)
+    if moment is None:
+        raise InvalidWatchError(
+            "start must be 'now', 'beginning', or a date or time such as 2026-01-31T08:00:00, by the practice's clock "
+            "or with an offset; an asset takes no template"
+        )
+    if (moment - _FARTHEST_EAST if moment.tzinfo is None else moment) > datetime.now(UTC).replace(tzinfo=moment.tzinfo):
+        raise InvalidWatchError("start is in the future, where nothing has changed yet; leave it out to begin now")
+    return moment.date().isoformat() if moment.tzinfo is None and moment.time() == time() else moment.isoformat()
+
+
+def _moment(value: object) -> datetime | None:
+    """Return a time in UTC, or without a zone where it had none; None where it is no time."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time())
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(_plain_text(value))
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _spelt(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

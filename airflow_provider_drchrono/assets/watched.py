@@ -1,0 +1,79 @@
+"""Makes the assets that DAGs are scheduled by when something changes in DrChrono."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_drchrono.assets.watch import POLL_INTERVAL, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.sdk import Asset
+
+    from airflow_provider_drchrono.assets.watchable.overloads import DrChronoAssetFunction
+
+
+def _typed(function: Callable[..., Asset]) -> DrChronoAssetFunction:
+    return cast("DrChronoAssetFunction", function)
+
+
+@_typed
+def drchrono_asset(
+    resource: str,
+    *,
+    filters: Mapping[str, Any] | None = None,
+    change: str = "any",
+    verbose: bool = False,
+    start: date | str = "now",
+    overlap: timedelta | float | None = None,
+    poll_interval: timedelta | float = POLL_INTERVAL,
+    drchrono_conn_id: str = "drchrono_default",
+    name: str | None = None,
+) -> Asset:
+    """Return an asset that is updated when records of a list are created or changed.
+
+    ``schedule=[drchrono_asset("patients")]`` gives a DAG a run whenever patients change. A triggerer polls the list
+    and tells each change once. Equal arguments make the same asset, in whichever DAG file they stand, and the assets
+    of one list share its polls. Read what was told with the ``DrChronoChangedRecordsOperator``.
+
+    :param resource: the list, such as ``patients``.
+    :param filters: what to select; filters that may name a person are not taken, as Airflow stores what is watched.
+    :param change: ``created``, ``updated``, or ``any``.
+    :param verbose: ask also for the fields that come only with ``verbose=true``.
+    :param start: where the first poll begins: ``now``, ``beginning``, or a time.
+    :param overlap: how long a change may take until lists show it, as a timedelta or in seconds.
+    :param poll_interval: time between two polls, as a timedelta or in seconds, 10 at least. Each poll is a call.
+    :param drchrono_conn_id: the Airflow connection to DrChrono.
+    :param name: the asset's name; by default it is made of the other arguments.
+    :raises ValueError: an argument cannot work. The message names it.
+    """
+    from airflow.sdk import Asset, AssetWatcher
+
+    from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+
+    watch = Watch.of(
+        resource,
+        filters=filters,
+        change=change,
+        verbose=verbose,
+        start=start,
+        overlap=overlap,
+        poll_interval=poll_interval,
+        drchrono_conn_id=drchrono_conn_id,
+        name=name,
+    )
+    trigger = DrChronoChangesTrigger(
+        watch=watch.name,
+        drchrono_conn_id=watch.conn_id,
+        resource=watch.resource,
+        filters=watch.filters,
+        change=watch.change,
+        verbose=watch.verbose,
+        start=watch.start,
+        overlap=watch.overlap,
+        poll_interval=watch.poll_interval,
+    )
+    return Asset(name=watch.name, uri=watch.uri, watchers=[AssetWatcher(name=watch.name, trigger=trigger)])

@@ -1,0 +1,238 @@
+"""``drchrono_asset``: what it makes of its arguments, and what it says to those that cannot work."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import combinations
+from typing import Any
+
+import pytest
+from airflow.sdk import Asset
+from airflow.triggers.base import BaseEventTrigger
+
+from airflow_provider_drchrono import assets
+from airflow_provider_drchrono.assets.uri import parse
+from airflow_provider_drchrono.assets.watchable import LISTS
+from airflow_provider_drchrono.changes.cursor import CursorName
+from airflow_provider_drchrono.hooks.cursor_store import variable_of
+from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+
+
+def drchrono_asset(*arguments: Any, **options: Any) -> Asset:
+    """Call it as somebody does who runs no type checker."""
+    make: Any = assets.drchrono_asset
+    asset: Asset = make(*arguments, **options)
+    return asset
+
+
+def trigger_of(asset: Asset) -> Mapping[str, Any]:
+    (watcher,) = asset.watchers
+    assert isinstance(watcher.trigger, DrChronoChangesTrigger)
+    return watcher.trigger.serialize()[1]
+
+
+def test_an_asset_says_what_its_trigger_watches() -> None:
+    asset = drchrono_asset(
+        "tasks",
+        filters={"status": 3, "due_at_since": date(2026, 1, 1)},
+        change="created",
+        verbose=True,
+        start="2026-01-31T08:00:00",
+        overlap=timedelta(minutes=5),
+        poll_interval=60,
+        drchrono_conn_id="north",
+    )
+
+    assert trigger_of(asset) == {
+        "drchrono_conn_id": "north",
+        "resource": "tasks",
+        "filters": {"due_at_since": "2026-01-01T00:00:00", "status": 3},
+        "change": "created",
+        "verbose": True,
+        "poll_interval": 60.0,
+        "overlap": 300.0,
+        "watch": asset.name,
+        "start": "2026-01-31T08:00:00",
+    }
+    assert asset.watchers[0].name == asset.name
+    uri = parse(asset.uri)
+    assert (uri.conn_id, uri.resource) == ("north", "tasks")
+    assert uri.query == {
+        "watch": "created",
+        "due_at_since": "2026-01-01T00:00:00",
+        "status": "3",
+        "overlap": "300",
+        "poll_interval": "60",
+        "start": "2026-01-31T08:00:00",
+        "verbose": "true",
+    }
+
+
+def test_defaults_leave_no_trace() -> None:
+    asset = drchrono_asset("patients")
+
+    assert asset.name == "drchrono_default/patients:any"
+    assert asset.uri == "drchrono://drchrono_default/patients?watch=any"
+    assert trigger_of(asset)["start"] == "now"
+    assert trigger_of(asset)["overlap"] == 120.0
+    assert trigger_of(drchrono_asset("prescription_messages"))["overlap"] == 86400.0
+
+
+EQUAL = {
+    "defaults": [{}, {"filters": {}, "change": "any", "start": "now", "overlap": 120, "poll_interval": 360.0}],
+    "no value": [{}, {"filters": {"doctor": None}}],
+    "ids as text": [{"filters": {"doctor": 42}}, {"filters": {"doctor": "42"}}, {"filters": {"doctor": " 42 "}}],
+    "switches as text": [{"filters": {"show_archived": True}}, {"filters": {"show_archived": "True"}}],
+    "order": [{"filters": {"doctor": 1, "office": 2}}, {"filters": {"office": 2, "doctor": 1}}],
+    "ranges": [
+        {"filters": {"date_range": "2026-01-01/2026-12-31"}},
+        {"filters": {"date_range": [date(2026, 1, 1), date(2026, 12, 31)]}},
+    ],
+    "seconds": [{"overlap": 300}, {"overlap": 300.0}, {"overlap": timedelta(minutes=5)}],
+    "days": [
+        {"start": "2026-01-31"},
+        {"start": date(2026, 1, 31)},
+        {"start": "2026-01-31T00:00:00"},
+        {"start": datetime(2026, 1, 31)},
+    ],
+    "instants": [
+        {"start": "2026-01-31T08:00:00+00:00"},
+        {"start": datetime(2026, 1, 31, 3, tzinfo=timezone(timedelta(hours=-5)))},
+    ],
+}
+
+
+@pytest.mark.parametrize("ways", EQUAL.values(), ids=EQUAL)
+def test_equal_watches_are_one_asset_with_one_trigger(ways: list[dict[str, Any]]) -> None:
+    made = [drchrono_asset("appointments", **way) for way in ways]
+
+    assert len({(each.name, each.uri) for each in made}) == 1
+    assert len({BaseEventTrigger.hash(*each.watchers[0].trigger.serialize()) for each in made}) == 1
+
+
+DIFFERENT: list[dict[str, Any]] = [
+    {},
+    {"drchrono_conn_id": "north"},
+    {"change": "created"},
+    {"change": "updated"},
+    {"verbose": True},
+    {"filters": {"doctor": 42}},
+    {"filters": {"office": 42}},
+    {"filters": {"status": "42"}},
+    {"filters": {"status": "a:doctor=42"}},
+    {"filters": {"status": "a", "doctor": 42}},
+    {"start": "beginning"},
+    {"start": "2026-01-31"},
+    {"start": "2026-01-31T08:00:00"},
+    {"start": "2026-01-31T08:00:00+00:00"},
+    {"overlap": 60},
+    {"poll_interval": 60},
+    {"name": "visits"},
+    {"name": "visits of the north"},
+]
+
+
+def test_different_watches_are_different_assets() -> None:
+    made = [drchrono_asset("appointments", **way) for way in DIFFERENT] + [drchrono_asset("appointments_list")]
+    # A sensor's outlet and a sync's table are no watched assets: Airflow would switch the watcher on and off.
+    made += [assets.drchrono_list("appointments"), assets.drchrono_table("appointments", warehouse_conn_id="dwh")]
+
+    for one, other in combinations(made, 2):
+        assert one.uri != other.uri
+        assert one.name != other.name
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a misspelt resource": ({"resource": "apointments"}, "did you mean 'appointments'"),
+    "a list without changes": ({"resource": "doctors"}, "doctors cannot be watched"),
+    "a templated resource": ({"resource": "{{ params.list }}"}, "resource of an asset must be text"),
+    "a misspelt filter": ({"filters": {"docter": 1}}, "no filter 'docter' (did you mean 'doctor'"),
+    "a filter of another list": ({"filters": {"gender": "Female"}}, "no filter 'gender'"),
+    "a filter that may name a person": (
+        {"resource": "patients", "filters": {"last_name": "Canary"}},
+        "the filter 'last_name' may name a person, and Airflow stores and shows what an asset watches: use the sensor",
+    ),
+    "the filter that the watch sets": ({"filters": {"since": "2026-01-01"}}, "use start, not the filter"),
+    "the filter of that kind of messages": (
+        {"resource": "messages", "filters": {"updated_since": "2026-01-01"}},
+        "use start, not the filter",
+    ),
+    "templated filters": ({"filters": "{{ params.filters }}"}, "filters must be a mapping"),
+    "a template in a filter": ({"filters": {"doctor": "{{ params.doctor }}"}}, "filters['doctor'] must be a value"),
+    "an empty filter": ({"filters": {"status": " "}}, "filters['status'] must be a value"),
+    "an id that is none": ({"filters": {"doctor": "Canary"}}, "filters['doctor'] must be a whole number"),
+    "a switch as an id": ({"filters": {"doctor": True}}, "filters['doctor'] must be a whole number"),
+    "a number as a switch": ({"filters": {"show_archived": 1}}, "filters['show_archived'] must be True or False"),
+    "a word as a switch": ({"filters": {"show_archived": "maybe"}}, "filters['show_archived'] must be True or False"),
+    "an id as text": ({"filters": {"status": 3}}, "filters['status'] must be text"),
+    "a day that is none": ({"filters": {"date": "2026-02-30"}}, "filters['date'] must be a date"),
+    "half a range": ({"filters": {"date_range": "2026-01-01"}}, "filters['date_range'] must be two dates"),
+    "a range that runs backwards": ({"filters": {"date_range": "2026-02-01/2026-01-01"}}, "the first one first"),
+    "a time with an offset": ({"filters": {"occurred_since": "2026-01-01T00:00:00Z"}}, "without an offset"),
+    "an unknown change": ({"change": "deleted"}, "change must be one of 'any', 'created', 'updated', not 'deleted'"),
+    "a change that does not show": ({"resource": "lab_orders", "change": "created"}, "change must be one of 'any'"),
+    "a verbose form that is not there": ({"resource": "documents", "verbose": True}, "verbose must be False"),
+    "a start that is none": ({"start": "yesterday"}, "start must be 'now', 'beginning', or a date or time"),
+    "a templated start": ({"start": "{{ ds }}"}, "an asset takes no template"),
+    "a start in the future": ({"start": "2999-01-01"}, "start is in the future"),
+    "an instant in the future": ({"start": datetime.now(UTC) + timedelta(hours=1)}, "start is in the future"),
+    "a negative overlap": ({"overlap": -1}, "overlap must be a timedelta or seconds, 0 or more"),
+    "a poll a second": ({"poll_interval": 1}, "poll_interval must be a timedelta or seconds, 10 or more"),
+    "an interval without end": ({"poll_interval": float("inf")}, "poll_interval must be"),
+    "an interval as text": ({"poll_interval": "60"}, "poll_interval must be"),
+    "a templated connection": ({"drchrono_conn_id": "{{ params.practice }}"}, "drchrono_conn_id of an asset must be"),
+    "a connection with a space": ({"drchrono_conn_id": "north east"}, "has to name an Airflow connection"),
+    "a long name": ({"name": "x" * 181}, "name must be 180 printable characters at most"),
+    "a name that ends in a space": ({"name": "visits "}, "with no space at an end"),
+    "a name of two lines": ({"name": "visits\nof all"}, "printable"),
+    "a long status": ({"filters": {"status": "x" * 180}}, "give the asset a short name="),
+}
+
+
+@pytest.mark.parametrize(("arguments", "problem"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_work_is_refused_while_the_dag_is_parsed(arguments: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)) as found:
+        drchrono_asset(**{"resource": "appointments"} | arguments)
+
+    assert "Canary" not in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_a_start_today_is_not_in_the_future_anywhere() -> None:
+    east = (datetime.now(UTC) + timedelta(hours=13)).replace(tzinfo=None, microsecond=0)
+
+    assert trigger_of(drchrono_asset("patients", start=east))["start"] == east.isoformat()
+
+
+def test_a_long_watch_can_be_given_a_name() -> None:
+    asset = drchrono_asset("appointments", filters={"status": "x" * 180}, name="visits")
+
+    assert asset.name == "visits"
+    assert parse(asset.uri).query["name"] == "visits"
+
+
+def test_the_variable_of_the_longest_name_bears_it() -> None:
+    name = drchrono_asset("patients", name="x" * 180).name
+
+    assert variable_of(CursorName.of_asset(name)).endswith(name)
+
+
+@pytest.mark.parametrize("resource", LISTS)
+def test_every_list_takes_each_of_its_filters(resource: str) -> None:
+    examples = {
+        "boolean": False,
+        "date": "2026-01-31",
+        "integer": 7,
+        "range": "2026-01-01/2026-01-31",
+        "text": "a, b & c = 100%",
+        "time": "2026-01-31T08:00:00",
+    }
+    facts = LISTS[resource]
+    filters = {name: examples[kind] for name, kind in facts.filters.items()}
+
+    made = [drchrono_asset(resource, filters=filters, change=change, name="it") for change in facts.changes]
+
+    for change, asset in zip(facts.changes, made, strict=True):
+        assert trigger_of(asset)["filters"] == filters
+        assert trigger_of(asset)["change"] == parse(asset.uri).query["watch"] == change
+        assert set(parse(asset.uri).query) == {"watch", "name", *filters}
