@@ -38,13 +38,13 @@ class ClaimsError(CursorError):
 class Claims:
     """What the DAG runs of one task were given of one asset's announcements.
 
-    :param last: the last one that any run was given, or that there was before the first run; None if there was none.
+    :param since: the last one that there was before the first run, from which on all count; None if there was none.
     :param runs: what runs were given, oldest run first.
     :param taken: what older runs were given, as far as the asset's cursor remembers it.
     :param forgotten: hashes of these older runs.
     """
 
-    last: str | None = None
+    since: str | None = None
     runs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     taken: tuple[str, ...] = ()
     forgotten: tuple[str, ...] = ()
@@ -61,6 +61,11 @@ class Claims:
             )
         return self.runs.get(run_id)
 
+    @property
+    def last(self) -> str | None:
+        """The last announcement that any run was given; None if there is none."""
+        return _latest(self.taken + tuple(each for given in self.runs.values() for each in given))
+
     def gave(self, run_id: str, given: tuple[str, ...], announced: Iterable[str]) -> Claims:
         """Return the claims after a DAG run was given something.
 
@@ -76,7 +81,7 @@ class Claims:
             left -= len(its)
         taken = set(self.taken).union(*(runs[each] for each in oldest)).intersection(announced)
         return Claims(
-            last=_latest([*given, *([self.last] if self.last else [])]),
+            since=self.since,
             runs={each: its for each, its in runs.items() if each not in oldest},
             taken=tuple(sorted(taken, key=datetime.fromisoformat)),
             forgotten=(*self.forgotten, *map(hash_of_run, oldest))[-MOST_FORGOTTEN:],
@@ -93,7 +98,7 @@ def claim(
     ======================================  ======================================================================
     asked before                            the same again
     was triggered by the asset              what its events announce, less what other runs were given
-    was triggered otherwise                 what was announced after the last that any run was given
+    was triggered otherwise                 what no run was given of all that was announced since the first run
     was triggered otherwise, as the first   nothing; from then on announcements count
     ======================================  ======================================================================
 
@@ -106,13 +111,16 @@ def claim(
     given = known.given_to(run_id)
     if given is not None:
         return claims, given
+    taken = set(known.taken).union(*known.runs.values())
     if told is not None:
-        new = set(told).difference(known.taken, *known.runs.values())
-        given = tuple(sorted(new, key=datetime.fromisoformat))
+        given = tuple(sorted(set(told) - taken, key=datetime.fromisoformat))
+        if claims is None and given:
+            known = Claims(since=_latest(each for each in announced if _is_later(given[0], each)))
         return (known.gave(run_id, given, announced), given) if given else (claims, given)
     if claims is None:
-        return Claims(last=_latest(announced)).gave(run_id, (), announced), ()
-    given = tuple(each for each in announced if known.last is None or _is_later(each, known.last))
+        return Claims(since=_latest(announced)).gave(run_id, (), announced), ()
+    since = known.since
+    given = tuple(each for each in announced if each not in taken and (since is None or _is_later(each, since)))
     return known.gave(run_id, given, announced), given
 
 
@@ -123,7 +131,7 @@ def dump_claims(claims: Mapping[str, Claims]) -> str:
     """
     assets = {
         asset: {
-            "last": each.last,
+            "since": each.since,
             "runs": [[run_id, list(given)] for run_id, given in each.runs.items()],
             "taken": list(each.taken),
             "forgotten": " ".join(each.forgotten),
@@ -151,7 +159,7 @@ def read_claims(text: str) -> dict[str, Claims]:
 
 def _claims(state: Mapping[str, Any]) -> Claims:
     return Claims(
-        last=None if state["last"] is None else _instant(state["last"]),
+        since=None if state["since"] is None else _instant(state["since"]),
         runs={str(run_id): tuple(map(_instant, given)) for run_id, given in state["runs"]},
         taken=tuple(map(_instant, state["taken"])),
         forgotten=tuple(str(state["forgotten"]).split()),

@@ -36,8 +36,8 @@ class DrChronoChangedRecordsOperator(BaseOperator):
             changed = DrChronoChangedRecordsOperator(task_id="changed", asset=patients)
 
     A run that the asset triggered is given the records that its events announce. Another run, such as one by hand, is
-    given those that were announced after the last that any run of this task was given: so it catches up where the DAG
-    was paused, or where Airflow kept an event back. The first run of all has nothing to catch up with.
+    given those that were announced since the first run of this task and that no run was given: so it catches up where
+    the DAG was paused, or where Airflow kept an event back. The first run of all has nothing to catch up with.
 
     No announcement is given to two runs; a retry and a cleared task are given the same again. A record that has changed
     again since it was announced is left to the run that is given that change. So the list can be empty: where all
@@ -132,7 +132,7 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         if not due.untils:
             self.log.info("%s: nothing was announced to this run of %s", operation_id, name)
             return output.deliver(())
-        self.log.info("%s: reading what was announced until %s", operation_id, ", ".join(due.untils))
+        self.log.info("%s: reading %d announcements, the last until %s", operation_id, len(due.untils), due.untils[-1])
         try:
             return output.deliver(due.records(self.hook.get_conn(), followed))
         finally:

@@ -6,6 +6,7 @@ in Airflow's database.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -83,7 +84,7 @@ class DrChronoChangesTrigger(BaseEventTrigger):
 
     :param drchrono_conn_id: the Airflow connection.
     :param resource: the resource that is polled, such as ``patients``.
-    :param filters: filters of the list, without such as name a person.
+    :param filters: filters of the list, without such as name a person; a mapping, or one in JSON.
     :param change: which changes count.
     :param verbose: whether marks in the cursor are of verbose records.
     :param poll_interval: seconds between two polls.
@@ -104,7 +105,7 @@ class DrChronoChangesTrigger(BaseEventTrigger):
         *,
         drchrono_conn_id: str,
         resource: str,
-        filters: Mapping[str, Any] | None = None,
+        filters: Mapping[str, Any] | str | None = None,
         change: Change = "any",
         verbose: bool = False,
         poll_interval: float = 360.0,
@@ -122,7 +123,7 @@ class DrChronoChangesTrigger(BaseEventTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.drchrono_conn_id = drchrono_conn_id
         self.resource = resource
-        self.filters = dict(filters or {})
+        self.filters: dict[str, Any] = json.loads(filters) if isinstance(filters, str) else dict(filters or {})
         self.change: Change = change
         self.verbose = verbose
         self.poll_interval = poll_interval
@@ -149,7 +150,9 @@ class DrChronoChangesTrigger(BaseEventTrigger):
             "overlap": self.overlap,
         }
         if self.watch is not None:
-            arguments |= {"watch": self.watch, "start": self.start}
+            # Airflow 3.2 does not restore a watcher's mappings.
+            filters = json.dumps(self.filters, sort_keys=True)
+            arguments |= {"filters": filters, "watch": self.watch, "start": self.start}
         else:
             arguments |= {
                 "cursor": self.cursor,

@@ -1,5 +1,6 @@
 """``drchrono_asset``: what it makes of its arguments, and what it says to those that cannot work."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -28,7 +29,8 @@ def drchrono_asset(*arguments: Any, **options: Any) -> Asset:
 def trigger_of(asset: Asset) -> Mapping[str, Any]:
     (watcher,) = asset.watchers
     assert isinstance(watcher.trigger, DrChronoChangesTrigger)
-    return watcher.trigger.serialize()[1]
+    arguments = watcher.trigger.serialize()[1]
+    return arguments | {"filters": json.loads(arguments["filters"])}
 
 
 def test_an_asset_says_what_its_trigger_watches() -> None:

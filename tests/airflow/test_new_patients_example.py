@@ -1,0 +1,42 @@
+"""The example that reacts to new patients, run as its readers would run it."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_drchrono.assets import drchrono_asset
+from airflow_provider_drchrono.hooks import variable_lease
+from airflow_provider_drchrono.hooks.cursor_store import VariableCursorStore
+from airflow_provider_drchrono.sandbox import Sandbox
+from tests.support.announcing import announce
+from tests.support.running import unlimited
+
+pytestmark = pytest.mark.airflow
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "example_dags" / "drchrono_new_patients.py"
+
+
+def test_each_new_patient_is_invited_once(
+    run_dag: Callable[..., Any], airflow_db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.execution_time import supervisor
+
+    monkeypatch.setattr(supervisor, "in_process_api_server", cache(supervisor.in_process_api_server))
+    monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
+    watched = drchrono_asset("patients", change="created")
+    with Sandbox(patients=3, quota_per_hour=None, quota_per_second=None) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(sandbox))
+        assert announce(VariableCursorStore(), watched) is None
+        assert run_dag(EXAMPLE).state == "success"
+
+        people = [{"last_name": "Newcomer", "email": f"newcomer-{number}@example.com"} for number in range(2)]
+        patients = [sandbox.practice.create("patients", person)["id"] for person in people]
+        assert announce(VariableCursorStore(), watched) is not None
+        assert run_dag(EXAMPLE).state == "success"
+        assert run_dag(EXAMPLE).state == "success"
+
+        invited = [entry.path for entry in sandbox.journal.calls(operation_id="patients_onpatient_access_create")]
+    assert sorted(invited) == sorted(f"/api/patients/{patient}/onpatient_access" for patient in patients)
