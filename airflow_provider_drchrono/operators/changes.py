@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -83,7 +82,7 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         from airflow_provider_drchrono.hooks.outcomes import airflow_outcome
         from airflow_provider_drchrono.hooks.results import Output
 
-        followed = _followed(watching_trigger(self.asset))
+        followed = watching_trigger(self.asset).followed()
         operation_id = followed.subject.operation_id
         fields = checked_fields(operation_id, self.fields, verbose=followed.verbose)
         output = Output(operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
@@ -190,21 +189,6 @@ def watching_trigger(asset: object) -> DrChronoChangesTrigger:
     raise InvalidArgumentError(
         "DrChronoChangedRecordsOperator: asset must be what drchrono_asset(...) returned, the one that is in the DAG's "
         f"schedule, not {given}"
-    )
-
-
-def _followed(trigger: DrChronoChangesTrigger) -> Followed:
-    from airflow_provider_drchrono.catalog import load
-    from airflow_provider_drchrono.changes.follow import START_NOW, Followed
-    from airflow_provider_drchrono.changes.subject import Subject
-
-    return Followed(
-        subject=Subject.of(load(), trigger.resource),
-        filters=trigger.filters,
-        verbose=trigger.verbose,
-        change=trigger.change,
-        overlap=timedelta(seconds=trigger.overlap),
-        start=START_NOW,
     )
 
 

@@ -20,6 +20,7 @@ from airflow_provider_drchrono.changes.subject import OVERLAP
 from airflow_provider_drchrono.triggers.waiting import sleep_until
 
 if TYPE_CHECKING:
+    from airflow_provider_drchrono.changes.follow import Followed
     from airflow_provider_drchrono.changes.listening import Listener, News
     from airflow_provider_drchrono.changes.subject import Change
 
@@ -235,6 +236,21 @@ class DrChronoChangesTrigger(BaseEventTrigger):
             load=(lambda: VariableCursorStore().load(name)) if name else None,
             at=None if name else Standpoint("", Position.at_start(since), since, tuple(self.timezones)),
             rested_at=datetime.fromisoformat(self.rested_at) if self.rested_at else None,
+        )
+
+    def followed(self) -> Followed:
+        """Return what is followed, for those who poll by themselves."""
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.changes.follow import Followed
+        from airflow_provider_drchrono.changes.subject import Subject
+
+        return Followed(
+            subject=Subject.of(load(), self.resource),
+            filters=self.filters,
+            verbose=self.verbose,
+            change=self.change,
+            overlap=timedelta(seconds=self.overlap),
+            start=self.start,
         )
 
     def _event(self, status: Status, **details: Any) -> ChangesEvent:

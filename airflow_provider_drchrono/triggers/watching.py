@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_drchrono.changes.cursor import CursorError
@@ -96,23 +96,13 @@ class _Watch:
         return polling_hook(self._trigger.drchrono_conn_id)
 
     def _announcer(self, hook: DrChronoHook) -> Announcer:
-        from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.changes.announcing import Announcer
-        from airflow_provider_drchrono.changes.follow import Followed
-        from airflow_provider_drchrono.changes.subject import Subject
         from airflow_provider_drchrono.hooks.cursor_store import VariableCursorStore
         from airflow_provider_drchrono.hooks.practice_clocks import PracticeClocks
 
-        trigger = self._trigger
-        followed = Followed(
-            subject=Subject.of(load(), trigger.resource),
-            filters=trigger.filters,
-            verbose=trigger.verbose,
-            change=trigger.change,
-            overlap=timedelta(seconds=trigger.overlap),
-            start=trigger.start,
+        return Announcer(
+            self._trigger.followed(), store=VariableCursorStore(), asset=self._asset, clocks=PracticeClocks(hook)
         )
-        return Announcer(followed, store=VariableCursorStore(), asset=self._asset, clocks=PracticeClocks(hook))
 
 
 def _pause_after(error: Exception, failures: int, poll_interval: float) -> float:

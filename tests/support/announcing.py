@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from airflow.sdk import Asset
 
-from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.changes.announcements import Announcement
 from airflow_provider_drchrono.changes.announcing import Announcer
-from airflow_provider_drchrono.changes.follow import Followed
 from airflow_provider_drchrono.changes.store import CursorStore
-from airflow_provider_drchrono.changes.subject import Subject
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.operators.changes import watching_trigger
 
@@ -21,16 +17,8 @@ from airflow_provider_drchrono.operators.changes import watching_trigger
 def announce(cursors: CursorStore, asset: Asset) -> Announcement | None:
     """Poll once as the asset's watcher does, and let its announcement reach Airflow."""
     trigger = watching_trigger(asset)
-    followed = Followed(
-        subject=Subject.of(load(), trigger.resource),
-        filters=trigger.filters,
-        verbose=trigger.verbose,
-        change=trigger.change,
-        overlap=timedelta(seconds=trigger.overlap or 0.0),
-        start=trigger.start,
-    )
     clocks = SimpleNamespace(named=lambda: "America/New_York", asked=lambda: ("America/New_York",))
-    announcer = Announcer(followed, store=cursors, asset=asset.name, clocks=clocks)
+    announcer = Announcer(trigger.followed(), store=cursors, asset=asset.name, clocks=clocks)
     hook = DrChronoHook(trigger.drchrono_conn_id)
     try:
         announcement = announcer.announce(hook.get_conn())

@@ -1,7 +1,6 @@
 """A practice-month of an asset that is watched, and of the DAG that it triggers: the watcher is killed at any moment,
 Airflow is told announcements twice or keeps them back, and runs fail, are retried, cleared and started by hand."""
 
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,12 +8,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException
 
 from airflow_provider_drchrono.assets import drchrono_asset
-from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.changes.announcements import Announcement
 from airflow_provider_drchrono.changes.announcing import Announcer
 from airflow_provider_drchrono.changes.claims import read_claims
-from airflow_provider_drchrono.changes.follow import Followed
-from airflow_provider_drchrono.changes.subject import Subject
 from airflow_provider_drchrono.client import DrChronoError
 from airflow_provider_drchrono.operators.changes import DrChronoChangedRecordsOperator
 from airflow_provider_drchrono.sensors.base import ChangesSensor
@@ -79,16 +75,8 @@ class WatchedMonth(Month):
             raise Killed
 
     def _announcer(self) -> Announcer:
-        trigger = self.asset.watchers[0].trigger
-        followed = Followed(
-            subject=Subject.of(load(), self.kind.resource),
-            filters=trigger.filters,
-            verbose=trigger.verbose,
-            change=trigger.change,
-            overlap=timedelta(seconds=trigger.overlap),
-            start=trigger.start,
-        )
         clocks = SimpleNamespace(named=lambda: None, asked=lambda: (ZONE,))
+        followed = self.asset.watchers[0].trigger.followed()
         return Announcer(
             followed, store=self.store, asset=self.asset.name, clocks=clocks, now=lambda: self.app.clock.now()
         )

@@ -1,9 +1,9 @@
 """The reader of announcements, run by hand against the sandbox: what a run is given, what it costs, what is refused."""
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,18 +14,14 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleExcept
 from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
 from airflow_provider_drchrono.assets import drchrono_asset, drchrono_list
-from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.changes.announcements import Announcement
-from airflow_provider_drchrono.changes.announcing import Announcer
 from airflow_provider_drchrono.changes.cursor import MOST_RUNS, CursorName
-from airflow_provider_drchrono.changes.follow import Followed
 from airflow_provider_drchrono.changes.store import MemoryCursorStore
-from airflow_provider_drchrono.changes.subject import Subject
 from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
-from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.operators.changes import DrChronoChangedRecordsOperator, watching_trigger
+from airflow_provider_drchrono.operators.changes import DrChronoChangedRecordsOperator
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+from tests.support.announcing import announce
 from tests.support.running import connected_sandbox, execute
 
 PATIENTS = drchrono_asset("patients")
@@ -54,29 +50,6 @@ def sandbox(monkeypatch: pytest.MonkeyPatch, stores: Stores) -> Iterator[Sandbox
         yield running
 
 
-def announce(stores: Stores, asset: Asset = PATIENTS) -> Announcement | None:
-    """Poll once as the asset's watcher does, and let its announcement reach Airflow."""
-    trigger = watching_trigger(asset)
-    followed = Followed(
-        subject=Subject.of(load(), trigger.resource),
-        filters=trigger.filters,
-        verbose=trigger.verbose,
-        change=trigger.change,
-        overlap=timedelta(seconds=trigger.overlap or 0.0),
-        start=trigger.start,
-    )
-    hook = DrChronoHook()
-    clocks = SimpleNamespace(named=lambda: "America/New_York", asked=lambda: ("America/New_York",))
-    announcer = Announcer(followed, store=stores.cursors, asset=asset.name, clocks=clocks)
-    try:
-        announcement = announcer.announce(hook.get_conn())
-    finally:
-        hook.close()
-    if announcement is not None:
-        announcer.settle(announcement)
-    return announcement
-
-
 def change(sandbox: Sandbox, number: int, city: str) -> int:
     patient = sandbox.practice.records("patients")[number]["id"]
     sandbox.practice.change("patients", patient, {"city": city})
@@ -86,7 +59,7 @@ def change(sandbox: Sandbox, number: int, city: str) -> int:
 def news(sandbox: Sandbox, stores: Stores, number: int, city: str) -> Announcement:
     """Change a patient and let the watcher announce it."""
     change(sandbox, number, city)
-    announcement = announce(stores)
+    announcement = announce(stores.cursors, PATIENTS)
     assert announcement is not None
     return announcement
 
@@ -132,7 +105,7 @@ def calls(sandbox: Sandbox) -> list[str]:
 @pytest.fixture
 def begun(sandbox: Sandbox, stores: Stores) -> Sandbox:
     """A practice whose patients are watched from now on."""
-    assert announce(stores) is None
+    assert announce(stores.cursors, PATIENTS) is None
     return sandbox
 
 
@@ -166,15 +139,15 @@ def test_events_of_windows_that_meet_cost_one_call(begun: Sandbox, stores: Store
 
 def test_an_update_of_what_was_created_in_the_window_before_is_read(sandbox: Sandbox, stores: Stores) -> None:
     updated = drchrono_asset("patients", change="updated")
-    assert announce(stores, updated) is None
+    assert announce(stores.cursors, updated) is None
     change(sandbox, 0, "Springfield")
-    first = announce(stores, updated)
+    first = announce(stores.cursors, updated)
     newcomer = sandbox.practice.create("patients", {"last_name": "New"})
-    assert announce(stores, updated) is None
+    assert announce(stores.cursors, updated) is None
     change(sandbox, 1, "Shelbyville")
-    second = announce(stores, updated)
+    second = announce(stores.cursors, updated)
     sandbox.practice.change("patients", newcomer["id"], {"city": "Ogdenville"})
-    third = announce(stores, updated)
+    third = announce(stores.cursors, updated)
 
     found = read("one", first, second, third, asset=updated, by=updated)
 
@@ -193,11 +166,11 @@ def test_an_event_that_comes_twice_is_read_once_and_costs_nothing(begun: Sandbox
 
 
 def test_a_run_by_hand_catches_up_and_the_first_one_does_not(
-    begun: Sandbox, stores: Stores, capfd: pytest.CaptureFixture[str]
+    begun: Sandbox, stores: Stores, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = news(begun, stores, 0, "Springfield")
     assert by_hand("first of all") == []
-    assert "no run of this task has read drchrono_default/patients:any yet" in "".join(capfd.readouterr())
+    assert "no run of this task has read drchrono_default/patients:any yet" in caplog.text
     news(begun, stores, 1, "Shelbyville")
     news(begun, stores, 2, "Ogdenville")
 
@@ -239,6 +212,30 @@ def test_an_event_of_somebody_else_is_refused_without_its_content(begun: Sandbox
 
     assert "Canary" not in str(error.value)
     assert stores.claims.texts == {}
+
+
+class Overtaken(MemoryCursorStore):
+    """Claims that another run stores while this one waits for the lease."""
+
+    def __init__(self, meanwhile: Callable[[], Any]) -> None:
+        super().__init__()
+        self._meanwhile = [meanwhile]
+
+    @contextmanager
+    def lease(self, name: CursorName) -> Iterator[None]:
+        if self._meanwhile:
+            self._meanwhile.pop()()
+        with super().lease(name):
+            yield
+
+
+def test_of_two_runs_at_once_one_is_given_what_both_were_told(begun: Sandbox, stores: Stores) -> None:
+    told = news(begun, stores, 0, "Springfield")
+    given = []
+    stores.claims = Overtaken(lambda: given.append(read("one", told)))
+
+    assert read("two", told, news(begun, stores, 1, "Shelbyville"))[0]["city"] == "Shelbyville"
+    assert [cities(each) for each in given] == [["Springfield"]]
 
 
 def test_two_tasks_read_the_same(begun: Sandbox, stores: Stores) -> None:
@@ -352,7 +349,7 @@ def test_no_patient_data_is_stored_or_logged(
 
     assert cities(read("one", told)) == ["Canaryville"]
     logged = caplog.text + "".join(capfd.readouterr())
-    assert "reading what was announced until" in logged
+    assert f"reading 1 announcements, the last until {told.until}" in logged
     assert "Canaryville" not in logged + str(stores.claims.texts) + str(stores.cursors.texts)
 
 
