@@ -33,6 +33,7 @@ __all__ = [
     "mask_secret",
     "quota_folder",
     "read_variable",
+    "shortest_deferral",
     "write_variable",
 ]
 
@@ -65,6 +66,15 @@ def quota_folder() -> Path:
     named = conf.get("drchrono", "quota_path", fallback="")
     home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow")
     return (Path(named) if named else home / "drchrono" / "quota").expanduser()
+
+
+def shortest_deferral() -> float:
+    """Return for how many seconds a task that defers has to stay away at least.
+
+    A worker notices only now and then that the process of a task has ended. A task that is to run again by then is
+    taken for one that has failed.
+    """
+    return 1.5 * float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0))
 
 
 def write_variable(key: str, value: str, description: str) -> None:

@@ -34,6 +34,8 @@ def isolate_airflow() -> None:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME / 'airflow.db'}",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        # Deferred tasks wait by it for their worker, which is this process.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "0",
     }
     (AIRFLOW_HOME / "dags").mkdir()
 

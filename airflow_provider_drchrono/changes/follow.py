@@ -160,7 +160,7 @@ class Follower:
     def _opened(self, text: str | None) -> Cursor:
         if text is None:
             log.info(
-                "%s has no cursor yet and begins at %r. If DAG or task were renamed, changes since then would be "
+                "%s has no cursor yet and begins at %r. If it had another name before, changes since then would be "
                 "missed: carry the old cursor's time over with: airflow drchrono cursor set %s --to TIME",
                 self._name,
                 self._followed.start,

@@ -6,6 +6,7 @@ data passes through Airflow's database.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -71,6 +72,7 @@ class BulkListTrigger(BaseTrigger):
     :param uuids: one for each page that was started.
     :param ends: when to give up, in seconds since the epoch: the wait is bounded however often a triggerer restarts.
     :param poll_interval: seconds between two looks at the same page; each look is a call of the quota.
+    :param not_before: do not look earlier, in seconds since the epoch.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class BulkListTrigger(BaseTrigger):
         uuids: Sequence[str],
         ends: float,
         poll_interval: float,
+        not_before: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.drchrono_conn_id = drchrono_conn_id
@@ -88,6 +91,7 @@ class BulkListTrigger(BaseTrigger):
         self.uuids = list(uuids)
         self.ends = ends
         self.poll_interval = poll_interval
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as Airflow stores them."""
@@ -99,6 +103,7 @@ class BulkListTrigger(BaseTrigger):
                 "uuids": self.uuids,
                 "ends": self.ends,
                 "poll_interval": self.poll_interval,
+                "not_before": self.not_before,
             },
         )
 
@@ -124,7 +129,8 @@ class BulkListTrigger(BaseTrigger):
         from airflow_provider_drchrono.client import BulkExpiredError, DrChronoError
 
         left = list(self.uuids)
-        pages, count, failures, pause = 0, None, 0, self.poll_interval
+        pages, count, failures = 0, None, 0
+        pause = max(self.poll_interval, self.not_before - time.time())
         while left:
             if not await sleep_until(self.ends, pause):
                 return self._event("timeout", pages=pages, count=count)

@@ -6,6 +6,7 @@ in Airflow's database.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -168,6 +169,8 @@ class DrChronoChangesTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event for a task, or any number for an asset."""
+        # The first time it takes longer than the loop should stand still.
+        await asyncio.to_thread(_load)
         if self.watch is None:
             event = await self._wait()
             yield TriggerEvent(event.payload())  # type: ignore[no-untyped-call]
@@ -255,3 +258,15 @@ class DrChronoChangesTrigger(BaseEventTrigger):
 
     def _event(self, status: Status, **details: Any) -> ChangesEvent:
         return ChangesEvent(status, self.resource, ends=self.ends, **details)
+
+
+def _load() -> None:
+    """Load what waiting takes, if no other trigger has."""
+    from airflow_provider_drchrono import client
+    from airflow_provider_drchrono.catalog import load
+    from airflow_provider_drchrono.changes import listening
+    from airflow_provider_drchrono.hooks import cursor_store, polling
+    from airflow_provider_drchrono.triggers import shared_polls, watching
+
+    load()
+    _ = client, listening, cursor_store, polling, shared_polls, watching

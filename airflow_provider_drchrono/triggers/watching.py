@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -112,7 +113,8 @@ def _pause_after(error: Exception, failures: int, poll_interval: float) -> float
 
 
 def _told(error: Exception) -> str:
-    """Return an error in words that hold no patient data: ours are made so, and of others only the kind is told."""
+    """Return an error in words that hold no patient data: ours are made so, and of others kind and place are told."""
     if isinstance(error, DrChronoError | CursorError | AirflowNotFoundException):
         return str(error)
-    return type(error).__name__
+    places = traceback.extract_tb(error.__traceback__)[-1:]
+    return " ".join([type(error).__name__, *(f"in {each.filename}, line {each.lineno}" for each in places)])

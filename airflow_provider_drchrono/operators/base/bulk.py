@@ -80,6 +80,7 @@ class BulkOperator(RecordsOperator):
 
     def wait_in_triggerer(self, uuids: Sequence[str], ends: float) -> NoReturn:
         """Give the worker free until all pages are made; :meth:`execute_complete` goes on."""
+        from airflow_provider_drchrono.compat import shortest_deferral
         from airflow_provider_drchrono.triggers.bulk import BulkListTrigger
 
         self.log.info("%s: waiting in the triggerer for %d bulk list(s)", self.operation_id, len(uuids))
@@ -90,6 +91,7 @@ class BulkOperator(RecordsOperator):
                 uuids=list(uuids),
                 ends=ends,
                 poll_interval=self.poll_interval,
+                not_before=time.time() + shortest_deferral(),
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=max(0.0, ends - time.time())) + GRACE,

@@ -20,6 +20,7 @@ from airflow.sdk.exceptions import (
 
 from airflow_provider_drchrono.assets.outlets import Outlet, list_asset
 from airflow_provider_drchrono.changes.subject import OVERLAP
+from airflow_provider_drchrono.compat import shortest_deferral
 from airflow_provider_drchrono.hooks import arguments
 from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
 from airflow_provider_drchrono.hooks.shield import ShieldsRendered, reveal
@@ -303,7 +304,9 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
                 rested_at=self._rested_at.isoformat() if self._rested_at else None,
                 overlap=followed.overlap.total_seconds(),
                 poll_interval=self.poke_interval,
-                not_before=max(due, window.due.timestamp() if window and window.due else 0.0, _soonest_return()),
+                not_before=max(
+                    due, window.due.timestamp() if window and window.due else 0.0, time.time() + shortest_deferral()
+                ),
                 look=window is None or window.due is None,
                 ends=ends,
             ),
@@ -372,17 +375,6 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
             if self.never_fail:
                 raise AirflowSkipException(f"Skipped instead of failing: {error}") from None
             raise
-
-
-def _soonest_return() -> float:
-    """Return when a task that defers now may go on, in epoch seconds.
-
-    The worker notices only now and then that the task's process has ended, and a task that runs again by then is taken
-    for a failed one by the executor. A poll that others have asked for may be that near.
-    """
-    from airflow.sdk.configuration import conf
-
-    return time.time() + 1.5 * float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0))
 
 
 def utcnow() -> datetime:

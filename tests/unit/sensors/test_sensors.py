@@ -323,6 +323,15 @@ def test_the_event_carries_window_count_and_ids_and_the_task_reads(sandbox: Sand
         Patients(task_id="changes", deferrable=True).execute_complete(context("run-2"), event)
 
 
+def test_a_deferred_task_stays_away_until_its_worker_has_noticed(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "4")
+    before = time.time()
+
+    assert before + 6 <= deferral(Patients).trigger.not_before <= time.time() + 6
+
+
 def test_a_window_is_waited_for_in_the_triggerer_without_a_call(sandbox: Sandbox) -> None:
     window = {"since": "1990-01-01", "until": datetime.now(UTC)}
     deferred = deferral(Patients, overlap=600, **window)

@@ -20,6 +20,7 @@ ARGUMENTS: dict[str, Any] = {
     "uuids": ["one", "two"],
     "ends": 1e10,
     "poll_interval": 0.01,
+    "not_before": 0.0,
 }
 
 

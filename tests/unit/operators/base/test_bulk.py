@@ -1,5 +1,6 @@
 """Lists that the API makes in the background: in one step, in two, and in the triggerer's hands."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -209,3 +210,14 @@ def test_a_quota_that_runs_out_reschedules(sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault(kind="throttle", operation="patients_list_create", seconds=600))
     with pytest.raises(AirflowRescheduleException):
         start()
+
+
+def test_a_deferred_task_stays_away_until_its_worker_has_noticed(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "4")
+    operator = DrChronoCreatePatientsListOperator(deferrable=True, **QUICK)
+
+    before = time.time()
+
+    assert before + 6 <= deferred(lambda: execute(operator)).trigger.not_before <= time.time() + 6
