@@ -12,6 +12,8 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import httpx
@@ -171,15 +173,24 @@ def _timeout(settings: ClientSettings) -> httpx.Timeout:
 
 
 def _verify(settings: ClientSettings) -> ssl.SSLContext | bool:
-    if not settings.verify_tls or settings.ca_bundle is None:
-        return settings.verify_tls
+    if not settings.verify_tls:
+        return False
     try:
-        return ssl.create_default_context(cafile=settings.ca_bundle)
+        if settings.ca_bundle is None:
+            return _trust(None, 0)
+        return _trust(settings.ca_bundle, Path(settings.ca_bundle).stat().st_mtime_ns)
     except (ssl.SSLError, OSError):
         pass
     raise ConfigurationError(
         "The setting ca_bundle cannot be used: it holds no certificates in PEM form; give another file"
     )
+
+
+# To read all certificates takes 20 ms, and whoever polls makes a client for each poll. A file that has changed is read
+# again.
+@lru_cache(maxsize=8)
+def _trust(ca_bundle: str | None, changed_at: int) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_bundle) if ca_bundle else httpx.create_ssl_context()
 
 
 def _build(

@@ -11,8 +11,9 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import Context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 
 log = logging.getLogger(__name__)
+
+# Many threads that read cursors at the same time would keep the event loop from its turns.
+_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drchrono-cursors")
 
 LONGEST_TURN = 0.02
 """Seconds of work after which the other triggers of the process are let in."""
@@ -224,8 +228,12 @@ class _Group:
 
 async def locate(listeners: Sequence[Listener]) -> list[Listener]:
     """Return those who know where to listen from. The others have to be told, so that they find out why."""
-    found = await asyncio.gather(*(asyncio.to_thread(listener.locate) for listener in listeners))
-    return [listener for listener, is_located in zip(listeners, found, strict=True) if is_located]
+    reading = copy_context().run
+    return await asyncio.get_running_loop().run_in_executor(_reader, reading, _those_located, listeners)
+
+
+def _those_located(listeners: Sequence[Listener]) -> list[Listener]:
+    return [listener for listener in listeners if listener.locate()]
 
 
 async def poll_for(
