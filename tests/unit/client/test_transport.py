@@ -135,6 +135,20 @@ def test_a_certificate_authority_can_be_named(tls_server: str, certificate: Path
 
 
 @both
+def test_a_certificate_authority_that_has_changed_is_read_again(
+    tls_server: str, certificate: Path, tmp_path: Path, read: Read
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_bytes(certificate.read_bytes())
+    assert read(tls_server, ca_bundle=str(bundle)) == {"id": 1}
+
+    bundle.write_text("no certificate")
+
+    with pytest.raises(ConfigurationError, match="ca_bundle"):
+        read(tls_server, ca_bundle=str(bundle))
+
+
+@both
 def test_verification_can_be_switched_off(tls_server: str, read: Read) -> None:
     assert read(tls_server, verify_tls=False) == {"id": 1}
 
