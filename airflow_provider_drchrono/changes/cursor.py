@@ -78,6 +78,17 @@ class CursorName:
         instance = f" --map-index {self.map_index}" if self.map_index >= 0 else ""
         return f"{self.dag_id} {self.task_id}{instance}"
 
+    def refused(self, problem: object) -> str:
+        """Return what to say of a stored cursor that cannot be gone on with.
+
+        :param problem: the :class:`CursorError`.
+        """
+        return (
+            f"the stored cursor of {self} is {problem}. Nothing was read. See it with: airflow drchrono cursor show "
+            f"{self.words}; begin anew with: airflow drchrono cursor reset {self.words}, or go on from a time, after "
+            f"that, with: airflow drchrono cursor set {self.words} --to TIME"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
@@ -124,10 +124,13 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         except (ForgottenRunError, LostAnnouncementError) as error:
             raise AirflowFailException(f"{operation_id}: {error}") from None
         except ClaimsError as error:
-            _refuse(operation_id, f"what runs of {name} have read is stored as {error}", name)
+            raise AirflowFailException(
+                f"{operation_id}: what runs of {name} have read is stored as {error}. Nothing was read. See it with: "
+                f"airflow drchrono cursor show {name.words}; forget it with: airflow drchrono cursor reset {name.words}"
+            ) from None
         except CursorError as error:
             watcher = CursorName.of_asset(self.asset.name)
-            _refuse(operation_id, f"the stored cursor of {watcher} is {error}", watcher)
+            raise AirflowFailException(f"{operation_id}: {watcher.refused(error)}") from None
         if not due.untils:
             self.log.info("%s: nothing was announced to this run of %s", operation_id, name)
             return output.deliver(())
@@ -189,11 +192,4 @@ def watching_trigger(asset: object) -> DrChronoChangesTrigger:
     raise InvalidArgumentError(
         "DrChronoChangedRecordsOperator: asset must be what drchrono_asset(...) returned, the one that is in the DAG's "
         f"schedule, not {given}"
-    )
-
-
-def _refuse(operation_id: str, problem: str, whose: CursorName) -> NoReturn:
-    raise AirflowFailException(
-        f"{operation_id}: {problem}. Nothing was read. See it with: airflow drchrono cursor show {whose.words}; forget "
-        f"it with: airflow drchrono cursor reset {whose.words}"
     )

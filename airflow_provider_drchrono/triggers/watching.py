@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_drchrono.changes.cursor import CursorError
+from airflow_provider_drchrono.changes.cursor import CursorError, CursorName
 from airflow_provider_drchrono.client.errors import DrChronoError, RateLimitedError
 from airflow_provider_drchrono.compat import AirflowNotFoundException
 
@@ -52,7 +52,8 @@ async def announcements(trigger: DrChronoChangesTrigger, asset: str) -> AsyncIte
         except Exception as error:
             failures += 1
             pause = _pause_after(error, failures, trigger.poll_interval)
-            log.error("Asset %s: watching failed; trying again in %.0f seconds: %s", asset, pause, _told(error))
+            told = CursorName.of_asset(asset).refused(error) if isinstance(error, CursorError) else _told(error)
+            log.error("Asset %s: watching failed; trying again in %.0f seconds: %s", asset, pause, told)
             await asyncio.sleep(pause)
             continue
         begun, failures = True, 0

@@ -252,7 +252,7 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
         except ForgottenRunError as error:
             raise AirflowFailException(f"{self.operation_id}: {error}") from None
         except CursorError as error:
-            raise AirflowFailException(self._about_cursor(context, str(error))) from None
+            raise AirflowFailException(f"{self.operation_id}: {_name(context).refused(error)}") from None
         finally:
             self.hook.close()
         if found:
@@ -350,14 +350,6 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
             until=self.until,
             timezones=self.hook.practice_timezones,
             now=utcnow(),
-        )
-
-    def _about_cursor(self, context: Context, problem: str) -> str:
-        name = _name(context)
-        return (
-            f"{self.operation_id}: the stored cursor of {name} is {problem}. Nothing was read. See it with: airflow "
-            f"drchrono cursor show {name.words}; begin anew with: airflow drchrono cursor reset {name.words}, or go on "
-            f"from a time with: airflow drchrono cursor set {name.words} --to TIME"
         )
 
     @contextmanager

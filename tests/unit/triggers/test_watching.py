@@ -196,6 +196,7 @@ def test_a_run_of_bad_luck_is_told_and_survived(
             caplog.clear()
             store.texts[begun] = "{}"
             await until(lambda: "without a version" in caplog.text)
+            assert "airflow drchrono cursor reset --asset patients" in caplog.text
             store.texts[begun] = whole
             patient = change(sandbox, 2, last_name="Canary")
             assert (await watcher.until(1))[0].ids == (patient,)
