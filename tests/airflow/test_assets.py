@@ -4,20 +4,18 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.hooks import variable_lease
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.transfers.drchrono_to_warehouse import DrChronoToWarehouseOperator
 from tests.conftest import AIRFLOW_HOME
 from tests.support.running import unlimited
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
 RunDag = Callable[..., Any]
@@ -53,18 +51,8 @@ QUEUED = "SELECT target_dag_id, uri FROM asset_dag_run_queue JOIN asset ON asset
 WATCHED = "SELECT uri, trigger_id FROM asset_watcher JOIN asset ON asset.id = asset_id ORDER BY uri"
 
 
-@pytest.fixture(autouse=True)
-def one_api(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Build Airflow's in-process API once a test: ``dag.test`` builds one for each task, which takes longest of all."""
-    from airflow.sdk.execution_time import supervisor
-
-    monkeypatch.setattr(supervisor, "in_process_api_server", cache(supervisor.in_process_api_server))
-
-
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
-    # Tasks run one after another here, so a claim need not settle.
-    monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
     monkeypatch.setenv("AIRFLOW__DRCHRONO__STAGING_PATH", str(tmp_path / "staging"))
     warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
     monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_WAREHOUSE", json.dumps(warehouse))

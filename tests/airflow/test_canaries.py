@@ -5,17 +5,15 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.hooks import variable_lease
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from tests.conftest import AIRFLOW_HOME
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
 
 PATIENT = {
     "first_name": "Quintessa",
@@ -102,10 +100,6 @@ OUTCOMES = {
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
-    from airflow.sdk.execution_time import supervisor
-
-    monkeypatch.setattr(supervisor, "in_process_api_server", cache(supervisor.in_process_api_server))
-    monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
     monkeypatch.setenv("AIRFLOW__DRCHRONO__STAGING_PATH", str(tmp_path / "staging"))
     monkeypatch.setenv("NAME_TO_LOOK_FOR", PATIENT["last_name"])
     warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}

@@ -5,7 +5,6 @@ import json
 import textwrap
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ import pytest
 from airflow_provider_drchrono.assets import drchrono_asset
 from airflow_provider_drchrono.changes.announcements import Announcement
 from airflow_provider_drchrono.cli.cursor import cursor as cursor_command
-from airflow_provider_drchrono.hooks import variable_lease
 from airflow_provider_drchrono.hooks.cursor_store import VariableCursorStore
 from airflow_provider_drchrono.sandbox import Sandbox
 from tests.support.announcing import announce
 from tests.support.running import unlimited
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
 
 RunDag = Callable[..., Any]
 
@@ -62,18 +60,8 @@ handle.expand(record=changed.output)
 """
 
 
-@pytest.fixture(autouse=True)
-def one_api(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Build Airflow's in-process API once a test: ``dag.test`` builds one for each task, which takes longest of all."""
-    from airflow.sdk.execution_time import supervisor
-
-    monkeypatch.setattr(supervisor, "in_process_api_server", cache(supervisor.in_process_api_server))
-
-
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch, airflow_db: Path) -> Iterator[Sandbox]:
-    # Tasks run one after another here, so a claim need not settle.
-    monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
     with Sandbox(patients=4, quota_per_hour=None, quota_per_second=None) as running:
         monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(running))
         assert announce(VariableCursorStore(), PATIENTS) is None

@@ -1,20 +1,18 @@
 """The example that reacts to new patients, run as its readers would run it."""
 
 from collections.abc import Callable
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_drchrono.assets import drchrono_asset
-from airflow_provider_drchrono.hooks import variable_lease
 from airflow_provider_drchrono.hooks.cursor_store import VariableCursorStore
 from airflow_provider_drchrono.sandbox import Sandbox
 from tests.support.announcing import announce
 from tests.support.running import unlimited
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "example_dags" / "drchrono_new_patients.py"
 
@@ -22,10 +20,6 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "example_dags" / "drchrono_new_p
 def test_each_new_patient_is_invited_once(
     run_dag: Callable[..., Any], airflow_db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow.sdk.execution_time import supervisor
-
-    monkeypatch.setattr(supervisor, "in_process_api_server", cache(supervisor.in_process_api_server))
-    monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
     watched = drchrono_asset("patients", change="created")
     with Sandbox(patients=3, quota_per_hour=None, quota_per_second=None) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(sandbox))

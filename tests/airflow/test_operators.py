@@ -5,18 +5,16 @@ import json
 import logging
 import textwrap
 from collections.abc import Callable, Iterator
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.hooks import variable_lease
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from tests.support import all_actions
 from tests.support.running import unlimited
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
 
 RunDag = Callable[..., Any]
 
@@ -36,18 +34,8 @@ from airflow_provider_drchrono.operators.patients import (
 """
 
 
-@pytest.fixture(autouse=True)
-def one_api(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Build Airflow's in-process API once a test: ``dag.test`` builds one for each task, which takes longest of all."""
-    from airflow.sdk.execution_time import supervisor
-
-    monkeypatch.setattr(supervisor, "in_process_api_server", cache(supervisor.in_process_api_server))
-
-
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    # Tasks run one after another here, so a claim need not settle.
-    monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
     with Sandbox(patients=5, appointments_per_patient=2, quota_per_hour=None, quota_per_second=None) as running:
         monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(running))
         yield running

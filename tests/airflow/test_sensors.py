@@ -9,18 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_drchrono.cli.cursor import cursor as cursor_command
-from airflow_provider_drchrono.hooks import variable_lease
 from airflow_provider_drchrono.sandbox import Sandbox
 from tests.support.running import unlimited
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
 
 RunDag = Callable[..., Any]
 
@@ -33,18 +31,8 @@ from airflow_provider_drchrono.sensors.patients import DrChronoNewOrUpdatedPatie
 CANARY = "Canary-Zq7-Surname"
 
 
-@pytest.fixture(autouse=True)
-def one_api(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Build Airflow's in-process API once a test: ``dag.test`` builds one for each task, which takes longest of all."""
-    from airflow.sdk.execution_time import supervisor
-
-    monkeypatch.setattr(supervisor, "in_process_api_server", cache(supervisor.in_process_api_server))
-
-
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    # Tasks run one after another here, so a claim need not settle.
-    monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
     with Sandbox(patients=5, appointments_per_patient=2, quota_per_hour=None, quota_per_second=None) as running:
         monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(running))
         yield running
@@ -255,7 +243,6 @@ def test_a_cursor_is_shown_and_set_by_hand(
 def test_a_grant_that_cannot_see_the_list_is_told_apart_from_a_quiet_practice(
     monkeypatch: pytest.MonkeyPatch, run_tasks: RunDag, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
     with Sandbox(patients=2, missing_scope="empty", quota_per_hour=None, quota_per_second=None) as running:
         connection = json.loads(unlimited(running))
         connection["extra"]["refresh_token"] = running.new_refresh_token("calendar:read")

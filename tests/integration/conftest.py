@@ -9,9 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.live_airflow import LiveAirflow
 
 DEBIAN_SERVERS = Path("/usr/lib/postgresql")
 INSTALL = "install one, on Debian with scripts/ci-services.sh"
@@ -101,3 +104,12 @@ def postgres_url(postgres_server: PostgresServer, database_numbers: Iterator[int
     subprocess.run([postgres_server.programs / "createdb", *server, name], check=True)
     yield f"postgresql://postgres@127.0.0.1:{postgres_server.port}/{name}"
     subprocess.run([postgres_server.programs / "dropdb", *server, "--force", name], check=True)
+
+
+@pytest.fixture
+def explained(request: pytest.FixtureRequest, airflow: "LiveAirflow") -> Iterator[None]:
+    """Show what the processes of an Airflow said when a test has failed."""
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        print(airflow.tails())

@@ -15,7 +15,7 @@ from tests.integration.conftest import PostgresServer
 from tests.integration.live_airflow import LiveAirflow, running_airflow
 from tests.integration.live_practice import CANARY, FrontDesk, LivePractice, eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.postgres]
+pytestmark = [pytest.mark.integration, pytest.mark.postgres, pytest.mark.usefixtures("explained")]
 
 SEED = random.randrange(1_000_000)
 ZONE = "America/New_York"
@@ -36,15 +36,6 @@ def airflow(
 ) -> Iterator[LiveAirflow]:
     with running_airflow(tmp_path_factory.mktemp("airflow"), "sensors", postgres_server, practice) as airflow:
         yield airflow
-
-
-@pytest.fixture(autouse=True)
-def explained(request: pytest.FixtureRequest, airflow: LiveAirflow) -> Iterator[None]:
-    """Show what the processes said when a test has failed."""
-    failed = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failed:
-        print(airflow.tails())
 
 
 @pytest.fixture(scope="module", autouse=True)

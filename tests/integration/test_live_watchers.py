@@ -17,7 +17,7 @@ from tests.integration.conftest import PostgresServer
 from tests.integration.live_airflow import LiveAirflow, running_airflow
 from tests.integration.live_practice import CANARY, FrontDesk, LivePractice, eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.postgres]
+pytestmark = [pytest.mark.integration, pytest.mark.postgres, pytest.mark.usefixtures("explained")]
 
 SEED = random.randrange(1_000_000)
 READER = "changes"
@@ -42,15 +42,6 @@ def airflow(
         for asset in (PATIENTS, TASKS):
             eventually(f"the first poll for {asset.name}", lambda asset=asset: cursor_of(airflow, asset).get("at") == 0)
         yield airflow
-
-
-@pytest.fixture(autouse=True)
-def explained(request: pytest.FixtureRequest, airflow: LiveAirflow) -> Iterator[None]:
-    """Show what the processes said when a test has failed."""
-    failed = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failed:
-        print(airflow.tails())
 
 
 def cursor_of(airflow: LiveAirflow, asset: Asset) -> dict[str, Any]:
