@@ -93,7 +93,7 @@ class Announcer(Follower):
         while until.isoformat() in cursor.runs:
             # Two polls in one second are two announcements.
             until += timedelta(microseconds=1)
-        self._announcement = Announcement(
+        announcement = Announcement(
             asset=self._asset,
             resource=self._subject.resource,
             since=since.isoformat() if since else None,
@@ -101,4 +101,10 @@ class Announcer(Follower):
             count=count,
             ids=ids,
         )
-        return cursor.announced(self._announcement, position)
+        return cursor.announced(announcement, position)
+
+    def _saved(self, text: str | None, cursor: Cursor) -> bool:
+        is_saved = super()._saved(text, cursor)
+        if is_saved:
+            self._announcement = cursor.announcement
+        return is_saved
