@@ -34,6 +34,7 @@ __all__ = [
     "quota_folder",
     "read_variable",
     "shortest_deferral",
+    "waits_in_triggerer",
     "write_variable",
 ]
 
@@ -75,6 +76,16 @@ def shortest_deferral() -> float:
     taken for one that has failed.
     """
     return 1.5 * float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0))
+
+
+def waits_in_triggerer(deferrable: bool | None) -> bool:
+    """Return whether a task defers.
+
+    :param deferrable: what its author says; None leaves it to ``[operators] default_deferrable``.
+    """
+    if deferrable is not None:
+        return deferrable
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
 
 
 def write_variable(key: str, value: str, description: str) -> None:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -254,7 +255,7 @@ async def poll_for(
         since = _earliest(left)
         together = [listener for listener in left if listener.can_judge(since)]
         left = [listener for listener in left if not listener.can_judge(since)]
-        told |= await _one_poll(drchrono, subject, filters, together, verbose=verbose)
+        told |= await _one_poll(drchrono, subject, filters, since, together, verbose=verbose)
     return told
 
 
@@ -262,6 +263,7 @@ async def _one_poll(
     drchrono: AsyncDrChronoClient,
     subject: Subject,
     filters: Mapping[str, Any],
+    since: datetime | None,
     listeners: Sequence[Listener],
     *,
     verbose: bool,
@@ -270,7 +272,6 @@ async def _one_poll(
     from airflow_provider_drchrono.changes.listening import common_filters
     from airflow_provider_drchrono.changes.marks import Canonicals
 
-    since = _earliest(listeners)
     queries = subject.queries({**filters, **common_filters(listeners)}, since)
     canonicals = Canonicals()
     for listener in listeners:
@@ -313,6 +314,7 @@ class _Turn:
             self._since = time.perf_counter()
 
 
-def _earliest(listeners: Sequence[Listener]) -> Any:
+def _earliest(listeners: Sequence[Listener]) -> datetime | None:
     sinces = [listener.since for listener in listeners]
-    return None if None in sinces else min(each for each in sinces if each is not None)
+    times = [since for since in sinces if since is not None]
+    return min(times) if len(times) == len(sinces) else None

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoError
+
+GRACE = timedelta(minutes=10)
+"""How long after its deadline a trigger may still report; a task whose triggerers are all down fails then."""
 
 MOST_FAILURES = 5
 """So many calls may fail one after the other before the task is told."""

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 FIRST_LOOK = 3.0
 """Seconds from the start to the first look at most: small lists are done by then."""
 
-GRACE = timedelta(minutes=10)
-"""How long after its deadline a trigger may still report; a task whose triggerers are all down fails then."""
-
 IN_PROGRESS = "In progress"
 
 
@@ -55,11 +52,9 @@ class BulkOperator(RecordsOperator):
     @property
     def waits_in_triggerer(self) -> bool:
         """Whether to wait in the triggerer."""
-        if self.deferrable is not None:
-            return self.deferrable
-        from airflow.sdk.configuration import conf
+        from airflow_provider_drchrono.compat import waits_in_triggerer
 
-        return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+        return waits_in_triggerer(self.deferrable)
 
     @property
     def resource(self) -> str:
@@ -82,6 +77,7 @@ class BulkOperator(RecordsOperator):
         """Give the worker free until all pages are made; :meth:`execute_complete` goes on."""
         from airflow_provider_drchrono.compat import shortest_deferral
         from airflow_provider_drchrono.triggers.bulk import BulkListTrigger
+        from airflow_provider_drchrono.triggers.waiting import GRACE
 
         self.log.info("%s: waiting in the triggerer for %d bulk list(s)", self.operation_id, len(uuids))
         self.defer(

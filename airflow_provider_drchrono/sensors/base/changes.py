@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import (
 
 from airflow_provider_drchrono.assets.outlets import Outlet, list_asset
 from airflow_provider_drchrono.changes.subject import OVERLAP
-from airflow_provider_drchrono.compat import shortest_deferral
+from airflow_provider_drchrono.compat import shortest_deferral, waits_in_triggerer
 from airflow_provider_drchrono.hooks import arguments
 from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
 from airflow_provider_drchrono.hooks.shield import ShieldsRendered, reveal
@@ -40,9 +40,6 @@ POLL_INTERVAL = 360.0
 
 SHORTEST_RESCHEDULE = 60.0
 """Seconds. A task that is due again before its worker process has ended is taken for a failed one by the executor."""
-
-GRACE = timedelta(minutes=10)
-"""How long after its deadline a trigger may still report; a task whose triggerers are all down fails then."""
 
 STARTS = ("now", "beginning")
 
@@ -187,11 +184,7 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
     @property
     def waits_in_triggerer(self) -> bool:
         """Whether to wait in the triggerer."""
-        if self.deferrable is not None:
-            return self.deferrable
-        from airflow.sdk.configuration import conf
-
-        return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+        return waits_in_triggerer(self.deferrable)
 
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
@@ -282,6 +275,7 @@ class ChangesSensor(ShieldsRendered, BaseSensorOperator):
         from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.changes.subject import Subject
         from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+        from airflow_provider_drchrono.triggers.waiting import GRACE
 
         left = ends - time.time()
         if left <= 0:
