@@ -13,9 +13,9 @@ INTEGRATION = "DrChrono"
 
 OPERATOR_DOMAINS = (
     "appointments",
+    "assets",
     "billing",
     "care",
-    "changes",
     "clinical_notes",
     "documents",
     "inventory",
@@ -78,7 +78,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": INTEGRATION,
                 "python-modules": [
                     "airflow_provider_drchrono.triggers.bulk",
-                    "airflow_provider_drchrono.triggers.changes",
+                    "airflow_provider_drchrono.triggers.incremental",
                 ],
             }
         ],

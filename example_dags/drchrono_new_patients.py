@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG
 
 from airflow_provider_drchrono.assets import drchrono_asset
-from airflow_provider_drchrono.operators.changes import DrChronoChangedRecordsOperator
+from airflow_provider_drchrono.operators.assets import DrChronoChangedRecordsOperator
 from airflow_provider_drchrono.operators.patients import DrChronoSendOnPatientInviteOperator
 
 # [START asset]

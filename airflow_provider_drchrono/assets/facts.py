@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.changes.subject import Change
+    from airflow_provider_drchrono.incremental.lists import Change
 
 Kind = Literal["integer", "boolean", "text", "date", "time", "range"]
 
@@ -19,7 +19,7 @@ class WatchedList:
     :param operation_id: the operation that lists it.
     :param since_filter: the filter that a watch sets by itself.
     :param changes: which changes can be told apart.
-    :param overlap: seconds that a change may take until the list shows it.
+    :param lookback: seconds that a change may take until the list shows it.
     :param verbose: whether the list has a verbose form.
     :param filters: what may be selected, with the kind of value.
     :param private: filters by text that may name a person, which Airflow's database is not to hold.
@@ -28,7 +28,7 @@ class WatchedList:
     operation_id: str
     since_filter: str
     changes: tuple[Change, ...]
-    overlap: float
+    lookback: float
     verbose: bool
     filters: Mapping[str, Kind]
     private: tuple[str, ...]

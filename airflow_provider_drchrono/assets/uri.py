@@ -11,14 +11,14 @@ Every Airflow process that meets such an asset loads this module, so it imports 
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from airflow_provider_drchrono.assets.watchable import LISTS, RESOURCES
+from airflow_provider_drchrono.catalog.names import did_you_mean
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.assets.facts import WatchedList
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCHEME = "drchrono"
 SHAPE = "drchrono://<connection id>/<resource>"
 
-WATCH_OPTIONS = ("name", "overlap", "poll_interval", "start", "verbose")
+WATCH_OPTIONS = ("name", "lookback", "poll_interval", "start", "verbose")
 """What the URI of a watched list may say besides ``watch`` and filters."""
 
 TABLE_KEYS = {"table", "warehouse"}
@@ -111,7 +111,7 @@ def check_resource(resource: str) -> None:
     :raises InvalidUriError: naming the nearest.
     """
     if resource not in RESOURCES:
-        raise InvalidUriError(f"DrChrono has no resource {resource!r}{nearest(resource, RESOURCES)}")
+        raise InvalidUriError(f"DrChrono has no resource {resource!r}{did_you_mean(resource, RESOURCES)}")
 
 
 def check_watched(resource: str) -> WatchedList:
@@ -126,12 +126,6 @@ def check_watched(resource: str) -> WatchedList:
             f"{', '.join(LISTS)}"
         )
     return LISTS[resource]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint at what may have been meant, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
-    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
 
 
 def _check_query(resource: str, query: Mapping[str, str]) -> None:
@@ -149,4 +143,4 @@ def _check_query(resource: str, query: Mapping[str, str]) -> None:
                 f"{resource}: after ? a URI needs watch, or both table and warehouse; missing: {', '.join(missing)}"
             )
     if unknown := sorted(set(query) - known):
-        raise InvalidUriError(f"{resource}: a URI does not take {unknown[0]!r}{nearest(unknown[0], known)}")
+        raise InvalidUriError(f"{resource}: a URI does not take {unknown[0]!r}{did_you_mean(unknown[0], known)}")

@@ -8,11 +8,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_provider_drchrono.assets.uri import DrChronoUri, check_watched, nearest
+from airflow_provider_drchrono.assets.uri import DrChronoUri, check_watched
+from airflow_provider_drchrono.catalog.names import did_you_mean
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.assets.facts import Kind, WatchedList
-    from airflow_provider_drchrono.changes.subject import Change
+    from airflow_provider_drchrono.incremental.lists import Change
 
 POLL_INTERVAL = 360.0
 """Seconds. At that pace all lists of a practice together take less than half of the quota."""
@@ -39,7 +40,7 @@ class Watch:
 
     :param filters: values as JSON has them.
     :param start: ``now``, ``beginning``, or a time in ISO 8601.
-    :param overlap: seconds.
+    :param lookback: seconds.
     :param poll_interval: seconds.
     :param given_name: the asset's name, where it was given one.
     """
@@ -50,7 +51,7 @@ class Watch:
     change: Change
     verbose: bool
     start: str
-    overlap: float
+    lookback: float
     poll_interval: float
     given_name: str | None
 
@@ -63,7 +64,7 @@ class Watch:
         change: object,
         verbose: object,
         start: object,
-        overlap: object,
+        lookback: object,
         poll_interval: object,
         drchrono_conn_id: object,
         name: object,
@@ -87,7 +88,7 @@ class Watch:
             change=chosen,
             verbose=bool(verbose),
             start=_start(start),
-            overlap=facts.overlap if overlap is None else _seconds("overlap", overlap, 0.0),
+            lookback=facts.lookback if lookback is None else _seconds("lookback", lookback, 0.0),
             poll_interval=_seconds("poll_interval", poll_interval, SHORTEST_POLL_INTERVAL),
             given_name=None if name is None else _text("name", name),
         )
@@ -100,7 +101,7 @@ class Watch:
         facts = check_watched(self.resource)
         all_options = (
             ("name", self.given_name or "", ""),
-            ("overlap", f"{self.overlap:g}", f"{facts.overlap:g}"),
+            ("lookback", f"{self.lookback:g}", f"{facts.lookback:g}"),
             ("poll_interval", f"{self.poll_interval:g}", f"{POLL_INTERVAL:g}"),
             ("start", self.start, WORDS[0]),
             ("verbose", _spelt(self.verbose), _spelt(False)),
@@ -157,7 +158,7 @@ def _problem_of_name(facts: WatchedList, name: str) -> str | None:
         )
     if name in (facts.since_filter, "since"):
         return f"{name} is what a watch goes by: use start, not the filter"
-    return f"there is no filter {name!r}{nearest(name, facts.filters)}"
+    return f"there is no filter {name!r}{did_you_mean(name, facts.filters)}"
 
 
 def _value(where: str, name: str, kind: Kind, value: object) -> Any:
@@ -204,7 +205,7 @@ def _isoformat(value: object) -> str:
 
 
 def _range(value: object) -> str:
-    from airflow_provider_drchrono.changes.subject import split_range
+    from airflow_provider_drchrono.incremental.lists import split_range
 
     parts = split_range("", value)
     return f"{parts[0].partition('/')[0]}/{parts[-1].partition('/')[2]}"

@@ -28,7 +28,7 @@ def drchrono_asset(
     change: str = "any",
     verbose: bool = False,
     start: date | str = "now",
-    overlap: timedelta | float | None = None,
+    lookback: timedelta | float | None = None,
     poll_interval: timedelta | float = POLL_INTERVAL,
     drchrono_conn_id: str = "drchrono_default",
     name: str | None = None,
@@ -44,7 +44,7 @@ def drchrono_asset(
     :param change: ``created``, ``updated``, or ``any``.
     :param verbose: ask also for the fields that come only with ``verbose=true``.
     :param start: where the first poll begins: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until lists show it, as a timedelta or in seconds.
+    :param lookback: how long a change may take until lists show it, as a timedelta or in seconds.
     :param poll_interval: time between two polls, as a timedelta or in seconds, 10 at least. Each poll is a call.
     :param drchrono_conn_id: the Airflow connection to DrChrono.
     :param name: the asset's name; by default it is made of the other arguments.
@@ -52,7 +52,7 @@ def drchrono_asset(
     """
     from airflow.sdk import Asset, AssetWatcher
 
-    from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+    from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
 
     watch = Watch.of(
         resource,
@@ -60,12 +60,12 @@ def drchrono_asset(
         change=change,
         verbose=verbose,
         start=start,
-        overlap=overlap,
+        lookback=lookback,
         poll_interval=poll_interval,
         drchrono_conn_id=drchrono_conn_id,
         name=name,
     )
-    trigger = DrChronoChangesTrigger(
+    trigger = DrChronoIncrementalTrigger(
         watch=watch.name,
         drchrono_conn_id=watch.conn_id,
         resource=watch.resource,
@@ -73,7 +73,7 @@ def drchrono_asset(
         change=watch.change,
         verbose=watch.verbose,
         start=watch.start,
-        overlap=watch.overlap,
+        lookback=watch.lookback,
         poll_interval=watch.poll_interval,
     )
     return Asset(name=watch.name, uri=watch.uri, watchers=[AssetWatcher(name=watch.name, trigger=trigger)])

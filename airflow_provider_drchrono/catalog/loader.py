@@ -11,18 +11,18 @@ from typing import Any
 
 from airflow_provider_drchrono.catalog.model import (
     Action,
-    Answer,
-    Body,
     Bulk,
     Catalog,
-    Changes,
     Field,
+    Incremental,
     Operation,
     Paging,
     Parameter,
     Reason,
-    Record,
+    RecordSchema,
+    RequestBody,
     Resource,
+    Response,
     Service,
     Trigger,
 )
@@ -86,9 +86,9 @@ def _service(raw: Raw) -> Service:
     return Service(**rest, **quota, scopes=tuple(raw["scopes"]))
 
 
-def _record(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> Record:
+def _record(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> RecordSchema:
     fields = tuple(_field(each, enumerations) for each in raw["fields"])
-    return Record(name=raw["record"], about=raw["about"], fields={each.name: each for each in fields})
+    return RecordSchema(name=raw["record"], about=raw["about"], fields={each.name: each for each in fields})
 
 
 def _field(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> Field:
@@ -115,7 +115,7 @@ def _resource(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> Re
         key=tuple(raw["key"]),
         operations={each.id: each for each in operations},
         paging=Paging(**raw["paging"]) if "paging" in raw else None,
-        changes=Changes(**raw["changes"]) if "changes" in raw else None,
+        incremental=Incremental(**raw["incremental"]) if "incremental" in raw else None,
         bulk=Bulk(**raw["bulk"]) if "bulk" in raw else None,
         requires_one_of=tuple(raw.get("requires_one_of", ())),
         because=raw.get("because", {}),
@@ -133,7 +133,7 @@ def _operation(raw: Raw, resource: str, enumerations: Mapping[str, tuple[str | i
         scopes=tuple(raw["scopes"]),
         permissions=tuple(raw["permissions"]),
         parameters=tuple(_parameter(each) for each in raw["parameters"]),
-        answer=Answer(**raw["answer"]),
+        response=Response(**raw["response"]),
         body=_body(raw["body"], enumerations) if "body" in raw else None,
         action=Action(**raw["action"]) if "action" in raw else None,
     )
@@ -144,7 +144,7 @@ def _parameter(raw: Raw) -> Parameter:
     return Parameter(place=rest.pop("in"), **rest)
 
 
-def _body(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> Body:
+def _body(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> RequestBody:
     rest = dict(raw)
     rest["fields"] = tuple(_field(each, enumerations) for each in rest.get("fields", ()))
-    return Body(**rest)
+    return RequestBody(**rest)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
+
+from airflow_provider_drchrono.catalog.names import did_you_mean
 
 HttpMethod = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 OperationKind = Literal[
@@ -38,9 +39,7 @@ def lookup(kind: str, name: str, known: Mapping[str, T]) -> T:
     try:
         return known[name]
     except KeyError:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise UnknownNameError(f"The DrChrono API has no {kind} {name!r}{hint}") from None
+        raise UnknownNameError(f"The DrChrono API has no {kind} {name!r}{did_you_mean(name, known, most=3)}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordSchema:
     """What the API returns for one thing, and takes when it is written."""
 
     name: str
@@ -121,7 +120,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class RequestBody:
     """The body of a write: the writable fields of ``record``, or ``fields`` of its own."""
 
     encoding: Encoding
@@ -131,7 +130,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What a success answers. ``rows`` is the key that the contract gives for the records of a page."""
 
     status: int
@@ -163,8 +162,8 @@ class Operation:
     scopes: tuple[str, ...]
     permissions: tuple[str, ...]
     parameters: tuple[Parameter, ...]
-    answer: Answer
-    body: Body | None = None
+    response: Response
+    body: RequestBody | None = None
     action: Action | None = None
 
     @property
@@ -195,11 +194,11 @@ class Paging:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class Incremental:
     """How new and updated records of a list are found."""
 
     filter: str
-    changed_field: str | None = None
+    cursor_field: str | None = None
     created_field: str | None = None
 
 
@@ -230,7 +229,7 @@ class Resource:
     key: tuple[str, ...]
     operations: Mapping[str, Operation]
     paging: Paging | None = None
-    changes: Changes | None = None
+    incremental: Incremental | None = None
     bulk: Bulk | None = None
     requires_one_of: tuple[str, ...] = ()
     because: Mapping[str, str] = field(default_factory=dict)
@@ -273,7 +272,7 @@ class Catalog:
     service: Service
     resources: Mapping[str, Resource]
     operations: Mapping[str, Operation]
-    records: Mapping[str, Record]
+    records: Mapping[str, RecordSchema]
     triggers: tuple[Trigger, ...]
     reasons: Mapping[str, Reason]
 
@@ -285,11 +284,11 @@ class Catalog:
         """Return a resource by name, or raise :class:`UnknownNameError` with the nearest names."""
         return lookup("resource", name, self.resources)
 
-    def record(self, name: str) -> Record:
+    def record(self, name: str) -> RecordSchema:
         """Return a record by name, or raise :class:`UnknownNameError` with the nearest names."""
         return lookup("record", name, self.records)
 
-    def record_of(self, resource: str) -> Record | None:
+    def record_of(self, resource: str) -> RecordSchema | None:
         """Return the record that a resource's list and item answers hold, if the contract names one."""
         name = self.resource(resource).record
         return self.record(name) if name else None

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
 
-from airflow_provider_drchrono.changes.claims import read_claims
-from airflow_provider_drchrono.changes.cursor import Cursor, CursorError, CursorName, read_cursor
-from airflow_provider_drchrono.hooks.cursor_store import (
+from airflow_provider_drchrono.incremental.cursor import Cursor, CursorError, CursorName, read_cursor
+from airflow_provider_drchrono.incremental.events.deliveries import read_claims
+from airflow_provider_drchrono.state.cursor_store import (
     CLAIMS_PREFIX,
     PREFIX,
-    VariableClaimsStore,
     VariableCursorStore,
+    VariableDeliveriesStore,
     variable_of,
 )
 
@@ -154,7 +154,7 @@ def _set(name: CursorName, to: str | None) -> None:
 
 def _claims_of(name: CursorName) -> list[CursorName]:
     """Return the assets that a task reads, if it has no cursor."""
-    if VariableCursorStore().load(name) is not None or (text := VariableClaimsStore().load(name)) is None:
+    if VariableCursorStore().load(name) is not None or (text := VariableDeliveriesStore().load(name)) is None:
         return []
     return [CursorName.of_asset(row["asset"] or "NAME") for row in _described_claims(text)]
 

@@ -34,7 +34,7 @@ PROBED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RetryDecision:
     """Whether a grant can do one thing.
 
     :param name: the title of the action or trigger, or the operation's id.
@@ -77,8 +77,8 @@ def doctor(args: Namespace) -> None:
 
 def examine(
     catalog: Catalog, granted: Sequence[str], probes: Mapping[Permissions, Probe] | None = None
-) -> list[Verdict]:
-    """Return a verdict on each action, each trigger, and each operation that is neither.
+) -> list[RetryDecision]:
+    """Return a decision on each action, each trigger, and each operation that is neither.
 
     :param granted: the scopes of the grant; none means that DrChrono did not say.
     :param probes: what was found by trying, by the permissions that it needs.
@@ -112,7 +112,7 @@ def probe(client: DrChronoClient, catalog: Catalog, granted: Sequence[str]) -> d
 
 
 def summary(
-    user: str | None, granted: Sequence[str], calls: int, verdicts: Sequence[Verdict], *, probed: bool
+    user: str | None, granted: Sequence[str], calls: int, verdicts: Sequence[RetryDecision], *, probed: bool
 ) -> Iterable[str]:
     """Return the lines that go above the table."""
     yield f"Token of {user}" if user else "DrChrono does not say whose token this is: it takes the scope user:read"
@@ -133,7 +133,7 @@ def summary(
 
 def _verdict(
     kind: Kind, name: str, operation: Operation, granted: Sequence[str], probes: Mapping[Permissions, Probe]
-) -> Verdict:
+) -> RetryDecision:
     scopes = operation.sufficient_scopes
     lacking = () if not scopes or set(scopes) & set(granted) else scopes
     can: Can = "yes"
@@ -144,7 +144,7 @@ def _verdict(
         outcome = probes[operation.permissions]
         can = {"allowed": "yes", "refused": "no", "empty": "unknown", "failed": "unknown"}[outcome]  # type: ignore[assignment]
         note = PROBED[outcome]
-    return Verdict(kind, name, operation.id, can, lacking, operation.permissions, note)
+    return RetryDecision(kind, name, operation.id, can, lacking, operation.permissions, note)
 
 
 def _probes(catalog: Catalog, granted: Sequence[str]) -> dict[Permissions, Operation]:
@@ -176,7 +176,7 @@ def _user(client: DrChronoClient) -> str | None:
 
 
 def _in_json(
-    conn_id: str, user: str | None, granted: Sequence[str], calls: int, verdicts: Sequence[Verdict]
+    conn_id: str, user: str | None, granted: Sequence[str], calls: int, verdicts: Sequence[RetryDecision]
 ) -> dict[str, Any]:
     return {
         "conn_id": conn_id,
@@ -200,7 +200,7 @@ def _in_json(
     }
 
 
-def _print_rows(verdicts: Sequence[Verdict], output: str) -> None:
+def _print_rows(verdicts: Sequence[RetryDecision], output: str) -> None:
     if not verdicts:
         return
     from airflow.cli.simple_table import AirflowConsole

@@ -43,7 +43,7 @@ def operations() -> list[Row]:
 
 def triggers() -> list[Row]:
     """Return the triggers with the import paths of sensor and trigger, which are None where there is no such class."""
-    trigger = class_path(f"{PACKAGE}.triggers", "DrChronoChangesTrigger")
+    trigger = class_path(f"{PACKAGE}.triggers", "DrChronoIncrementalTrigger")
     return [
         {
             "title": each.title,

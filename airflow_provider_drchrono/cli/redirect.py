@@ -15,7 +15,7 @@ from typing import TextIO
 from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_drchrono.client.authorization import answer_in
-from airflow_provider_drchrono.client.errors import InvalidRequestError
+from airflow_provider_drchrono.client.errors import InvalidArgumentError
 from airflow_provider_drchrono.client.settings import is_loopback
 
 Answer = Mapping[str, str]
@@ -57,7 +57,7 @@ def _read(source: TextIO, state: str, answers: queue.Queue[Answer], say: Say) ->
             continue
         try:
             answer = answer_in(line)
-        except InvalidRequestError as error:
+        except InvalidArgumentError as error:
             say(str(error))
             continue
         if answer.get("state") == state:

@@ -1,38 +1,48 @@
-"""The DrChrono API in plain Python, without Airflow: for notebooks and scripts, and under the hook."""
+"""The DrChrono API in plain Python, without Airflow: for notebooks and scripts, and under the hook.
 
-from airflow_provider_drchrono.client.asynchronous import AsyncDrChronoClient
-from airflow_provider_drchrono.client.bulk import BulkResult
-from airflow_provider_drchrono.client.errors import (
-    AuthenticationError,
-    BadRequestError,
-    BulkExpiredError,
-    ConfigurationError,
-    ConflictError,
-    ConnectionFailedError,
-    DrChronoError,
-    InvalidRequestError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitedError,
-    RequestTimeoutError,
-    ResponseError,
-    ServerError,
-    TlsError,
-    TransportError,
-    UnexpectedAnswerError,
-)
-from airflow_provider_drchrono.client.files import FileArgument
-from airflow_provider_drchrono.client.paging import Page
-from airflow_provider_drchrono.client.quota import CallQuota, Quota
-from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
-from airflow_provider_drchrono.client.synchronous import DrChronoClient
-from airflow_provider_drchrono.client.tokens import (
-    FileTokenStore,
-    MemoryTokenStore,
-    Token,
-    TokenStore,
-    seed_of,
-)
+The HTTP and validation libraries are loaded by the first name that needs them, so that a DAG file may import what is
+light, such as the errors, without paying for them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.client.asynchronous import AsyncDrChronoClient
+    from airflow_provider_drchrono.client.bulk import BulkResult
+    from airflow_provider_drchrono.client.errors import (
+        AuthenticationError,
+        BadRequestError,
+        BulkExpiredError,
+        ConfigurationError,
+        ConflictError,
+        ConnectionFailedError,
+        DrChronoError,
+        InvalidArgumentError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitedError,
+        RequestTimeoutError,
+        ResponseError,
+        ServerError,
+        TlsError,
+        TransportError,
+        UnexpectedAnswerError,
+    )
+    from airflow_provider_drchrono.client.files import FileArgument
+    from airflow_provider_drchrono.client.paging import Page
+    from airflow_provider_drchrono.client.quota import CallQuota, Quota
+    from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
+    from airflow_provider_drchrono.client.synchronous import DrChronoClient
+    from airflow_provider_drchrono.client.tokens import (
+        FileTokenStore,
+        MemoryTokenStore,
+        Token,
+        TokenStore,
+        grant_id_of,
+    )
 
 __all__ = [
     "AsyncDrChronoClient",
@@ -50,7 +60,7 @@ __all__ = [
     "DrChronoError",
     "FileArgument",
     "FileTokenStore",
-    "InvalidRequestError",
+    "InvalidArgumentError",
     "MemoryTokenStore",
     "NotFoundError",
     "Page",
@@ -65,5 +75,51 @@ __all__ = [
     "TokenStore",
     "TransportError",
     "UnexpectedAnswerError",
-    "seed_of",
+    "grant_id_of",
 ]
+
+_MODULES = {
+    "AsyncDrChronoClient": "asynchronous",
+    "AuthenticationError": "errors",
+    "BadRequestError": "errors",
+    "BulkExpiredError": "errors",
+    "BulkResult": "bulk",
+    "CallQuota": "quota",
+    "ClientOptions": "settings",
+    "ClientSettings": "settings",
+    "ConfigurationError": "errors",
+    "ConflictError": "errors",
+    "ConnectionFailedError": "errors",
+    "DrChronoClient": "synchronous",
+    "DrChronoError": "errors",
+    "FileArgument": "files",
+    "FileTokenStore": "tokens",
+    "InvalidArgumentError": "errors",
+    "MemoryTokenStore": "tokens",
+    "NotFoundError": "errors",
+    "Page": "paging",
+    "PermissionDeniedError": "errors",
+    "Quota": "quota",
+    "RateLimitedError": "errors",
+    "RequestTimeoutError": "errors",
+    "ResponseError": "errors",
+    "ServerError": "errors",
+    "TlsError": "errors",
+    "Token": "tokens",
+    "TokenStore": "tokens",
+    "TransportError": "errors",
+    "UnexpectedAnswerError": "errors",
+    "grant_id_of": "tokens",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,11 +10,11 @@ from typing import Any, Self, TypeVar, Unpack
 
 from airflow_provider_drchrono.client.bulk import DEADLINE, BulkListing, BulkResult, result_of, ticket_of
 from airflow_provider_drchrono.client.core import Core
-from airflow_provider_drchrono.client.exchange import Authorize, Consult, Flow, Step, Wait
 from airflow_provider_drchrono.client.files import FileArgument
 from airflow_provider_drchrono.client.paging import Listing, Page, Record
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.request import Body, Id, Request
+from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Step, Wait
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import AsyncHttpClient
@@ -124,12 +124,12 @@ class AsyncDrChronoClient:
         request = self._core.bulk_start_request(
             resource, filters, verbose=verbose, order_by=order_by, page_size=page_size, page=page
         )
-        return ticket_of(request.operation, await self._run(self._core.exchanger.exchange(request)))
+        return ticket_of(request.operation, await self._run(self._core.runner.run(request)))
 
     async def bulk_result(self, resource: str, uuid: str) -> BulkResult | None:
         """Ask once for the result of a bulk list; see :meth:`DrChronoClient.bulk_result`."""
         request = self._core.bulk_result_request(resource, uuid)
-        return result_of(request.operation, await self._run(self._core.exchanger.exchange(request)))
+        return result_of(request.operation, await self._run(self._core.runner.run(request)))
 
     async def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
         """Return one record; see :meth:`DrChronoClient.read`."""
@@ -197,7 +197,7 @@ class AsyncDrChronoClient:
 
     async def _pages(self, listing: Listing) -> AsyncIterator[Page]:
         while listing.request is not None:
-            answer = await self._run(self._core.exchanger.exchange(listing.request))
+            answer = await self._run(self._core.runner.run(listing.request))
             yield listing.take(answer.value, answer.server_time)
 
     async def _records(self, listing: Listing) -> AsyncIterator[Record]:
@@ -210,7 +210,7 @@ class AsyncDrChronoClient:
             yield await self._run(listing.next_page())
 
     async def _value(self, request: Request) -> Any:
-        return (await self._run(self._core.exchanger.exchange(request))).value
+        return (await self._run(self._core.runner.run(request))).value
 
     async def _run(self, flow: Flow[T]) -> T:
         try:
@@ -232,7 +232,7 @@ class AsyncDrChronoClient:
             return await asyncio.sleep(step.seconds)
         if isinstance(step, Authorize):
             return await self._core.auth.ready_async()
-        if isinstance(step, Consult):
+        if isinstance(step, BlockingStep):
             return await asyncio.to_thread(step.work)
         request = step.request
         return await self._http.send(request.method, request.url, request.body)

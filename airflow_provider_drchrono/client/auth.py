@@ -12,7 +12,7 @@ from typing import TypeGuard
 from airflow_provider_drchrono.client.errors import AuthenticationError, ConfigurationError, DrChronoError
 from airflow_provider_drchrono.client.settings import ClientSettings
 from airflow_provider_drchrono.client.token_endpoint import TokenEndpoint
-from airflow_provider_drchrono.client.tokens import Token, TokenStore, seed_of
+from airflow_provider_drchrono.client.tokens import Token, TokenStore, grant_id_of
 from airflow_provider_drchrono.client.transport import Auth, HttpRequest, HttpResponse
 
 LONGEST_LEAD = 900.0
@@ -82,7 +82,7 @@ class TokenSource:
 
     def _stored(self) -> Token | None:
         token = self._store.load()
-        if token and self._entered and token.seed != seed_of(self._entered):
+        if token and self._entered and token.grant_id != grant_id_of(self._entered):
             # A person has entered another refresh token since: the stored grant is the old one.
             return None
         return token
@@ -92,7 +92,7 @@ class TokenSource:
         if not refresh_token:
             raise self._nothing_to_renew_with(old)
         try:
-            token = self._endpoint.renew(refresh_token, old.seed if old else seed_of(self._entered))
+            token = self._endpoint.renew(refresh_token, old.grant_id if old else grant_id_of(self._entered))
         except AuthenticationError as error:
             newer = self._stored()
             # A store without working leases: somebody else was quicker.

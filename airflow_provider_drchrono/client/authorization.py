@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.client.errors import AuthenticationError, ConfigurationError, InvalidRequestError
+from airflow_provider_drchrono.client.errors import AuthenticationError, ConfigurationError, InvalidArgumentError
 from airflow_provider_drchrono.client.settings import ClientSettings, is_loopback
 
 ERROR_CODE = re.compile(r"[a-z_]{1,40}")
@@ -57,13 +57,13 @@ def answer_in(text: str) -> Mapping[str, str]:
     """Return the parameters of the address that DrChrono sent the browser to, as it was pasted.
 
     :param text: the address, or what comes after its question mark.
-    :raises InvalidRequestError: there is neither a code nor an error in it.
+    :raises InvalidArgumentError: there is neither a code nor an error in it.
     """
     text = text.strip().strip("'\"")
     query = urlsplit(text).query or text.rpartition("?")[2]
     answer = dict(parse_qsl(query))
     if not answer.keys() & {"code", "error"}:
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             "This is not the address that DrChrono sent the browser to, it holds no code; copy the whole address "
             "from the browser's address bar, even though the page itself may not load"
         )
@@ -76,17 +76,17 @@ def code_in(answer: Mapping[str, str], state: str) -> str:
     :param answer: the parameters with which the browser came back.
     :param state: what it was sent with.
     :raises AuthorizationDeniedError: the person cancelled, or DrChrono refused the request.
-    :raises InvalidRequestError: the answer belongs to another request, or holds no code.
+    :raises InvalidArgumentError: the answer belongs to another request, or holds no code.
     """
     if not hmac.compare_digest(answer.get("state", "").encode(), state.encode()):
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             "The answer belongs to another authorization than the one that was begun here, or is forged; nothing was "
             "changed, authorize again"
         )
     if error := answer.get("error"):
         raise denial(error)
     if not (code := answer.get("code")):
-        raise InvalidRequestError("DrChrono's answer holds no code; authorize again")
+        raise InvalidArgumentError("DrChrono's answer holds no code; authorize again")
     return code
 
 

@@ -9,16 +9,16 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Bulk, Catalog, Operation, UnknownNameError
-from airflow_provider_drchrono.client.answers import EXPIRED, Answer
 from airflow_provider_drchrono.client.errors import (
     BulkExpiredError,
-    InvalidRequestError,
+    InvalidArgumentError,
     RequestTimeoutError,
     UnexpectedAnswerError,
 )
-from airflow_provider_drchrono.client.exchange import Exchanger, Flow, Wait
 from airflow_provider_drchrono.client.paging import Page, Record, records_of
 from airflow_provider_drchrono.client.request import Request, build_request
+from airflow_provider_drchrono.client.request_runner import Flow, RequestRunner, Wait
+from airflow_provider_drchrono.client.responses import EXPIRED, Answer
 
 FIRST_POLL = 3.0
 """Seconds from the start to the first question: small lists are done by then."""
@@ -61,15 +61,15 @@ def poll_delays() -> Iterator[float]:
 def find_bulk(catalog: Catalog, resource: str) -> Bulk:
     """Return the pair of operations of a resource's bulk list.
 
-    :raises InvalidRequestError: there is no such resource, or it has no bulk list.
+    :raises InvalidArgumentError: there is no such resource, or it has no bulk list.
     """
     try:
         bulk = catalog.resource(resource).bulk
     except UnknownNameError as error:
-        raise InvalidRequestError(str(error)) from None
+        raise InvalidArgumentError(str(error)) from None
     if bulk is None:
         able = ", ".join(each.name for each in catalog.resources.values() if each.bulk)
-        raise InvalidRequestError(f"{resource} has no bulk list; use list(), or one of {able}")
+        raise InvalidArgumentError(f"{resource} has no bulk list; use list(), or one of {able}")
     return bulk
 
 
@@ -86,22 +86,22 @@ def start_request(
 ) -> Request:
     """Return the request that starts one page of a bulk list.
 
-    :raises InvalidRequestError: an argument is unknown, missing or malformed.
+    :raises InvalidArgumentError: an argument is unknown, missing or malformed.
     """
     bulk = find_bulk(catalog, resource)
     operation = catalog.operation(bulk.start)
     query = dict(filters or {})
     for name in query:
         if name in PAGE_ARGUMENTS:
-            raise InvalidRequestError(
+            raise InvalidArgumentError(
                 f"{operation.id}: {name} is not a filter; use the argument of this name", operation_id=operation.id
             )
     if verbose and not any(each.name == "verbose" for each in operation.parameters):
-        raise InvalidRequestError(f"{operation.id} has no verbose form; leave verbose out", operation_id=operation.id)
+        raise InvalidArgumentError(f"{operation.id} has no verbose form; leave verbose out", operation_id=operation.id)
     if verbose:
         query["verbose"] = True
     if page < 1 or (page_size is not None and page_size < 1):
-        raise InvalidRequestError(f"{operation.id}: page and page_size must be at least 1", operation_id=operation.id)
+        raise InvalidArgumentError(f"{operation.id}: page and page_size must be at least 1", operation_id=operation.id)
     if bulk.since_format == "date" and query.get("since") is not None:
         query["since"] = _day(query["since"])
     query |= {"order_by": order_by, "page_size": page_size or bulk.size, "page": page if page > 1 else None}
@@ -113,7 +113,7 @@ def result_request(catalog: Catalog, base_url: str, resource: str, uuid: str) ->
     bulk = find_bulk(catalog, resource)
     operation = catalog.operation(bulk.result)
     if not uuid or not str(uuid).strip():
-        raise InvalidRequestError(f"{operation.id}: uuid is empty", operation_id=operation.id)
+        raise InvalidArgumentError(f"{operation.id}: uuid is empty", operation_id=operation.id)
     # Not a list of its own: the filters were given when it was started.
     url = build_request(catalog, base_url, _without_filters(operation), query={"uuid": uuid}).url
     return Request(operation, url)
@@ -167,7 +167,7 @@ class BulkListing:
     def __init__(
         self,
         catalog: Catalog,
-        exchanger: Exchanger,
+        runner: RequestRunner,
         resource: str,
         filters: Mapping[str, Any] | None = None,
         *,
@@ -177,7 +177,7 @@ class BulkListing:
         deadline: float = DEADLINE,
     ) -> None:
         self._catalog = catalog
-        self._exchanger = exchanger
+        self._runner = runner
         self._resource = resource
         self._filters = dict(filters or {})
         self._verbose = verbose
@@ -207,7 +207,7 @@ class BulkListing:
     def _start_request(self) -> Request:
         return start_request(
             self._catalog,
-            self._exchanger.settings.base_url,
+            self._runner.settings.base_url,
             self._resource,
             self._filters,
             verbose=self._verbose,
@@ -218,13 +218,13 @@ class BulkListing:
 
     def _fetch(self) -> Flow[BulkResult]:
         start = self._start_request()
-        uuid = ticket_of(start.operation, (yield from self._exchanger.exchange(start)))
-        base_url = self._exchanger.settings.base_url
+        uuid = ticket_of(start.operation, (yield from self._runner.run(start)))
+        base_url = self._runner.settings.base_url
         poll = result_request(self._catalog, base_url, self._resource, uuid)
         ends = time.monotonic() + self._deadline
         for delay in poll_delays():
             yield Wait(max(0.0, min(delay, ends - time.monotonic())))
-            result = result_of(poll.operation, (yield from self._exchanger.exchange(poll)))
+            result = result_of(poll.operation, (yield from self._runner.run(poll)))
             if result is not None:
                 return result
             if time.monotonic() >= ends:

@@ -11,13 +11,13 @@ from airflow_provider_drchrono.catalog import Operation, UnknownNameError, load
 from airflow_provider_drchrono.catalog.model import OperationKind
 from airflow_provider_drchrono.client.auth import DrChronoAuth, TokenSource
 from airflow_provider_drchrono.client.bulk import BulkListing, result_request, start_request
-from airflow_provider_drchrono.client.errors import ConfigurationError, InvalidRequestError
-from airflow_provider_drchrono.client.exchange import Exchanger
+from airflow_provider_drchrono.client.errors import ConfigurationError, InvalidArgumentError
 from airflow_provider_drchrono.client.files import FileArgument
 from airflow_provider_drchrono.client.paging import Listing
 from airflow_provider_drchrono.client.quota import CallQuota, Quota
-from airflow_provider_drchrono.client.quota_ledgers import shared_ledger
+from airflow_provider_drchrono.client.quota.stores import shared_quota_store
 from airflow_provider_drchrono.client.request import Body, Id, Request, build_request
+from airflow_provider_drchrono.client.request_runner import RequestRunner
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import MemoryTokenStore, Token, TokenStore
 
@@ -52,17 +52,17 @@ class Core:
         self.settings = settings or ClientSettings(**options)
         self.catalog = load()
         self.auth = DrChronoAuth(TokenSource(self.settings, token_store or _FleetingStore()))
-        self.exchanger = Exchanger(self.settings, quota or own_quota(self.settings))
+        self.runner = RequestRunner(self.settings, quota or own_quota(self.settings))
 
     @property
     def calls(self) -> int:
         """See the clients."""
-        return self.exchanger.calls
+        return self.runner.calls
 
     @property
     def server_time(self) -> datetime | None:
         """See the clients."""
-        return self.exchanger.server_time
+        return self.runner.server_time
 
     def request(
         self,
@@ -76,7 +76,7 @@ class Core:
         try:
             operation = self.catalog.operation(operation_id)
         except UnknownNameError as error:
-            raise InvalidRequestError(str(error)) from None
+            raise InvalidArgumentError(str(error)) from None
         return self._build(operation, path=path, query=query, body=body, files=files)
 
     def item_request(
@@ -91,7 +91,7 @@ class Core:
     ) -> Request:
         """Return the request that reads or writes one record of a resource.
 
-        :raises InvalidRequestError: the resource has no such operation.
+        :raises InvalidArgumentError: the resource has no such operation.
         """
         operation = self._operation(kind, resource)
         if record_id is None:
@@ -101,7 +101,7 @@ class Core:
         if place is not None:
             return self._build(operation, path={place.name: record_id}, query=query, body=body, files=files)
         if not places:
-            raise InvalidRequestError(
+            raise InvalidArgumentError(
                 f"{operation.id} is not addressed by an id; use call() with its query parameters",
                 operation_id=operation.id,
             )
@@ -163,7 +163,7 @@ class Core:
         """Return the state of a new iteration over a bulk list."""
         return BulkListing(
             self.catalog,
-            self.exchanger,
+            self.runner,
             resource,
             filters,
             verbose=verbose,
@@ -176,11 +176,11 @@ class Core:
         try:
             found = self.catalog.resource(resource)
         except UnknownNameError as error:
-            raise InvalidRequestError(str(error)) from None
+            raise InvalidArgumentError(str(error)) from None
         operations = [each for each in found.operations.values() if each.kind == kind]
         if not operations:
             others = ", ".join(found.operations)
-            raise InvalidRequestError(f"{resource} has no operation to {kind}; use call() with one of {others}")
+            raise InvalidArgumentError(f"{resource} has no operation to {kind}; use call() with one of {others}")
         # What belongs to a part of the record has a longer path.
         return min(operations, key=lambda each: len(each.path))
 
@@ -193,4 +193,4 @@ def own_quota(settings: ClientSettings) -> Quota | None:
     if settings.quota_per_hour is None and settings.quota_per_second is None:
         return None
     per_hour, per_second = settings.quota_per_hour, settings.quota_per_second
-    return CallQuota(shared_ledger(settings), per_hour=per_hour, per_second=per_second)
+    return CallQuota(shared_quota_store(settings), per_hour=per_hour, per_second=per_second)

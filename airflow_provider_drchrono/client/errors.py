@@ -4,7 +4,7 @@
 
     DrChronoError
     ├── ConfigurationError            the connection's settings cannot work
-    ├── InvalidRequestError           an argument is wrong; nothing was sent
+    ├── InvalidArgumentError           an argument is wrong; nothing was sent
     ├── TransportError                no whole answer arrived
     │   ├── RequestTimeoutError
     │   ├── ConnectionFailedError     unknown host, refused, or broken off
@@ -63,7 +63,7 @@ class ConfigurationError(DrChronoError):
     """A setting is missing or cannot work; the message names it and the remedy."""
 
 
-class InvalidRequestError(DrChronoError):
+class InvalidArgumentError(DrChronoError):
     """An argument of the call is wrong. Nothing was sent."""
 
 

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, cast
 
-from airflow_provider_drchrono.client.errors import InvalidRequestError
+from airflow_provider_drchrono.client.errors import InvalidArgumentError
 
 FileContent = str | os.PathLike[str] | bytes | IO[bytes]
 FileArgument = FileContent | tuple[str, FileContent] | tuple[str, FileContent, str]
@@ -45,7 +45,7 @@ class Upload:
         while left:
             chunk = file.read(min(CHUNK, left))
             if not chunk:
-                raise InvalidRequestError(f"The file for {self.field!r} became shorter while it was being sent")
+                raise InvalidArgumentError(f"The file for {self.field!r} became shorter while it was being sent")
             left -= len(chunk)
             yield chunk
 
@@ -97,7 +97,7 @@ def open_upload(field: str, argument: FileArgument) -> Upload:
     """Look at a file argument without reading its content.
 
     :param field: the name of the form field.
-    :raises InvalidRequestError: the file is not there, or cannot be read twice. The path is not repeated in the
+    :raises InvalidArgumentError: the file is not there, or cannot be read twice. The path is not repeated in the
         message, as names of files may hold names of patients.
     """
     content, name, content_type = _parts_of(field, argument)
@@ -105,7 +105,7 @@ def open_upload(field: str, argument: FileArgument) -> Upload:
     filename = name or _name_of(content) or field
     guessed = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
     if any(each in guessed for each in "\r\n"):
-        raise InvalidRequestError(f"The content type of the file for {field!r} has a line break")
+        raise InvalidArgumentError(f"The content type of the file for {field!r} has a line break")
     return Upload(field, filename, guessed, source, start, size)
 
 
@@ -113,7 +113,7 @@ def _parts_of(field: str, argument: FileArgument) -> tuple[FileContent, str | No
     if not isinstance(argument, tuple):
         return argument, None, None
     if len(argument) not in (2, 3) or not isinstance(argument[0], str):
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"The file for {field!r} is not understood; give (file name, content) or (file name, content, content type)"
         )
     return argument[1], argument[0], argument[2] if len(argument) == 3 else None
@@ -125,7 +125,7 @@ def _measure(field: str, content: Any) -> tuple[Path | IO[bytes], int, int]:
     if isinstance(content, str | os.PathLike):
         return _measure_path(field, Path(content))
     if not callable(getattr(content, "read", None)):
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"The file for {field!r} is a {type(content).__name__}; give a path, bytes or an open binary file"
         )
     try:
@@ -134,11 +134,11 @@ def _measure(field: str, content: Any) -> tuple[Path | IO[bytes], int, int]:
         content.seek(start)
         binary = isinstance(content.read(0), bytes)
     except (OSError, AttributeError, ValueError):
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"The file for {field!r} cannot be read twice, as a repeated request needs; give its bytes or a path"
         ) from None
     if not binary:
-        raise InvalidRequestError(f"The file for {field!r} is open as text; open it with mode 'rb'")
+        raise InvalidArgumentError(f"The file for {field!r} is open as text; open it with mode 'rb'")
     return cast(IO[bytes], content), start, size
 
 
@@ -148,7 +148,7 @@ def _measure_path(field: str, path: Path) -> tuple[Path, int, int]:
             return path, 0, os.fstat(file.fileno()).st_size
     except OSError as error:
         reason = error.strerror
-    raise InvalidRequestError(f"The file for {field!r} cannot be read: {reason}")
+    raise InvalidArgumentError(f"The file for {field!r} cannot be read: {reason}")
 
 
 def _name_of(content: FileContent) -> str | None:

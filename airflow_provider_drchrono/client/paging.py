@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from airflow_provider_drchrono.catalog import Catalog, Operation, Resource, UnknownNameError
-from airflow_provider_drchrono.client.errors import InvalidRequestError, UnexpectedAnswerError
+from airflow_provider_drchrono.client.errors import InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_drchrono.client.request import Request, build_request
 from airflow_provider_drchrono.client.settings import DEFAULT_PORTS
 
@@ -44,7 +44,7 @@ def records_of(operation: Operation, answer: Any) -> list[Record]:
 
     :raises UnexpectedAnswerError: there is no list of records in it.
     """
-    if operation.answer.shape == "record" and isinstance(answer, dict):
+    if operation.response.shape == "record" and isinstance(answer, dict):
         return [answer]
     records = answer
     if isinstance(answer, dict):
@@ -104,16 +104,16 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 def find_list(catalog: Catalog, name: str) -> Operation:
     """Return the operation that lists what ``name`` says: an id of a list operation, or a resource.
 
-    :raises InvalidRequestError: it is neither.
+    :raises InvalidArgumentError: it is neither.
     """
     operation = catalog.operations.get(name)
     if operation is None:
         try:
             operation = catalog.resource(name).list_operation
         except UnknownNameError as error:
-            raise InvalidRequestError(str(error)) from None
+            raise InvalidArgumentError(str(error)) from None
     if operation is None or operation.kind != "list":
-        raise InvalidRequestError(f"{name} cannot be listed; use call() with the id of an operation")
+        raise InvalidArgumentError(f"{name} cannot be listed; use call() with the id of an operation")
     return operation
 
 
@@ -121,7 +121,7 @@ class Listing:
     """The state of one iteration over a list: the next request, and the guard against going round in circles.
 
     :param next_url: begin at this page instead of the first; it already holds filters and page size.
-    :raises InvalidRequestError: a filter is unknown, missing or malformed.
+    :raises InvalidArgumentError: a filter is unknown, missing or malformed.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Listing:
 
     def _resumed(self, next_url: str) -> Request:
         if not same_origin(self._base_url, next_url):
-            raise InvalidRequestError(
+            raise InvalidArgumentError(
                 f"{self.operation.id}: next_url does not lead to {self._base_url}; it must come from a page of "
                 "the same connection",
                 operation_id=self.operation.id,
@@ -196,22 +196,22 @@ def list_query(
 ) -> dict[str, Any]:
     """Return the query parameters of a list's first page: the filters, ``verbose``, and the largest page size.
 
-    :raises InvalidRequestError: a filter has an argument of its own, or the list has no verbose form.
+    :raises InvalidArgumentError: a filter has an argument of its own, or the list has no verbose form.
     """
     known = {each.name: each for each in operation.parameters if each.place == "query"}
     for name in filters:
         if name in PAGE_ARGUMENTS and name in known:
-            raise InvalidRequestError(
+            raise InvalidArgumentError(
                 f"{operation.id}: {name} is not a filter; use the argument {PAGE_ARGUMENTS[name]}",
                 operation_id=operation.id,
             )
     query = dict(filters)
     if verbose and "verbose" not in known:
-        raise InvalidRequestError(f"{operation.id} has no verbose form; leave verbose out", operation_id=operation.id)
+        raise InvalidArgumentError(f"{operation.id} has no verbose form; leave verbose out", operation_id=operation.id)
     if verbose:
         query["verbose"] = True
     if page_size is not None and page_size < 1:
-        raise InvalidRequestError(f"{operation.id}: page_size must be at least 1", operation_id=operation.id)
+        raise InvalidArgumentError(f"{operation.id}: page_size must be at least 1", operation_id=operation.id)
     if page_size is not None or ("page_size" in known and resource.paging):
         largest = resource.paging.largest(verbose=verbose) if resource.paging else None
         query["page_size"] = page_size if page_size is not None else largest

@@ -5,7 +5,6 @@ Everything here is decided by the catalogue; nothing is read from or written to 
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,8 @@ from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Resource
-from airflow_provider_drchrono.client.errors import InvalidRequestError
+from airflow_provider_drchrono.catalog.names import did_you_mean
+from airflow_provider_drchrono.client.errors import InvalidArgumentError
 from airflow_provider_drchrono.client.files import FileArgument, Multipart, open_upload
 
 Id = int | str
@@ -78,7 +78,7 @@ def build_request(
     :param query: query parameters; None as a value means: leave it out.
     :param body: one record, or for operations that create, a list of them.
     :param files: file arguments by field; they make the body multipart.
-    :raises InvalidRequestError: an argument is unknown, missing or malformed.
+    :raises InvalidArgumentError: an argument is unknown, missing or malformed.
     """
     resource = catalog.resource(operation.resource)
     url = base_url + _path(operation, path or {})
@@ -102,14 +102,16 @@ def _path(operation: Operation, values: Mapping[str, Id]) -> str:
 def _segment(operation: Operation, parameter: Parameter, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | str):
         kind = type(value).__name__
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"{operation.id}: {parameter.name} must be a number or text, not {kind}", operation_id=operation.id
         )
     text = str(value).strip()
     if parameter.type == "integer" and not INTEGER.fullmatch(text):
-        raise InvalidRequestError(f"{operation.id}: {parameter.name} must be a whole number", operation_id=operation.id)
+        raise InvalidArgumentError(
+            f"{operation.id}: {parameter.name} must be a whole number", operation_id=operation.id
+        )
     if not text or text in (".", "..") or any(each in "/\\?#" or not each.isprintable() for each in text):
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"{operation.id}: {parameter.name} is empty or holds a character that no id has; "
             "was it looked up from a record that is not there?",
             operation_id=operation.id,
@@ -124,7 +126,7 @@ def _query(operation: Operation, resource: Resource, values: Mapping[str, Any]) 
     _refuse_missing(operation, given, known)
     alternatives = resource.requires_one_of if operation.kind in ("list", "bulk_start") else ()
     if alternatives and not any(name in given for name in alternatives):
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"{operation.id}: the API lists {resource.plural} only with at least one of the filters "
             f"{', '.join(alternatives)}; add one",
             operation_id=operation.id,
@@ -135,16 +137,16 @@ def _query(operation: Operation, resource: Resource, values: Mapping[str, Any]) 
 def encode_filter(operation_id: str, parameter: Parameter, value: object) -> str:
     """Return a query parameter's value as the API reads it.
 
-    :raises InvalidRequestError: the value has a type, a time zone or a range that the API does not take.
+    :raises InvalidArgumentError: the value has a type, a time zone or a range that the API does not take.
     """
     where = f"{operation_id}: {parameter.name}"
     if str(parameter.type) == "file":
-        raise InvalidRequestError(f"{where} is a file; give it in files", operation_id=operation_id)
+        raise InvalidArgumentError(f"{where} is a file; give it in files", operation_id=operation_id)
     if parameter.name == "date_range":
         return _date_range(where, operation_id, value)
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         if parameter.type != "array":
-            raise InvalidRequestError(f"{where} takes one value, not several", operation_id=operation_id)
+            raise InvalidArgumentError(f"{where} takes one value, not several", operation_id=operation_id)
         return ",".join(_scalar(where, operation_id, each) for each in value)
     text = _scalar(where, operation_id, value)
     if parameter.type == "integer":
@@ -156,10 +158,10 @@ def encode_filter(operation_id: str, parameter: Parameter, value: object) -> str
 
 def _check_integer(where: str, operation_id: str, parameter: Parameter, text: str) -> None:
     if not INTEGER.fullmatch(text):
-        raise InvalidRequestError(f"{where} must be a whole number", operation_id=operation_id)
+        raise InvalidArgumentError(f"{where} must be a whole number", operation_id=operation_id)
     low, high = parameter.minimum, parameter.maximum
     if (low is not None and int(text) < low) or (high is not None and int(text) > high):
-        raise InvalidRequestError(f"{where} must be between {low} and {high}", operation_id=operation_id)
+        raise InvalidArgumentError(f"{where} must be between {low} and {high}", operation_id=operation_id)
 
 
 def _scalar(where: str, operation_id: str, value: object) -> str:
@@ -175,14 +177,14 @@ def _scalar(where: str, operation_id: str, value: object) -> str:
         return str(value)
     if isinstance(value, float) and value - value == 0:
         return repr(value)
-    raise InvalidRequestError(
+    raise InvalidArgumentError(
         f"{where} cannot be sent as {type(value).__name__}; give text, a number, a date or true/false",
         operation_id=operation_id,
     )
 
 
-def _zone_refused(where: str, operation_id: str) -> InvalidRequestError:
-    return InvalidRequestError(
+def _zone_refused(where: str, operation_id: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
         f"{where} has a time zone, but the API reads times as the practice's wall clock and misreads zones; "
         "convert it to the practice's time zone and give it without one, as in 2026-01-31T08:00:00",
         operation_id=operation_id,
@@ -193,13 +195,13 @@ def _date_range(where: str, operation_id: str, value: object) -> str:
     ends = value.split("/") if isinstance(value, str) else value
     dates = [_date(each) for each in ends] if isinstance(ends, list | tuple) else []
     if len(dates) != 2 or dates[0] is None or dates[1] is None:
-        raise InvalidRequestError(f"{where} must be two dates, as in 2026-01-01/2026-01-31", operation_id=operation_id)
+        raise InvalidArgumentError(f"{where} must be two dates, as in 2026-01-01/2026-01-31", operation_id=operation_id)
     first, last = dates[0], dates[1]
     days = (last - first).days
     if days < 0:
-        raise InvalidRequestError(f"{where} ends before it begins", operation_id=operation_id)
+        raise InvalidArgumentError(f"{where} ends before it begins", operation_id=operation_id)
     if days > LONGEST_DATE_RANGE:
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"{where} spans {days} days, and the API answers more than {LONGEST_DATE_RANGE} with an empty list; "
             "ask for shorter ranges one after the other",
             operation_id=operation_id,
@@ -222,13 +224,13 @@ def _body(
     encoding = operation.body.encoding if operation.body else "none"
     if encoding == "none" or operation.body is None:
         if body is not None or files:
-            raise InvalidRequestError(f"{operation.id} takes no body and no files", operation_id=operation.id)
+            raise InvalidArgumentError(f"{operation.id} takes no body and no files", operation_id=operation.id)
         return None
     if files:
         return _multipart(catalog, operation, body, files)
     if body is None:
         needs = "a body or files" if encoding == "multipart" else "a body"
-        raise InvalidRequestError(f"{operation.id} needs {needs}", operation_id=operation.id)
+        raise InvalidArgumentError(f"{operation.id} needs {needs}", operation_id=operation.id)
     if not isinstance(body, Mapping):
         _check_list(operation, body)
     return encode_json(operation.id, body)
@@ -236,11 +238,11 @@ def _body(
 
 def _check_list(operation: Operation, body: Sequence[Any]) -> None:
     if operation.kind != "create":
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"{operation.id} takes one record, not a list; only creating takes lists", operation_id=operation.id
         )
     if isinstance(body, str | bytes) or not body or not all(isinstance(each, Mapping) for each in body):
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"{operation.id} needs a record or a list of at least one record", operation_id=operation.id
         )
 
@@ -250,10 +252,10 @@ def _multipart(
 ) -> Multipart:
     fields = {each.name: each for each in catalog.body_fields(operation) if each.format == "file"}
     if not fields:
-        raise InvalidRequestError(f"{operation.id} takes no files", operation_id=operation.id)
+        raise InvalidArgumentError(f"{operation.id} takes no files", operation_id=operation.id)
     _refuse_unknown(operation, files, fields, "file field")
     if body is not None and not isinstance(body, Mapping):
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"{operation.id}: a list of records cannot be sent together with files", operation_id=operation.id
         )
     plain = {name: _form_value(operation, name, value) for name, value in (body or {}).items()}
@@ -265,7 +267,7 @@ def _form_value(operation: Operation, name: str, value: object) -> str:
         # A form has no null; the API takes an empty value for it.
         return ""
     if isinstance(value, Mapping | list | tuple):
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"{operation.id}: {name} is a nested value, which the API takes only in requests without files; "
             "send it in a second call",
             operation_id=operation.id,
@@ -276,13 +278,13 @@ def _form_value(operation: Operation, name: str, value: object) -> str:
 def encode_json(operation_id: str, body: object) -> bytes:
     """Return the body as JSON; dates, decimals and UUIDs become text.
 
-    :raises InvalidRequestError: it holds something that JSON has no word for, or a time with a zone.
+    :raises InvalidArgumentError: it holds something that JSON has no word for, or a time with a zone.
     """
 
     def encode(value: object) -> str:
         if isinstance(value, datetime | date | time | Decimal | UUID):
             return _scalar(f"{operation_id}: a time in the body", operation_id, value)
-        raise InvalidRequestError(
+        raise InvalidArgumentError(
             f"{operation_id}: the body holds a {type(value).__name__}, which cannot be sent as JSON",
             operation_id=operation_id,
         )
@@ -292,7 +294,7 @@ def encode_json(operation_id: str, body: object) -> bytes:
     except (ValueError, TypeError, RecursionError):
         pass
     # Raised out here: the original error repeats values of the body.
-    raise InvalidRequestError(
+    raise InvalidArgumentError(
         f"{operation_id}: the body holds a number that is not finite, a key that is not text, or text that is "
         "not valid Unicode",
         operation_id=operation_id,
@@ -302,12 +304,12 @@ def encode_json(operation_id: str, body: object) -> bytes:
 def _refuse_unknown(operation: Operation, given: Mapping[str, object], known: Mapping[str, object], kind: str) -> None:
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
-            hint = f"; did you mean {', '.join(near)}?" if near else ""
-            raise InvalidRequestError(f"{operation.id} has no {kind} {name!r}{hint}", operation_id=operation.id)
+            raise InvalidArgumentError(
+                f"{operation.id} has no {kind} {name!r}{did_you_mean(name, known, most=3)}", operation_id=operation.id
+            )
 
 
 def _refuse_missing(operation: Operation, given: Mapping[str, object], known: Mapping[str, Parameter]) -> None:
     missing = [each.name for each in known.values() if each.required and given.get(each.name) is None]
     if missing:
-        raise InvalidRequestError(f"{operation.id} needs {', '.join(missing)}", operation_id=operation.id)
+        raise InvalidArgumentError(f"{operation.id} needs {', '.join(missing)}", operation_id=operation.id)

@@ -24,22 +24,22 @@ AVAILABLE_IN = re.compile(rb"available in (\d+(?:\.\d+)?) second", re.IGNORECASE
 
 
 @dataclass(frozen=True, slots=True)
-class Setback:
+class RetryReason:
     """Why an attempt did not do.
 
-    :param kind: ``unsent``: it never reached the API; ``lost``: it may have, and no whole answer came; ``garbled``: the
-        answer of a success cannot be read; ``throttled``: 429; ``failed``: the API failed to answer, 5xx and the like.
+    :param kind: ``unsent``: it never reached the API; ``lost``: it may have, and no whole answer came; ``malformed``:
+        the answer of a success cannot be read; ``throttled``: 429; ``failed``: the API failed, 5xx and the like.
     :param available_in: seconds after which the API says it will answer, if it does.
     :param hour_left: seconds until the clock hour ends, on the API's clock.
     """
 
-    kind: Literal["unsent", "lost", "garbled", "throttled", "failed"]
+    kind: Literal["unsent", "lost", "malformed", "throttled", "failed"]
     available_in: float | None = None
     hour_left: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RetryDecision:
     """``again`` after ``seconds``; or ``later``: too long to be slept, go on in ``seconds``; or ``fail``."""
 
     action: Literal["again", "later", "fail"]
@@ -47,14 +47,14 @@ class Verdict:
 
 
 def decide(
-    setback: Setback,
+    reason: RetryReason,
     *,
     repeatable: bool,
     attempt: int,
     max_attempts: int,
     max_wait: float,
     jitter: Callable[[], float],
-) -> Verdict:
+) -> RetryDecision:
     """Say what follows a failed attempt.
 
     :param repeatable: whether a second arrival does no harm. If not, only what was never sent or was answered 429 is
@@ -64,37 +64,37 @@ def decide(
     :param max_wait: the longest wait in seconds that may be slept.
     :param jitter: a random number from 0 to 1.
     """
-    throttled = setback.kind == "throttled"
-    if not repeatable and setback.kind not in ("unsent", "throttled"):
-        return Verdict("fail")
-    wait = _wait(setback, attempt, max_wait, jitter)
+    throttled = reason.kind == "throttled"
+    if not repeatable and reason.kind not in ("unsent", "throttled"):
+        return RetryDecision("fail")
+    wait = _wait(reason, attempt, max_wait, jitter)
     if wait > max_wait or (throttled and attempt >= max_attempts):
-        return Verdict("later", wait)
+        return RetryDecision("later", wait)
     if attempt >= max_attempts:
-        return Verdict("fail")
-    return Verdict("again", wait)
+        return RetryDecision("fail")
+    return RetryDecision("again", wait)
 
 
-def _wait(setback: Setback, attempt: int, max_wait: float, jitter: Callable[[], float]) -> float:
-    if setback.available_in:
-        return min(setback.available_in, LONGEST_HINT)
-    if setback.kind != "throttled":
+def _wait(reason: RetryReason, attempt: int, max_wait: float, jitter: Callable[[], float]) -> float:
+    if reason.available_in:
+        return min(reason.available_in, LONGEST_HINT)
+    if reason.kind != "throttled":
         return jitter() * min(max_wait, FIRST_DELAY * 2.0 ** (attempt - 1))
-    return _unexplained(setback, attempt)
+    return _unexplained(reason, attempt)
 
 
-def refused_for(setback: Setback | None, attempt: int) -> float | None:
+def refused_for(reason: RetryReason | None, attempt: int) -> float | None:
     """Return for how many seconds an answer shuts out every caller of the application; None if it is not a 429."""
-    if setback is None or setback.kind != "throttled":
+    if reason is None or reason.kind != "throttled":
         return None
-    return min(setback.available_in or _unexplained(setback, attempt), LONGEST_HINT)
+    return min(reason.available_in or _unexplained(reason, attempt), LONGEST_HINT)
 
 
-def _unexplained(setback: Setback, attempt: int) -> float:
+def _unexplained(reason: RetryReason, attempt: int) -> float:
     if attempt == 1:
-        return min(THROTTLE_DELAY, setback.hour_left)
+        return min(THROTTLE_DELAY, reason.hour_left)
     # A second has passed and it is still refused: the hour's quota is used up.
-    return setback.hour_left
+    return reason.hour_left
 
 
 def available_in(retry_after: str | None, body: bytes, now: datetime) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client.errors import ConfigurationError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -171,8 +171,7 @@ class ClientSettings(BaseModel):
         known = load().service.scopes
         for each in value:
             if each not in known:
-                near = difflib.get_close_matches(each, known, n=1)
-                hint = f", did you mean {near[0]}?" if near else ""
+                hint = did_you_mean(each, known)
                 raise ValueError(f"DrChrono has no scope {each!r}{hint}, and one unknown scope fails them all")
         return value
 
@@ -207,7 +206,6 @@ def is_loopback(host: str) -> bool:
 def _problem(error: Any) -> str:
     name = str(error["loc"][0]) if error["loc"] else "settings"
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, ClientSettings.model_fields, n=1)
-        return f"There is no setting {name!r}" + (f"; did you mean {near[0]}?" if near else "")
+        return f"There is no setting {name!r}{did_you_mean(name, ClientSettings.model_fields)}"
     wrong = "it is missing" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
     return f"The setting {name} cannot be used: {wrong}; {REMEDIES.get(name, 'see the documentation')}"

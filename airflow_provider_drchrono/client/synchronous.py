@@ -10,11 +10,11 @@ from typing import Any, Self, TypeVar, Unpack
 
 from airflow_provider_drchrono.client.bulk import DEADLINE, BulkListing, BulkResult, result_of, ticket_of
 from airflow_provider_drchrono.client.core import Core
-from airflow_provider_drchrono.client.exchange import Authorize, Consult, Flow, Step, Wait
 from airflow_provider_drchrono.client.files import FileArgument
 from airflow_provider_drchrono.client.paging import Listing, Page, Record
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.request import Body, Id, Request
+from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Step, Wait
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import HttpClient
@@ -82,7 +82,7 @@ class DrChronoClient:
         :param body: the record to write; operations that create also take a list of records.
         :param files: by field: a path, bytes, an open binary file, or a tuple (file name, content[, content type]).
         :return: the decoded JSON; None for an empty answer; the text or bytes of an answer that is a document.
-        :raises InvalidRequestError: an argument is wrong; nothing was sent.
+        :raises InvalidArgumentError: an argument is wrong; nothing was sent.
         :raises DrChronoError: see the tree in :mod:`airflow_provider_drchrono.client.errors`.
         """
         return self._value(self._core.request(operation_id, path, query, body, files))
@@ -103,7 +103,7 @@ class DrChronoClient:
         :param verbose: ask for the fields that come only on demand; pages get smaller.
         :param page_size: records a page, by default as many as the list allows; the API may send fewer.
         :param next_url: go on from :attr:`Page.next_url` of an earlier iteration; the filters are in it.
-        :raises InvalidRequestError: an argument is wrong; raised at once, and nothing was sent.
+        :raises InvalidArgumentError: an argument is wrong; raised at once, and nothing was sent.
         """
         return self._pages(self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url))
 
@@ -139,7 +139,7 @@ class DrChronoClient:
         :param order_by: the field to order by.
         :param page_size: records a page.
         :param deadline: seconds that a page may take.
-        :raises InvalidRequestError: an argument is wrong; raised at once, and nothing was sent.
+        :raises InvalidArgumentError: an argument is wrong; raised at once, and nothing was sent.
         :raises RequestTimeoutError: a page was not done by the deadline.
         """
         return self._bulk_pages(
@@ -166,7 +166,7 @@ class DrChronoClient:
         request = self._core.bulk_start_request(
             resource, filters, verbose=verbose, order_by=order_by, page_size=page_size, page=page
         )
-        return ticket_of(request.operation, self._run(self._core.exchanger.exchange(request)))
+        return ticket_of(request.operation, self._run(self._core.runner.run(request)))
 
     def bulk_result(self, resource: str, uuid: str) -> BulkResult | None:
         """Ask once for the result of a bulk list.
@@ -175,7 +175,7 @@ class DrChronoClient:
         :raises BulkExpiredError: the API no longer knows the uuid.
         """
         request = self._core.bulk_result_request(resource, uuid)
-        return result_of(request.operation, self._run(self._core.exchanger.exchange(request)))
+        return result_of(request.operation, self._run(self._core.runner.run(request)))
 
     def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
         """Return one record.
@@ -248,7 +248,7 @@ class DrChronoClient:
 
     def _pages(self, listing: Listing) -> Iterator[Page]:
         while listing.request is not None:
-            answer = self._run(self._core.exchanger.exchange(listing.request))
+            answer = self._run(self._core.runner.run(listing.request))
             yield listing.take(answer.value, answer.server_time)
 
     def _records(self, listing: Listing) -> Iterator[Record]:
@@ -260,7 +260,7 @@ class DrChronoClient:
             yield self._run(listing.next_page())
 
     def _value(self, request: Request) -> Any:
-        return self._run(self._core.exchanger.exchange(request)).value
+        return self._run(self._core.runner.run(request)).value
 
     def _run(self, flow: Flow[T]) -> T:
         try:
@@ -282,7 +282,7 @@ class DrChronoClient:
             return time.sleep(step.seconds)
         if isinstance(step, Authorize):
             return self._core.auth.ready()
-        if isinstance(step, Consult):
+        if isinstance(step, BlockingStep):
             return step.work()
         request = step.request
         return self._http.send(request.method, request.url, request.body)

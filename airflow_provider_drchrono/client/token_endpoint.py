@@ -15,7 +15,6 @@ from authlib.oauth2.auth import ClientAuth  # type: ignore[import-untyped]
 from authlib.oauth2.rfc6749 import OAuth2Token  # type: ignore[import-untyped]
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.client.answers import mishap_error, setback_of
 from airflow_provider_drchrono.client.errors import (
     AuthenticationError,
     DrChronoError,
@@ -23,9 +22,10 @@ from airflow_provider_drchrono.client.errors import (
     ServerError,
     UnexpectedAnswerError,
 )
+from airflow_provider_drchrono.client.responses import retry_reason_of, transport_error
 from airflow_provider_drchrono.client.retry import decide
 from airflow_provider_drchrono.client.settings import ClientSettings
-from airflow_provider_drchrono.client.tokens import Token, seed_of
+from airflow_provider_drchrono.client.tokens import Token, grant_id_of
 from airflow_provider_drchrono.client.transport import Failure, HttpClient, Outcome, Reply
 
 ASSUMED_LIFE = 172_800
@@ -52,17 +52,17 @@ class TokenEndpoint:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
 
-    def renew(self, refresh_token: str, seed: str) -> Token:
+    def renew(self, refresh_token: str, grant_id: str) -> Token:
         """Spend a refresh token on a new pair of tokens.
 
-        :param seed: what the new token is to descend from, see :class:`Token`.
+        :param grant_id: what the new token is to descend from, see :class:`Token`.
         :raises AuthenticationError: the API refuses to renew it.
         """
         # If a lost request was carried out, the refresh token is used up whether we ask again or not.
         form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
         outcome = self._post(load().service.token_path, form, repeatable=True)
         values = self._values(outcome, "Renewing the token", RENEWAL_REFUSED)
-        return _token(values, values.get("refresh_token") or refresh_token, seed)
+        return _token(values, values.get("refresh_token") or refresh_token, grant_id)
 
     def exchange(self, code: str, redirect_uri: str) -> Token:
         """Exchange the code that a person's consent gave for the first pair of tokens of a grant.
@@ -81,7 +81,7 @@ class TokenEndpoint:
                 "that the base URL is DrChrono's",
                 status=200,
             )
-        return _token(values, refresh_token, seed_of(refresh_token))
+        return _token(values, refresh_token, grant_id_of(refresh_token))
 
     def revoke(self, token: str) -> None:
         """End the grant that an access or refresh token belongs to. A token that is already dead is no error.
@@ -90,7 +90,7 @@ class TokenEndpoint:
         """
         outcome = self._post(load().service.revoke_path, [("token", token)], repeatable=True)
         if isinstance(outcome, Failure):
-            raise mishap_error(outcome, "Revoking the token", self._settings)
+            raise transport_error(outcome, "Revoking the token", self._settings)
         if not 200 <= outcome.status < 300:
             raise _refusal(outcome, _json_object(outcome), RENEWAL_REFUSED)
 
@@ -109,32 +109,32 @@ class TokenEndpoint:
         attempt = 1
         while True:
             outcome = http.post_form(url, form)
-            setback = setback_of(outcome)
-            if setback is None:
+            reason = retry_reason_of(outcome)
+            if reason is None:
                 return outcome
-            verdict = decide(
-                setback,
+            decision = decide(
+                reason,
                 repeatable=repeatable,
                 attempt=attempt,
                 max_attempts=self._settings.max_attempts,
                 max_wait=self._settings.max_wait,
                 jitter=random.random,
             )
-            if verdict.action == "later":
-                retry_at = datetime.now(UTC) + timedelta(seconds=verdict.seconds)
+            if decision.action == "later":
+                retry_at = datetime.now(UTC) + timedelta(seconds=decision.seconds)
                 raise RateLimitedError(
                     f"The token endpoint takes no more requests for now; try again at {retry_at:%Y-%m-%d %H:%M:%S} UTC",
                     retry_at=retry_at,
                     status=outcome.status if isinstance(outcome, Reply) else None,
                 )
-            if verdict.action == "fail":
+            if decision.action == "fail":
                 return outcome
-            time.sleep(verdict.seconds)
+            time.sleep(decision.seconds)
             attempt += 1
 
     def _values(self, outcome: Outcome, doing: str, refused: str) -> dict[str, Any]:
         if isinstance(outcome, Failure):
-            raise mishap_error(outcome, doing, self._settings)
+            raise transport_error(outcome, doing, self._settings)
         values = _json_object(outcome)
         if outcome.status != 200 or values.get("error"):
             raise _refusal(outcome, values, refused)
@@ -147,13 +147,13 @@ class TokenEndpoint:
         return values
 
 
-def _token(values: dict[str, Any], refresh_token: str, seed: str) -> Token:
+def _token(values: dict[str, Any], refresh_token: str, grant_id: str) -> Token:
     return Token(
         access_token=values["access_token"],
         refresh_token=refresh_token,
         expires_at=_expiry(values.get("expires_in")),
         scope=tuple(str(values.get("scope") or "").split()),
-        seed=seed,
+        grant_id=grant_id,
         issued_at=time.time(),
     )
 

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 from airflow_provider_drchrono.client.errors import ConfigurationError
 
 
-def seed_of(refresh_token: str | None) -> str:
-    """Return a short fingerprint of the refresh token with which a grant began; it does not reveal the token."""
+def grant_id_of(refresh_token: str | None) -> str:
+    """Return a short fingerprint of the refresh token with which a grant began; it does not unmask the token."""
     return hashlib.sha256(refresh_token.encode()).hexdigest()[:12] if refresh_token else ""
 
 
@@ -34,7 +34,7 @@ class Token:
     :param refresh_token: what the next renewal is made with; each renewal brings a new one.
     :param expires_at: when the access token runs out, in epoch seconds on this machine's clock.
     :param scope: the scopes that the token was granted, empty if the API did not say.
-    :param seed: :func:`seed_of` the refresh token that a person entered and that this token descends from. When
+    :param grant_id: :func:`grant_id_of` the refresh token that a person entered and that this token descends from. When
         another one is entered, the seeds differ and the stored token is left aside.
     :param issued_at: when the token was received, in epoch seconds; 0 if that is not known.
     """
@@ -43,7 +43,7 @@ class Token:
     refresh_token: str | None = field(default=None, repr=False)
     expires_at: float = 0.0
     scope: tuple[str, ...] = ()
-    seed: str = ""
+    grant_id: str = ""
     issued_at: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:

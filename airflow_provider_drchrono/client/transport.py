@@ -40,7 +40,7 @@ LIBRARY_LOGGERS = (
     "httpcore.socks",
 )
 
-Mishap = Literal["connect", "unknown_host", "connect_timeout", "tls", "timeout", "broken", "garbled"]
+FailureKind = Literal["connect", "unknown_host", "connect_timeout", "tls", "timeout", "broken", "malformed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ class Reply:
 class Failure:
     """No whole answer came.
 
-    :param mishap: what happened.
+    :param kind: what happened.
     :param sent: whether any of the request may have reached the API.
     """
 
-    mishap: Mishap
+    kind: FailureKind
     sent: bool
 
 
@@ -224,7 +224,7 @@ def _failure(error: httpx.HTTPError | httpx.InvalidURL) -> Failure:
         case httpx.TimeoutException():
             return Failure("timeout", sent=True)
         case httpx.DecodingError():
-            return Failure("garbled", sent=True)
+            return Failure("malformed", sent=True)
         case _:
             return Failure("broken", sent=True)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Resource
 from airflow_provider_drchrono.codegen import naming
 from airflow_provider_drchrono.codegen.options import Option
-from airflow_provider_drchrono.codegen.sensors import changes_told_apart, filters_of, goes_by_birth
+from airflow_provider_drchrono.codegen.sensors import changes_told_apart, filters_of, goes_by_creation
 from airflow_provider_drchrono.codegen.typing_of import TypedDictPlan, TypedField
 
-OVERLAP = 120.0
-OVERLAP_OF_BIRTHS = 86400.0
+LOOKBACK = 120.0
+LOOKBACK_BY_CREATION = 86400.0
 
 ANNOTATIONS = {
     "boolean": "bool",
@@ -28,7 +28,7 @@ CHANGE = Option("change", "Change", '"any"', "``created``, ``updated``, or ``any
 VERBOSE = Option("verbose", "bool", "False", "ask also for the fields that come only with ``verbose=true``.")
 OPTIONS = (
     Option("start", "datetime.date | str", '"now"', "``now``, ``beginning``, or a time."),
-    Option("overlap", "datetime.timedelta | float | None", "None", "how long a change may take until lists show it."),
+    Option("lookback", "datetime.timedelta | float | None", "None", "how long a change may take until lists show it."),
     Option("poll_interval", "datetime.timedelta | float", "360.0", "seconds between two polls."),
     Option("drchrono_conn_id", "str", '"drchrono_default"', "the Airflow connection to DrChrono."),
     Option("name", "str | None", "None", "the asset's name."),
@@ -46,7 +46,7 @@ class WatchPlan:
     operation: Operation
     since_filter: str
     changes: tuple[str, ...]
-    overlap: float
+    lookback: float
     filters: Mapping[str, str]
     private: tuple[str, ...]
 
@@ -56,9 +56,9 @@ class WatchPlan:
         return any(each.name == "verbose" for each in self.operation.parameters)
 
     @property
-    def overlap_label(self) -> str:
-        """How long the overlap is where nothing else is said."""
-        return "a day" if self.overlap == OVERLAP_OF_BIRTHS else "two minutes"
+    def lookback_label(self) -> str:
+        """How long the lookback is where nothing else is said."""
+        return "a day" if self.lookback == LOOKBACK_BY_CREATION else "two minutes"
 
     @property
     def filters_type(self) -> str:
@@ -88,7 +88,9 @@ def plan_watches(catalog: Catalog) -> tuple[WatchPlan, ...]:
 
     :raises NameClashError: the filters of two of them would have one name.
     """
-    planned = [_watch(each) for _, each in sorted(catalog.resources.items()) if each.changes and each.list_operation]
+    planned = [
+        _watch(each) for _, each in sorted(catalog.resources.items()) if each.incremental and each.list_operation
+    ]
     naming.ensure_unique(each.filters_type for each in planned)
     return tuple(planned)
 
@@ -102,7 +104,7 @@ def kind_of(parameter: Parameter) -> str:
 
 
 def _watch(resource: Resource) -> WatchPlan:
-    operation, changes = resource.list_operation, resource.changes
+    operation, changes = resource.list_operation, resource.incremental
     if operation is None or changes is None:
         raise LookupError(f"{resource.name} cannot be asked for changes")
     filters = filters_of(operation, changes)
@@ -111,7 +113,7 @@ def _watch(resource: Resource) -> WatchPlan:
         operation=operation,
         since_filter=changes.filter,
         changes=changes_told_apart(resource),
-        overlap=OVERLAP_OF_BIRTHS if goes_by_birth(changes) else OVERLAP,
+        lookback=LOOKBACK_BY_CREATION if goes_by_creation(changes) else LOOKBACK,
         filters={each.name: kind_of(each) for each in filters if each.public},
         private=_names(each for each in filters if not each.public),
     )

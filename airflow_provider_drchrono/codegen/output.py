@@ -32,9 +32,6 @@ WHOLLY_GENERATED = (
     (f"{REFERENCE}/operators", "*.md"),
 )
 
-# What no single operation calls for, beside the generated modules because that is where users look for it.
-HAND_WRITTEN = frozenset({f"{OPERATORS}/changes.py"})
-
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -136,7 +133,7 @@ def _leftovers(output: Output, root: Path) -> list[str]:
         for folder, pattern in WHOLLY_GENERATED
         for path in (root / folder).glob(pattern)
     }
-    return sorted(there - set(output.files) - HAND_WRITTEN)
+    return sorted(there - set(output.files))
 
 
 def _hash_of_folder(folder: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_drchrono.catalog import Catalog, Changes, Operation, Parameter, Resource, Trigger
+from airflow_provider_drchrono.catalog import Catalog, Incremental, Operation, Parameter, Resource, Trigger
 from airflow_provider_drchrono.codegen import naming
 from airflow_provider_drchrono.codegen.options import Option
 from airflow_provider_drchrono.codegen.plan import COLOURS
@@ -18,7 +18,7 @@ PACKAGE = "airflow_provider_drchrono.sensors"
 TIME = "datetime.date | XComArg | str | None"
 
 # Where the list goes by the time of birth, a change shows only while that is not long ago.
-OVERLAP_OF_BIRTHS = "timedelta(days=1)"
+LOOKBACK_BY_CREATION = "timedelta(days=1)"
 
 OPTIONS = (
     Option(
@@ -49,10 +49,10 @@ OPTIONS = (
         "where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.",
     ),
     Option(
-        "overlap",
+        "lookback",
         "timedelta | float | None",
         "None",
-        "how long a change may take until DrChrono lists it, as a timedelta or in seconds. None: {overlap}.",
+        "how long a change may take until DrChrono lists it, as a timedelta or in seconds. None: {lookback}.",
     ),
     Option(
         "max_records",
@@ -96,7 +96,7 @@ class SensorPlan:
     filters: tuple[Parameter, ...]
     since_filter: str
     changes: tuple[str, ...]
-    by_birth: bool
+    by_creation: bool
 
     @property
     def filters_type(self) -> str:
@@ -110,9 +110,9 @@ class SensorPlan:
         return TypedDictPlan.of_filters(self.filters_type, about, self.filters)
 
     @property
-    def overlap_label(self) -> str:
-        """How long the overlap is where nothing else is said."""
-        return "a day, as DrChrono lists by the time of creation" if self.by_birth else "two minutes"
+    def lookback_label(self) -> str:
+        """How long the lookback is where nothing else is said."""
+        return "a day, as DrChrono lists by the time of creation" if self.by_creation else "two minutes"
 
     @property
     def arguments(self) -> tuple[Option, ...]:
@@ -121,7 +121,7 @@ class SensorPlan:
         known = {each.name for each in self.operation.parameters}
         options = [each for each in OPTIONS if each.name != "verbose" or "verbose" in known]
         options = [each for each in options if each.name != "change" or len(self.changes) > 1]
-        return (filters, *(_with_overlap(each, self.overlap_label) for each in options))
+        return (filters, *(_with_lookback(each, self.lookback_label) for each in options))
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -165,7 +165,7 @@ def class_name(title: str) -> str:
 def _sensor(catalog: Catalog, trigger: Trigger) -> SensorPlan:
     resource = catalog.resource(trigger.resource)
     operation = catalog.operation(trigger.operation)
-    changes = resource.changes
+    changes = resource.incremental
     if changes is None:
         raise LookupError(f"The list of the trigger {trigger.title!r} cannot be asked for changes")
     return SensorPlan(
@@ -177,11 +177,11 @@ def _sensor(catalog: Catalog, trigger: Trigger) -> SensorPlan:
         filters=filters_of(operation, changes),
         since_filter=changes.filter,
         changes=changes_told_apart(resource),
-        by_birth=goes_by_birth(changes),
+        by_creation=goes_by_creation(changes),
     )
 
 
-def filters_of(operation: Operation, changes: Changes) -> tuple[Parameter, ...]:
+def filters_of(operation: Operation, changes: Incremental) -> tuple[Parameter, ...]:
     """Return the filters of a list but the one that takes the time from which on changes are wanted."""
     taken = (changes.filter, "since")
     return tuple(each for each in operation.parameters if each.role == "filter" and each.name not in taken)
@@ -189,14 +189,14 @@ def filters_of(operation: Operation, changes: Changes) -> tuple[Parameter, ...]:
 
 def changes_told_apart(resource: Resource) -> tuple[str, ...]:
     """Return which changes can be asked for: creations show only where records have a key and say when they began."""
-    known = resource.changes is not None and resource.changes.created_field and resource.key
+    known = resource.incremental is not None and resource.incremental.created_field and resource.key
     return ("any", "created", "updated") if known else ("any",)
 
 
-def goes_by_birth(changes: Changes) -> bool:
+def goes_by_creation(changes: Incremental) -> bool:
     """Tell whether a list goes by the time of creation, so that changes show only while that is not long ago."""
-    return changes.changed_field is not None and changes.changed_field == changes.created_field
+    return changes.cursor_field is not None and changes.cursor_field == changes.created_field
 
 
-def _with_overlap(option: Option, label: str) -> Option:
-    return Option(option.name, option.annotation, option.default, option.about.replace("{overlap}", label))
+def _with_lookback(option: Option, label: str) -> Option:
+    return Option(option.name, option.annotation, option.default, option.about.replace("{lookback}", label))

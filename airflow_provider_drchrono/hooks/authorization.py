@@ -24,12 +24,12 @@ from airflow_provider_drchrono.client.errors import ConfigurationError, DrChrono
 from airflow_provider_drchrono.client.settings import ClientSettings
 from airflow_provider_drchrono.client.synchronous import DrChronoClient
 from airflow_provider_drchrono.client.token_endpoint import TokenEndpoint
-from airflow_provider_drchrono.client.tokens import Token, seed_of
+from airflow_provider_drchrono.client.tokens import Token, grant_id_of
 from airflow_provider_drchrono.compat import AirflowNotFoundException
 from airflow_provider_drchrono.hooks.connection import CONNECTION_TYPE, settings_of
 from airflow_provider_drchrono.hooks.drchrono import lease_timing
-from airflow_provider_drchrono.hooks.quota import quota_of
-from airflow_provider_drchrono.hooks.token_store import TokenStoreError, VariableTokenStore
+from airflow_provider_drchrono.hooks.shared_quota import quota_of
+from airflow_provider_drchrono.state.token_store import TokenStoreError, VariableTokenStore
 
 if TYPE_CHECKING:
     from airflow.models.connection import Connection
@@ -92,7 +92,7 @@ class Authorization:
     @property
     def store(self) -> VariableTokenStore:
         """Where the tokens of the connection are kept."""
-        return self._store_of(seed_of(_entered(self.settings)))
+        return self._store_of(grant_id_of(_entered(self.settings)))
 
     def client(self) -> DrChronoClient:
         """Return a client of the connection; closing it is the caller's."""
@@ -111,9 +111,9 @@ class Authorization:
             return self._replace(lambda: endpoint.exchange(code, redirect_uri))
         token = endpoint.exchange(code, redirect_uri)
         _write_refresh_token(self.conn_id, token.refresh_token or "")
-        store = self._store_of(token.seed)
+        store = self._store_of(token.grant_id)
         try:
-            with store.taken():
+            with store.locked():
                 if store.load() is None:
                     store.save(token)
         except TokenStoreError as error:
@@ -127,18 +127,18 @@ class Authorization:
         :raises DrChronoError: DrChrono did not take the request; nothing was forgotten.
         """
         store = self.store
-        with store.taken():
+        with store.locked():
             token = store.load()
             secret = (token.refresh_token or token.access_token) if token else _entered(self.settings)
             if secret is None:
                 return False
-            if token and token.seed != store.seed and (owner := self._owner_of(token)):
+            if token and token.grant_id != store.grant_id and (owner := self._owner_of(token)):
                 raise ConfigurationError(
                     f"The connection {self.conn_id!r} has no refresh token of its own and uses the authorization of "
                     f"the connection {owner}; revoke that one"
                 )
             TokenEndpoint(self.settings).revoke(secret)
-            store.forget()
+            store.delete()
         if self.in_database:
             _write_refresh_token(self.conn_id, None)
         return True
@@ -146,21 +146,21 @@ class Authorization:
     def _owner_of(self, token: Token) -> str | None:
         for conn_id in connections_in_database():
             with suppress(DrChronoError):
-                if seed_of(_entered(find_authorization(conn_id).settings)) == token.seed:
+                if grant_id_of(_entered(find_authorization(conn_id).settings)) == token.grant_id:
                     return conn_id
         return None
 
     def _replace(self, exchange: Callable[[], Token]) -> Token:
         # The code is exchanged only once the new token can be stored.
         store = self.store
-        with store.taken():
-            token = replace(exchange(), seed=store.seed)
+        with store.locked():
+            token = replace(exchange(), grant_id=store.grant_id)
             store.save(token)
         return token
 
-    def _store_of(self, seed: str) -> VariableTokenStore:
+    def _store_of(self, grant_id: str) -> VariableTokenStore:
         timing = replace(lease_timing(self.settings), patience=PATIENCE)
-        return VariableTokenStore(self.settings.client_id, seed, timing=timing)
+        return VariableTokenStore(self.settings.client_id, grant_id, timing=timing)
 
 
 def find_authorization(conn_id: str) -> Authorization:
@@ -250,7 +250,7 @@ def _state(token: Token | None, refused_at: float | None, *, entered: bool, now:
 def _calls_left(settings: ClientSettings, conn_id: str) -> int | None:
     try:
         quota = quota_of(settings, conn_id)
-        return quota.standing().left if quota else None
+        return quota.status().left if quota else None
     except DrChronoError as error:
         log.info("The count of calls cannot be read. %s", error)
         return None

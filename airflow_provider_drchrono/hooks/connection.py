@@ -6,12 +6,13 @@ differently; whatever the spelling, equal connections give equal settings.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
+
+from airflow_provider_drchrono.catalog.names import nearest, offered
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import ClientSettings
@@ -154,7 +155,7 @@ def _misspelling(key: str) -> str | None:
     if plain in BELONGS_ELSEWHERE:
         return f"Its extra field {key} belongs into {BELONGS_ELSEWHERE[plain]}"
     words = set(plain.split("_"))
-    near = ([plain] if plain in EXTRA_FIELDS else difflib.get_close_matches(plain, EXTRA_FIELDS, n=1, cutoff=0.75)) or [
+    near = ([plain] if plain in EXTRA_FIELDS else nearest(plain, EXTRA_FIELDS, cutoff=0.75)) or [
         name for name in EXTRA_FIELDS if words < set(name.split("_"))
     ]
-    return f"Its extra field {key} is unknown; did you mean {' or '.join(near)}?" if near else None
+    return f"Its extra field {key} is unknown{offered(near)}" if near else None

@@ -11,8 +11,8 @@ from airflow_provider_drchrono.compat import BaseHook
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import AsyncDrChronoClient, CallQuota, ClientSettings, DrChronoClient
-    from airflow_provider_drchrono.hooks.token_store import VariableTokenStore
-    from airflow_provider_drchrono.hooks.variable_lease import Timing
+    from airflow_provider_drchrono.state.lease import Timing
+    from airflow_provider_drchrono.state.token_store import VariableTokenStore
 
 # Seconds that are added to the longest time a renewal can take before its process is held for dead.
 LEASE_MARGIN = 30.0
@@ -55,21 +55,21 @@ class DrChronoHook(BaseHook):
     @cached_property
     def token_store(self) -> VariableTokenStore:
         """Where the connection's tokens are kept, shared with every process of this Airflow."""
-        from airflow_provider_drchrono.client.tokens import seed_of
-        from airflow_provider_drchrono.hooks.token_store import VariableTokenStore
+        from airflow_provider_drchrono.client.tokens import grant_id_of
+        from airflow_provider_drchrono.state.token_store import VariableTokenStore
 
         settings = self.settings
         entered = settings.refresh_token
         return VariableTokenStore(
             settings.client_id,
-            seed_of(entered.get_secret_value() if entered else None),
+            grant_id_of(entered.get_secret_value() if entered else None),
             timing=lease_timing(settings),
         )
 
     @cached_property
     def quota(self) -> CallQuota | None:
         """What the connection may spend, counted with every process of this host, or of all hosts; None: no limit."""
-        from airflow_provider_drchrono.hooks.quota import quota_of
+        from airflow_provider_drchrono.hooks.shared_quota import quota_of
 
         return quota_of(self.settings, self.drchrono_conn_id, reserve=self.quota_reserve)
 
@@ -186,7 +186,7 @@ class DrChronoHook(BaseHook):
 
 def lease_timing(settings: ClientSettings) -> Timing:
     """Return how long the renewal of a token may take before others hold its process for dead."""
-    from airflow_provider_drchrono.hooks import variable_lease
+    from airflow_provider_drchrono.state import lease as variable_lease
 
     attempt = settings.connect_timeout + settings.read_timeout + settings.max_wait
     hold = settings.max_attempts * attempt + LEASE_MARGIN

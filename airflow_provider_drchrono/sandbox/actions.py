@@ -54,7 +54,7 @@ def add_exam_room(call: Call) -> Response:
         }
     )
     office = call.practice.change("offices", row["id"], {"exam_rooms": rooms})
-    return answer(call.operation.answer.status, call.table.view(office, verbose=True))
+    return answer(call.operation.response.status, call.table.view(office, verbose=True))
 
 
 def read_onpatient_access(call: Call) -> Response:
@@ -71,7 +71,7 @@ def send_onpatient_invite(call: Call) -> Response:
     if not row["email"]:
         raise bad_fields({"email": ["The patient has no email address."]})
     call.practice.change("patients", row["id"], {"_onpatient_invited": True})
-    return answer(call.operation.answer.status, call.table.view(found(call)))
+    return answer(call.operation.response.status, call.table.view(found(call)))
 
 
 def revoke_onpatient_access(call: Call) -> Response:
@@ -106,7 +106,7 @@ def write_notepad(call: Call) -> Response:
         row = call.practice.create("yellow_notepad", {**place, "content": values["content"]})
     else:
         row = call.practice.change("yellow_notepad", key, {"content": values["content"]})
-    return answer(call.operation.answer.status, call.table.view(row))
+    return answer(call.operation.response.status, call.table.view(row))
 
 
 def create_signed_consent_form(call: Call) -> Response:
@@ -117,7 +117,7 @@ def create_signed_consent_form(call: Call) -> Response:
         raise bad_fields({name: [REQUIRED] for name in missing})
     values = checked(call, body_fields(call), given, partial=True)
     row = call.practice.create("signed_consent_forms", values)
-    return answer(call.operation.answer.status, call.table.view(row))
+    return answer(call.operation.response.status, call.table.view(row))
 
 
 def change_signed_consent_form(call: Call) -> Response:
@@ -141,7 +141,7 @@ def create_telehealth_event(call: Call) -> Response:
         raise bad_fields({"appointment": [REQUIRED]})
     owner = {"_appointment": visit["id"], "_doctor": visit["doctor"]}
     row = call.practice.create("telehealth_appointment_history", values | owner)
-    return answer(call.operation.answer.status, call.table.view(row))
+    return answer(call.operation.response.status, call.table.view(row))
 
 
 def _visit(call: Call) -> dict[str, Any]:

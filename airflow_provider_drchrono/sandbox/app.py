@@ -146,7 +146,7 @@ class App:
         self.practice.create("audit_log", entry)
 
     def _not_allowed(self, operation: Operation) -> Response:
-        if self.options.missing_scope == "empty" and operation.answer.shape == "page":
+        if self.options.missing_scope == "empty" and operation.response.shape == "page":
             key = envelope_key(self.options, operation)
             return answer(200, {"previous": None, key: [], "next": None})
         raise detail(403, "You do not have permission to perform this action.")

@@ -144,7 +144,7 @@ def _add(
     since_is_date: bool,
 ) -> None:
     name = parameter.name
-    if (resource.changes and name == resource.changes.filter) or name in {"since", "updated_since"}:
+    if (resource.incremental and name == resource.incremental.filter) or name in {"since", "updated_since"}:
         bound = read_date(text) if since_is_date else read_moment(text)
         changed = table.changed_field
         filters.tests.append(lambda row: (row.get(changed) or "") >= bound)

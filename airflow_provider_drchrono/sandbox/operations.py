@@ -64,7 +64,7 @@ def list_records(call: Call) -> Response:
     """Answer one page of a list, or the result of a background list where one address serves both."""
     if call.request.argument("uuid"):
         return call.bulk.result(call.resource.name, call.request.argument("uuid"))
-    if call.operation.answer.shape == "record":
+    if call.operation.response.shape == "record":
         return _only_record(call)
     filters = read_filters(call.practice, call.resource, call.operation, dict(call.request.query))
     call.entry.notes += filters.notes
@@ -101,7 +101,7 @@ def create_records(call: Call) -> Response:
     if not isinstance(given, list):
         values = checked(call, body_fields(call), given, partial=False)
         _refuse_duplicates(call, [values])
-        return answer(call.operation.answer.status, _created(call, values))
+        return answer(call.operation.response.status, _created(call, values))
     errors: list[Any] = []
     several: list[dict[str, Any]] = []
     for each in given:
@@ -113,7 +113,7 @@ def create_records(call: Call) -> Response:
     if any(errors):
         raise bad_fields(errors)
     _refuse_duplicates(call, several)
-    return answer(call.operation.answer.status, [_created(call, values) for values in several])
+    return answer(call.operation.response.status, [_created(call, values) for values in several])
 
 
 def change_record(call: Call) -> Response:
@@ -211,9 +211,9 @@ def changed(call: Call, row: Row, values: Mapping[str, Any]) -> Response:
     """Store new values of a row and answer as the operation says: empty, or with the record."""
     key = call.table.find(str(row[call.table.key or "id"]).rpartition("_")[2])
     after = call.practice.change(call.table.name, key, values)
-    if call.operation.answer.shape == "record":
-        return answer(call.operation.answer.status, call.table.view(after, verbose=True))
-    return empty(call.operation.answer.status)
+    if call.operation.response.shape == "record":
+        return answer(call.operation.response.status, call.table.view(after, verbose=True))
+    return empty(call.operation.response.status)
 
 
 def _check(call: Call, fields: Iterable[Field], given: Any, *, partial: bool) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def page_size(paging: Paging | None, asked: str | None, *, verbose: bool) -> int
 def envelope_key(options: Options, operation: Operation) -> str:
     """Return the key of the records of a page."""
     chosen = options.envelopes.get(operation.resource, options.envelope)
-    return (operation.answer.rows or "data") if chosen == "contract" else chosen
+    return (operation.response.rows or "data") if chosen == "contract" else chosen
 
 
 def serve_page(

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 from airflow_provider_drchrono.sandbox.moments import read_date, read_range
 from airflow_provider_drchrono.sandbox.operations import Call, found
 from airflow_provider_drchrono.sandbox.practice import Row
-from airflow_provider_drchrono.sandbox.practice.billing import cents, dollars
+from airflow_provider_drchrono.sandbox.practice.charges import cents, dollars
 from airflow_provider_drchrono.sandbox.wire import Json, Response, answer, bad_fields
 
 SLOT_MINUTES = 30

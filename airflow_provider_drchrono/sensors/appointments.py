@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_drchrono.sensors.base import ChangesSensor
+from airflow_provider_drchrono.sensors.base import IncrementalSensor
 
 if TYPE_CHECKING:
     import datetime
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from airflow.sdk import XComArg
 
-    from airflow_provider_drchrono.changes.subject import Change
+    from airflow_provider_drchrono.incremental.lists import Change
     from airflow_provider_drchrono.sensors.types.appointments import (
         AppointmentFilters,
         AppointmentsListEntryFilters,
     )
 
 
-class DrChronoNewOrUpdatedAppointmentsSensor(ChangesSensor):
+class DrChronoNewOrUpdatedAppointmentsSensor(IncrementalSensor):
     """Wait for new or updated appointments.
 
     ``GET /api/appointments``. The trigger "New or Updated Appointments". Scopes: ``calendar:read``,
@@ -36,7 +36,7 @@ class DrChronoNewOrUpdatedAppointmentsSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -77,7 +77,7 @@ class DrChronoNewOrUpdatedAppointmentsSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -95,7 +95,7 @@ class DrChronoNewOrUpdatedAppointmentsSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -107,7 +107,7 @@ class DrChronoNewOrUpdatedAppointmentsSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedAppointmentsListSensor(ChangesSensor):
+class DrChronoNewOrUpdatedAppointmentsListSensor(IncrementalSensor):
     """Wait for new or updated appointments list entries.
 
     ``GET /api/appointments_list``. The trigger "New or Updated Appointments List". Scopes: ``calendar:read``,
@@ -122,7 +122,7 @@ class DrChronoNewOrUpdatedAppointmentsListSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -153,7 +153,7 @@ class DrChronoNewOrUpdatedAppointmentsListSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -171,7 +171,7 @@ class DrChronoNewOrUpdatedAppointmentsListSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_drchrono.sensors.base import ChangesSensor
+from airflow_provider_drchrono.sensors.base import IncrementalSensor
 
 if TYPE_CHECKING:
     import datetime
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import XComArg
 
-    from airflow_provider_drchrono.changes.subject import Change
+    from airflow_provider_drchrono.incremental.lists import Change
     from airflow_provider_drchrono.sensors.types.billing import (
         FeeScheduleFilters,
         LineItemFilters,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
 
 
-class DrChronoNewOrUpdatedFeeSchedulesSensor(ChangesSensor):
+class DrChronoNewOrUpdatedFeeSchedulesSensor(IncrementalSensor):
     """Wait for new or updated fee schedules.
 
     ``GET /api/fee_schedules``. The trigger "New or Updated Fee Schedules". Scopes: ``billing:read``,
@@ -36,7 +36,7 @@ class DrChronoNewOrUpdatedFeeSchedulesSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -66,7 +66,7 @@ class DrChronoNewOrUpdatedFeeSchedulesSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -83,7 +83,7 @@ class DrChronoNewOrUpdatedFeeSchedulesSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -95,7 +95,7 @@ class DrChronoNewOrUpdatedFeeSchedulesSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedLineItemsSensor(ChangesSensor):
+class DrChronoNewOrUpdatedLineItemsSensor(IncrementalSensor):
     """Wait for new or updated line items.
 
     ``GET /api/line_items``. The trigger "New or Updated Line Items". Scopes: ``billing:read``,
@@ -108,7 +108,7 @@ class DrChronoNewOrUpdatedLineItemsSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -137,7 +137,7 @@ class DrChronoNewOrUpdatedLineItemsSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -154,7 +154,7 @@ class DrChronoNewOrUpdatedLineItemsSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -166,7 +166,7 @@ class DrChronoNewOrUpdatedLineItemsSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedTransactionsSensor(ChangesSensor):
+class DrChronoNewOrUpdatedTransactionsSensor(IncrementalSensor):
     """Wait for new or updated transactions.
 
     ``GET /api/transactions``. The trigger "New or Updated Transactions". Scopes: ``billing:read``,
@@ -180,7 +180,7 @@ class DrChronoNewOrUpdatedTransactionsSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -210,7 +210,7 @@ class DrChronoNewOrUpdatedTransactionsSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -227,7 +227,7 @@ class DrChronoNewOrUpdatedTransactionsSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,

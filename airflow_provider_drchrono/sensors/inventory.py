@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_drchrono.sensors.base import ChangesSensor
+from airflow_provider_drchrono.sensors.base import IncrementalSensor
 
 if TYPE_CHECKING:
     import datetime
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from airflow.sdk import XComArg
 
-    from airflow_provider_drchrono.changes.subject import Change
+    from airflow_provider_drchrono.incremental.lists import Change
     from airflow_provider_drchrono.sensors.types.inventory import (
         InventoryCategoryFilters,
         VaccineInventoryFilters,
     )
 
 
-class DrChronoNewOrUpdatedInventoryVaccinesSensor(ChangesSensor):
+class DrChronoNewOrUpdatedInventoryVaccinesSensor(IncrementalSensor):
     """Wait for new or updated vaccine inventories.
 
     ``GET /api/inventory_vaccines``. The trigger "New or Updated Inventory Vaccines". Scopes:
@@ -35,7 +35,7 @@ class DrChronoNewOrUpdatedInventoryVaccinesSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -65,7 +65,7 @@ class DrChronoNewOrUpdatedInventoryVaccinesSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -82,7 +82,7 @@ class DrChronoNewOrUpdatedInventoryVaccinesSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -94,7 +94,7 @@ class DrChronoNewOrUpdatedInventoryVaccinesSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedInventoryCategoriesSensor(ChangesSensor):
+class DrChronoNewOrUpdatedInventoryCategoriesSensor(IncrementalSensor):
     """Wait for new or updated inventory categories.
 
     ``GET /api/inventory_categories``. The trigger "New or Updated Inventory Categories". Scopes:
@@ -108,7 +108,7 @@ class DrChronoNewOrUpdatedInventoryCategoriesSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -138,7 +138,7 @@ class DrChronoNewOrUpdatedInventoryCategoriesSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -155,7 +155,7 @@ class DrChronoNewOrUpdatedInventoryCategoriesSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_drchrono.sensors.base import ChangesSensor
+from airflow_provider_drchrono.sensors.base import IncrementalSensor
 
 if TYPE_CHECKING:
     import datetime
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     )
 
 
-class DrChronoNewOrUpdatedLabOrdersSensor(ChangesSensor):
+class DrChronoNewOrUpdatedLabOrdersSensor(IncrementalSensor):
     """Wait for new or updated lab orders.
 
     ``GET /api/lab_orders``. The trigger "New or Updated Lab Orders". Scopes: ``labs:read``, ``labs:write``.
@@ -31,7 +31,7 @@ class DrChronoNewOrUpdatedLabOrdersSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -59,7 +59,7 @@ class DrChronoNewOrUpdatedLabOrdersSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -75,7 +75,7 @@ class DrChronoNewOrUpdatedLabOrdersSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -87,7 +87,7 @@ class DrChronoNewOrUpdatedLabOrdersSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedLabDocumentsSensor(ChangesSensor):
+class DrChronoNewOrUpdatedLabDocumentsSensor(IncrementalSensor):
     """Wait for new or updated lab documents.
 
     ``GET /api/lab_documents``. The trigger "New or Updated Lab Documents". Scopes: ``labs:read``,
@@ -99,7 +99,7 @@ class DrChronoNewOrUpdatedLabDocumentsSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -127,7 +127,7 @@ class DrChronoNewOrUpdatedLabDocumentsSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -143,7 +143,7 @@ class DrChronoNewOrUpdatedLabDocumentsSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,

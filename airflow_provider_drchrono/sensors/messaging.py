@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_drchrono.sensors.base import ChangesSensor
+from airflow_provider_drchrono.sensors.base import IncrementalSensor
 
 if TYPE_CHECKING:
     import datetime
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import XComArg
 
-    from airflow_provider_drchrono.changes.subject import Change
+    from airflow_provider_drchrono.incremental.lists import Change
     from airflow_provider_drchrono.sensors.types.messaging import (
         CommunicationLogFilters,
         MessageFilters,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
 
 
-class DrChronoNewOrUpdatedPrescriptionMessagesSensor(ChangesSensor):
+class DrChronoNewOrUpdatedPrescriptionMessagesSensor(IncrementalSensor):
     """Wait for new or updated prescription messages.
 
     ``GET /api/prescription_messages``. The trigger "New or Updated Prescription Messages". Scopes:
@@ -36,7 +36,7 @@ class DrChronoNewOrUpdatedPrescriptionMessagesSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None: a
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None: a
         day, as DrChrono lists by the time of creation.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -55,7 +55,7 @@ class DrChronoNewOrUpdatedPrescriptionMessagesSensor(ChangesSensor):
     operation_id = "prescription_messages_list"
     filter_names = ("parent_message", "patient", "created_at", "doctor")
     changes = ("any", "created", "updated")
-    default_overlap = timedelta(days=1)
+    default_lookback = timedelta(days=1)
     ui_color = "#fdebd0"
 
     def __init__(
@@ -67,7 +67,7 @@ class DrChronoNewOrUpdatedPrescriptionMessagesSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -84,7 +84,7 @@ class DrChronoNewOrUpdatedPrescriptionMessagesSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -96,7 +96,7 @@ class DrChronoNewOrUpdatedPrescriptionMessagesSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedCommunicationLogsSensor(ChangesSensor):
+class DrChronoNewOrUpdatedCommunicationLogsSensor(IncrementalSensor):
     """Wait for new or updated communication logs.
 
     ``GET /api/comm_logs``. The trigger "New or Updated Communication Logs". Scopes: ``calendar:read``,
@@ -110,7 +110,7 @@ class DrChronoNewOrUpdatedCommunicationLogsSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -140,7 +140,7 @@ class DrChronoNewOrUpdatedCommunicationLogsSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -157,7 +157,7 @@ class DrChronoNewOrUpdatedCommunicationLogsSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -169,7 +169,7 @@ class DrChronoNewOrUpdatedCommunicationLogsSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedMessagesSensor(ChangesSensor):
+class DrChronoNewOrUpdatedMessagesSensor(IncrementalSensor):
     """Wait for new or updated messages.
 
     ``GET /api/messages``. The trigger "New or Updated Messages". Scopes: ``messages:read``,
@@ -181,7 +181,7 @@ class DrChronoNewOrUpdatedMessagesSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -210,7 +210,7 @@ class DrChronoNewOrUpdatedMessagesSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -226,7 +226,7 @@ class DrChronoNewOrUpdatedMessagesSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,

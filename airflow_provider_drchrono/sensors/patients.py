@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_drchrono.sensors.base import ChangesSensor
+from airflow_provider_drchrono.sensors.base import IncrementalSensor
 
 if TYPE_CHECKING:
     import datetime
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import XComArg
 
-    from airflow_provider_drchrono.changes.subject import Change
+    from airflow_provider_drchrono.incremental.lists import Change
     from airflow_provider_drchrono.sensors.types.patients import (
         PatientFilters,
         PatientMessageFilters,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
 
 
-class DrChronoNewOrUpdatedPatientsSensor(ChangesSensor):
+class DrChronoNewOrUpdatedPatientsSensor(IncrementalSensor):
     """Wait for new or updated patients.
 
     ``GET /api/patients``. The trigger "New or Updated Patients". Scopes: ``patients:read``,
@@ -38,7 +38,7 @@ class DrChronoNewOrUpdatedPatientsSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -81,7 +81,7 @@ class DrChronoNewOrUpdatedPatientsSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -99,7 +99,7 @@ class DrChronoNewOrUpdatedPatientsSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -111,7 +111,7 @@ class DrChronoNewOrUpdatedPatientsSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedPatientSummariesSensor(ChangesSensor):
+class DrChronoNewOrUpdatedPatientSummariesSensor(IncrementalSensor):
     """Wait for new or updated patient summaries.
 
     ``GET /api/patients_summary``. The trigger "New or Updated Patient Summaries". Scopes:
@@ -126,7 +126,7 @@ class DrChronoNewOrUpdatedPatientSummariesSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -157,7 +157,7 @@ class DrChronoNewOrUpdatedPatientSummariesSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -175,7 +175,7 @@ class DrChronoNewOrUpdatedPatientSummariesSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -187,7 +187,7 @@ class DrChronoNewOrUpdatedPatientSummariesSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedPatientMessagesSensor(ChangesSensor):
+class DrChronoNewOrUpdatedPatientMessagesSensor(IncrementalSensor):
     """Wait for new or updated patient messages.
 
     ``GET /api/patient_messages``. The trigger "New or Updated Patient Messages". Scopes: ``messages:read``,
@@ -201,7 +201,7 @@ class DrChronoNewOrUpdatedPatientMessagesSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -231,7 +231,7 @@ class DrChronoNewOrUpdatedPatientMessagesSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -248,7 +248,7 @@ class DrChronoNewOrUpdatedPatientMessagesSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -260,7 +260,7 @@ class DrChronoNewOrUpdatedPatientMessagesSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedPatientPaymentsSensor(ChangesSensor):
+class DrChronoNewOrUpdatedPatientPaymentsSensor(IncrementalSensor):
     """Wait for new or updated patient payments.
 
     ``GET /api/patient_payments``. The trigger "New or Updated Patient Payments". Scopes:
@@ -274,7 +274,7 @@ class DrChronoNewOrUpdatedPatientPaymentsSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -304,7 +304,7 @@ class DrChronoNewOrUpdatedPatientPaymentsSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -321,7 +321,7 @@ class DrChronoNewOrUpdatedPatientPaymentsSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_drchrono.sensors.base import ChangesSensor
+from airflow_provider_drchrono.sensors.base import IncrementalSensor
 
 if TYPE_CHECKING:
     import datetime
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
 
 
-class DrChronoNewOrUpdatedAuditLogsSensor(ChangesSensor):
+class DrChronoNewOrUpdatedAuditLogsSensor(IncrementalSensor):
     """Wait for new or updated audit log entries.
 
     ``GET /api/audit_log``. The trigger "New or Updated Audit Logs". Scopes: ``billing:read``.
@@ -31,7 +31,7 @@ class DrChronoNewOrUpdatedAuditLogsSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -60,7 +60,7 @@ class DrChronoNewOrUpdatedAuditLogsSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -77,7 +77,7 @@ class DrChronoNewOrUpdatedAuditLogsSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_drchrono.sensors.base import ChangesSensor
+from airflow_provider_drchrono.sensors.base import IncrementalSensor
 
 if TYPE_CHECKING:
     import datetime
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import XComArg
 
-    from airflow_provider_drchrono.changes.subject import Change
+    from airflow_provider_drchrono.incremental.lists import Change
     from airflow_provider_drchrono.sensors.types.tasks import (
         TaskCategoryFilters,
         TaskFilters,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
 
 
-class DrChronoNewOrUpdatedTasksSensor(ChangesSensor):
+class DrChronoNewOrUpdatedTasksSensor(IncrementalSensor):
     """Wait for new or updated tasks.
 
     ``GET /api/tasks``. The trigger "New or Updated Tasks". Scopes: ``tasks:read``, ``tasks:write``.
@@ -38,7 +38,7 @@ class DrChronoNewOrUpdatedTasksSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -78,7 +78,7 @@ class DrChronoNewOrUpdatedTasksSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -96,7 +96,7 @@ class DrChronoNewOrUpdatedTasksSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -108,7 +108,7 @@ class DrChronoNewOrUpdatedTasksSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedTaskTemplatesSensor(ChangesSensor):
+class DrChronoNewOrUpdatedTaskTemplatesSensor(IncrementalSensor):
     """Wait for new or updated task templates.
 
     ``GET /api/task_templates``. The trigger "New or Updated Task Templates". Scopes: ``tasks:read``,
@@ -122,7 +122,7 @@ class DrChronoNewOrUpdatedTaskTemplatesSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -152,7 +152,7 @@ class DrChronoNewOrUpdatedTaskTemplatesSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -169,7 +169,7 @@ class DrChronoNewOrUpdatedTaskTemplatesSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -181,7 +181,7 @@ class DrChronoNewOrUpdatedTaskTemplatesSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedTaskCategoriesSensor(ChangesSensor):
+class DrChronoNewOrUpdatedTaskCategoriesSensor(IncrementalSensor):
     """Wait for new or updated task categories.
 
     ``GET /api/task_categories``. The trigger "New or Updated Task Categories". Scopes: ``tasks:read``,
@@ -195,7 +195,7 @@ class DrChronoNewOrUpdatedTaskCategoriesSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -225,7 +225,7 @@ class DrChronoNewOrUpdatedTaskCategoriesSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -242,7 +242,7 @@ class DrChronoNewOrUpdatedTaskCategoriesSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -254,7 +254,7 @@ class DrChronoNewOrUpdatedTaskCategoriesSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedTaskStatusesSensor(ChangesSensor):
+class DrChronoNewOrUpdatedTaskStatusesSensor(IncrementalSensor):
     """Wait for new or updated task statuses.
 
     ``GET /api/task_statuses``. The trigger "New or Updated Task Statuses". Scopes: ``tasks:read``,
@@ -268,7 +268,7 @@ class DrChronoNewOrUpdatedTaskStatusesSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -298,7 +298,7 @@ class DrChronoNewOrUpdatedTaskStatusesSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -315,7 +315,7 @@ class DrChronoNewOrUpdatedTaskStatusesSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,
@@ -327,7 +327,7 @@ class DrChronoNewOrUpdatedTaskStatusesSensor(ChangesSensor):
         )
 
 
-class DrChronoNewOrUpdatedTaskNotesSensor(ChangesSensor):
+class DrChronoNewOrUpdatedTaskNotesSensor(IncrementalSensor):
     """Wait for new or updated task notes.
 
     ``GET /api/task_notes``. The trigger "New or Updated Task Notes". Scopes: ``tasks:read``, ``tasks:write``.
@@ -340,7 +340,7 @@ class DrChronoNewOrUpdatedTaskNotesSensor(ChangesSensor):
         the practice's clock, or a time with an offset such as ``{{ data_interval_start }}``.
     :param until: read what changed before this time; only with ``since``.
     :param start: where the first run begins, which has no cursor yet: ``now``, ``beginning``, or a time.
-    :param overlap: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
+    :param lookback: how long a change may take until DrChrono lists it, as a timedelta or in seconds. None:
         two minutes.
     :param max_records: most records to return; more than that fails and names ``output_path``, which has no
         bound.
@@ -370,7 +370,7 @@ class DrChronoNewOrUpdatedTaskNotesSensor(ChangesSensor):
         since: datetime.date | XComArg | str | None = None,
         until: datetime.date | XComArg | str | None = None,
         start: datetime.date | XComArg | str | None = "now",
-        overlap: timedelta | float | None = None,
+        lookback: timedelta | float | None = None,
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
@@ -387,7 +387,7 @@ class DrChronoNewOrUpdatedTaskNotesSensor(ChangesSensor):
             since=since,
             until=until,
             start=start,
-            overlap=overlap,
+            lookback=lookback,
             max_records=max_records,
             batch_size=batch_size,
             output_path=output_path,

@@ -15,18 +15,18 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_drchrono.assets.outlets import Outlet, list_asset, table_asset
 from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
-from airflow_provider_drchrono.changes.clock import first_start
+from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
+from airflow_provider_drchrono.common.outcomes import airflow_outcome
 from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.hooks.outcomes import airflow_outcome
-from airflow_provider_drchrono.hooks.shield import ShieldsRendered, reveal
+from airflow_provider_drchrono.incremental.wall_clock import first_start
 from airflow_provider_drchrono.transfers.rows import RecordWithoutKeyError
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
 from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult
-from airflow_provider_drchrono.transfers.table import table_for
-from airflow_provider_drchrono.transfers.warehouses import open_warehouse
-from airflow_provider_drchrono.transfers.warehouses.base import WarehouseError
+from airflow_provider_drchrono.warehouses import open_warehouse
+from airflow_provider_drchrono.warehouses.base import WarehouseError
+from airflow_provider_drchrono.warehouses.table import table_for
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _YES_OR_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False, "none": False}
 
 
-class DrChronoToWarehouseOperator(ShieldsRendered, BaseOperator):
+class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     """Bring a table of a SQL database up to date with a list of DrChrono.
 
     The first run reads the whole list; later ones read what changed since. Pages are staged as they arrive, so a task
@@ -60,7 +60,7 @@ class DrChronoToWarehouseOperator(ShieldsRendered, BaseOperator):
     :param verbose: read the verbose fields too; pages are smaller then, so it takes more calls.
     :param since: sync only records changed since then: a date, a time of the practice's wall clock, a time with an
         offset, or one of these as ISO 8601 text. Making it earlier later on reads the list again from there.
-    :param overlap: read again what changed so shortly before the last run, as lists may show changes late.
+    :param lookback: read again what changed so shortly before the last run, as lists may show changes late.
     :param full_refresh: read the list again from ``since``, or from its beginning. It may be a template.
     :param staging_path: folder or object storage URL for pages until they are loaded. By default ``staging_path`` in
         section ``[drchrono]`` of Airflow's configuration, else ``drchrono/staging`` in the folder ``AIRFLOW_HOME``.
@@ -92,7 +92,7 @@ class DrChronoToWarehouseOperator(ShieldsRendered, BaseOperator):
         filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         since: str | date | datetime | None = None,
-        overlap: timedelta = timedelta(seconds=60),
+        lookback: timedelta = timedelta(seconds=60),
         full_refresh: bool | str = False,
         staging_path: str | None = None,
         staging_retention: timedelta = timedelta(hours=24),
@@ -107,7 +107,7 @@ class DrChronoToWarehouseOperator(ShieldsRendered, BaseOperator):
         self.filters = filters
         self.verbose = verbose
         self.since = since
-        self.overlap = overlap
+        self.lookback = lookback
         self.full_refresh = full_refresh
         self.staging_path = staging_path
         self.staging_retention = staging_retention
@@ -190,16 +190,16 @@ class DrChronoToWarehouseOperator(ShieldsRendered, BaseOperator):
 
     def _request(self, catalog: Catalog) -> SyncRequest:
         """Check the arguments against the catalogue, before anything is asked of the API or the database."""
-        from airflow_provider_drchrono.client import InvalidRequestError
+        from airflow_provider_drchrono.client import InvalidArgumentError
 
         try:
             resource = catalog.resource(self.resource)
             _check_resource(resource)
-            filters = _checked_filters(resource, reveal(self.filters) or {})
-            _check_options(resource, self.verbose, self.since, self.overlap)
+            filters = _checked_filters(resource, unmask(self.filters) or {})
+            _check_options(resource, self.verbose, self.since, self.lookback)
             full_refresh = _as_bool(self.full_refresh)
         except (UnknownNameError, ValueError) as error:
-            raise InvalidRequestError(str(error)) from None
+            raise InvalidArgumentError(str(error)) from None
         table = table_for(
             catalog,
             resource,
@@ -213,7 +213,7 @@ class DrChronoToWarehouseOperator(ShieldsRendered, BaseOperator):
             filters=filters,
             verbose=self.verbose,
             since=self.since or None,
-            overlap=self.overlap,
+            lookback=self.lookback,
             full_refresh=full_refresh,
             keep=self.staging_retention,
         )
@@ -243,19 +243,19 @@ def _checked_filters(resource: Resource, filters: Any) -> dict[str, Any]:
     for name in filters:
         if operation.parameter(name).role != "filter":
             raise ValueError(f"{name} is not a filter of {operation.id}; the sync sets it by itself, leave it out")
-        if resource.changes and name == resource.changes.filter:
+        if resource.incremental and name == resource.incremental.filter:
             raise ValueError(f"{name} is what the sync goes by; use the argument since instead of the filter")
     return {name: value for name, value in filters.items() if value is not None}
 
 
-def _check_options(resource: Resource, verbose: bool, since: str | date | datetime | None, overlap: timedelta) -> None:
+def _check_options(resource: Resource, verbose: bool, since: str | date | datetime | None, lookback: timedelta) -> None:
     operation = resource.list_operation
     if verbose and operation and not any(each.name == "verbose" for each in operation.parameters):
         raise ValueError(f"{operation.id} has no verbose form; leave verbose out")
-    if since and resource.changes is None:
+    if since and resource.incremental is None:
         raise ValueError(f"{resource.name} cannot be listed by time of change; leave since out")
-    if overlap < timedelta(0):
-        raise ValueError("overlap may not be negative; give a timedelta of a minute or so")
+    if lookback < timedelta(0):
+        raise ValueError("lookback may not be negative; give a timedelta of a minute or so")
     try:
         first_start(since, ("UTC",))
     except ValueError:

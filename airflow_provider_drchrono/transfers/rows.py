@@ -17,9 +17,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from airflow_provider_drchrono.transfers.table import Kind, Table
-
-Row = list[Any]
+from airflow_provider_drchrono.warehouses.table import ColumnType, Row, Table
 
 _MISFIT = object()
 _TEXT_OR_NOTHING = (str, type(None))
@@ -187,10 +185,10 @@ def _timestamp(timezone: str | None) -> Callable[[Any], Any]:
     return convert
 
 
-_TAKEN_AS_IT_IS: dict[Kind, type] = {"boolean": bool}
+_TAKEN_AS_IT_IS: dict[ColumnType, type] = {"boolean": bool}
 
 
-def _converters(timezone: str | None) -> dict[Kind, Callable[[Any], Any]]:
+def _converters(timezone: str | None) -> dict[ColumnType, Callable[[Any], Any]]:
     return {
         "integer": _integer,
         "decimal": _decimal,

@@ -14,13 +14,14 @@ from time import monotonic
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Resource
-from airflow_provider_drchrono.changes.clock import BEGINNING, ZONES_LAST, Practice, first_start
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.incremental.wall_clock import BEGINNING, ZONES_LAST, Practice, first_start
 from airflow_provider_drchrono.transfers.rows import RecordWithoutKeyError, RowMaker
 from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
-from airflow_provider_drchrono.transfers.table import EXTRA, Table
-from airflow_provider_drchrono.transfers.warehouses.base import LoadCounts, Run, SyncKey, Warehouse
-from airflow_provider_drchrono.transfers.window import Memory, is_stale, next_window
+from airflow_provider_drchrono.transfers.window import is_stale, next_window
+from airflow_provider_drchrono.warehouses.base import LoadCounts, Run, SyncKey, Warehouse
+from airflow_provider_drchrono.warehouses.sync_state import SyncState
+from airflow_provider_drchrono.warehouses.table import EXTRA, Table
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class SyncRequest:
     """What is to be synced, checked against the catalogue.
 
     :param since: where to begin, see :class:`DrChronoToWarehouseOperator`.
-    :param overlap: how much earlier than the last extraction the next one begins.
+    :param lookback: how much earlier than the last extraction the next one begins.
     :param keep: how long staged pages may be gone on with.
     """
 
@@ -42,7 +43,7 @@ class SyncRequest:
     filters: Mapping[str, Any]
     verbose: bool
     since: str | date | datetime | None
-    overlap: timedelta
+    lookback: timedelta
     full_refresh: bool
     keep: timedelta
 
@@ -156,14 +157,14 @@ class Sync:
         result = SyncResult(calls + checkpoint.calls, counts, plan.since, began.isoformat(timespec="seconds"))
         return result, began, resumed
 
-    def _plan(self, memory: Memory | None, *, afresh: bool) -> Plan:
+    def _plan(self, memory: SyncState | None, *, afresh: bool) -> Plan:
         watermark = memory.watermark.isoformat() if memory else None
         practice = self._practice(memory, watermark)
-        changes = self._request.resource.changes
+        changes = self._request.resource.incremental
         since = start = None
         if changes is not None:
             asked = first_start(self._request.since, practice.timezones)
-            window = next_window(memory, practice, asked, self._request.overlap, afresh=afresh)
+            window = next_window(memory, practice, asked, self._request.lookback, afresh=afresh)
             since, start = window.since or self._needed_start(), window.start
         return Plan(
             watermark=watermark,
@@ -178,7 +179,7 @@ class Sync:
         needed = self._request.resource.requires_one_of
         return BEGINNING if needed and not set(needed) & set(self._request.filters) else None
 
-    def _practice(self, memory: Memory | None, watermark: str | None) -> Practice:
+    def _practice(self, memory: SyncState | None, watermark: str | None) -> Practice:
         """Return the practice's zones, asking the API no more often than needed."""
         if zone := self._hook.settings.timezone:
             return Practice((zone,), None)
@@ -218,8 +219,8 @@ class Sync:
     def _read_pages(self, checkpoint: Checkpoint) -> Checkpoint:
         client = self._hook.get_conn()
         filters = dict(self._request.filters)
-        if checkpoint.plan.since and self._request.resource.changes:
-            filters[self._request.resource.changes.filter] = checkpoint.plan.since
+        if checkpoint.plan.since and self._request.resource.incremental:
+            filters[self._request.resource.incremental.filter] = checkpoint.plan.since
         asked_at = reported_at = monotonic()
         calls = client.calls
         pages = client.pages(
@@ -246,7 +247,7 @@ class Sync:
         plan = checkpoint.plan
         read_at = datetime.fromisoformat(plan.timezones_read_at) if plan.timezones_read_at else None
         practice = Practice(plan.timezones, read_at)
-        memory = Memory(
+        memory = SyncState(
             watermark=_began(checkpoint),
             start=datetime.fromisoformat(plan.start) if plan.start else None,
             practice=practice,

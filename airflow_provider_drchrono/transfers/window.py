@@ -8,24 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from airflow_provider_drchrono.changes.clock import Practice, earliest_wall_clock
+from airflow_provider_drchrono.incremental.wall_clock import Practice, earliest_wall_clock
+from airflow_provider_drchrono.warehouses.sync_state import SyncState
 
 CATCH_UP_AFTER = timedelta(minutes=15)
 """A sync whose reading began longer ago than this, because it was interrupted, reads once more what changed since."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What a sync remembers of its last complete extraction.
-
-    :param watermark: instant, by the server's clock, at which it began.
-    :param start: the earliest change, by the practice's clock, that was ever read; None: all were.
-    :param practice: what was known about the practice's clocks then.
-    """
-
-    watermark: datetime
-    start: datetime | None
-    practice: Practice
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +28,12 @@ class Window:
 
 
 def next_window(
-    memory: Memory | None, practice: Practice, start: datetime | None, overlap: timedelta, *, afresh: bool
+    memory: SyncState | None, practice: Practice, start: datetime | None, lookback: timedelta, *, afresh: bool
 ) -> Window:
     """Return what has to be read so that everything since ``start`` is there and nothing since the last time is missed.
 
     :param start: the start that is asked for, by the practice's clock; None: everything.
-    :param overlap: how long a change may take until lists show it.
+    :param lookback: how long a change may take until lists show it.
     :param afresh: read from the start whatever is remembered.
     """
     if memory is None or afresh or _is_earlier(start, memory.start):
@@ -57,7 +44,7 @@ def next_window(
         if memory.practice.read_at is None:
             return Window(start, start)
         watermark = min(watermark, memory.practice.read_at)
-    return Window(earliest_wall_clock(watermark - overlap, practice.timezones), memory.start)
+    return Window(earliest_wall_clock(watermark - lookback, practice.timezones), memory.start)
 
 
 def is_stale(began: datetime, now: datetime) -> bool:

@@ -64,7 +64,7 @@ class BulkEvent:
         return asdict(self) | {"uuids": list(self.uuids)}
 
 
-class BulkListTrigger(BaseTrigger):
+class DrChronoBulkListTrigger(BaseTrigger):
     """Asks for the pages of a bulk list until all are done.
 
     :param drchrono_conn_id: the Airflow connection.
@@ -96,7 +96,7 @@ class BulkListTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as Airflow stores them."""
         return (
-            "airflow_provider_drchrono.triggers.bulk.BulkListTrigger",
+            "airflow_provider_drchrono.triggers.bulk.DrChronoBulkListTrigger",
             {
                 "drchrono_conn_id": self.drchrono_conn_id,
                 "resource": self.resource,

@@ -22,10 +22,10 @@ from weakref import WeakKeyDictionary
 from airflow_provider_drchrono.triggers.waiting import pause_after
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.changes.listening import Listener, News
-    from airflow_provider_drchrono.changes.subject import Subject
     from airflow_provider_drchrono.client import AsyncDrChronoClient, Page
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+    from airflow_provider_drchrono.incremental.lists import IncrementalList
+    from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +58,17 @@ class _Waiting:
     :ivar knows: whether there is something to tell, which only has to wait until then.
     """
 
-    listener: Listener
+    listener: Subscriber
     interval: float
     not_before: float
-    told: asyncio.Future[News] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    told: asyncio.Future[PollSummary] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     knows: bool = False
 
-    def tell(self, news: News) -> None:
+    def tell(self, news: PollSummary) -> None:
         self.knows = True
         self.told.get_loop().call_later(max(0.0, self.not_before - time.time()), self._tell, news)
 
-    def _tell(self, news: News) -> None:
+    def _tell(self, news: PollSummary) -> None:
         if not self.told.done():
             self.told.set_result(news)
 
@@ -84,8 +84,8 @@ class SharedPolls:
         self._groups: dict[PolledList, _Group] = {}
 
     async def wait(
-        self, polled: PolledList, listener: Listener, *, interval: float, not_before: float = 0.0, ends: float | None
-    ) -> News | None:
+        self, polled: PolledList, listener: Subscriber, *, interval: float, not_before: float = 0.0, ends: float | None
+    ) -> PollSummary | None:
         """Wait for something new; the first poll is an interval away, or sooner if others wait for it.
 
         :param interval: seconds between two polls, as far as this one cares.
@@ -199,8 +199,8 @@ class _Group:
 
     async def _poll(self, polled_for: Sequence[_Waiting]) -> float:
         """Poll once, tell who has to know, and return the seconds until the next poll."""
-        from airflow_provider_drchrono.changes.listening import News
         from airflow_provider_drchrono.hooks.polling import next_interval, polling_hook
+        from airflow_provider_drchrono.incremental.subscribers import PollSummary
 
         if not polled_for:
             return self._interval
@@ -210,46 +210,48 @@ class _Group:
             told = await self._listened(hook, located) if located else {}
             for each in polled_for:
                 # Who does not know where to listen from is told that something is to be seen to.
-                news = told.get(each.listener, News())
+                news = told.get(each.listener, PollSummary())
                 if news is not None:
                     each.tell(news)
             return await asyncio.to_thread(next_interval, hook, self._interval)
         finally:
             await hook.aclose()
 
-    async def _listened(self, hook: DrChronoHook, listeners: Sequence[Listener]) -> dict[Listener, News | None]:
+    async def _listened(
+        self, hook: DrChronoHook, listeners: Sequence[Subscriber]
+    ) -> dict[Subscriber, PollSummary | None]:
         from airflow_provider_drchrono.catalog import load
-        from airflow_provider_drchrono.changes.subject import Subject
+        from airflow_provider_drchrono.incremental.lists import IncrementalList
 
-        subject = Subject.of(load(), self._polled.resource)
+        subject = IncrementalList.of(load(), self._polled.resource)
         drchrono = await hook.get_async_conn()
         filters = json.loads(self._polled.filters)
         return await poll_for(drchrono, subject, filters, listeners, verbose=self._polled.verbose)
 
 
-async def locate(listeners: Sequence[Listener]) -> list[Listener]:
+async def locate(listeners: Sequence[Subscriber]) -> list[Subscriber]:
     """Return those who know where to listen from. The others have to be told, so that they find out why."""
     reading = copy_context().run
     return await asyncio.get_running_loop().run_in_executor(_reader, reading, _those_located, listeners)
 
 
-def _those_located(listeners: Sequence[Listener]) -> list[Listener]:
+def _those_located(listeners: Sequence[Subscriber]) -> list[Subscriber]:
     return [listener for listener in listeners if listener.locate()]
 
 
 async def poll_for(
     drchrono: AsyncDrChronoClient,
-    subject: Subject,
+    subject: IncrementalList,
     filters: Mapping[str, Any],
-    listeners: Sequence[Listener],
+    listeners: Sequence[Subscriber],
     *,
     verbose: bool,
-) -> dict[Listener, News | None]:
+) -> dict[Subscriber, PollSummary | None]:
     """Poll a list once for all who listen, as far as one poll can serve them, and return what each has to be told.
 
     :param filters: what every poll sends, beside the ids that all of them ask for.
     """
-    told: dict[Listener, News | None] = {}
+    told: dict[Subscriber, PollSummary | None] = {}
     left = list(listeners)
     while left:
         since = _earliest(left)
@@ -261,19 +263,19 @@ async def poll_for(
 
 async def _one_poll(
     drchrono: AsyncDrChronoClient,
-    subject: Subject,
+    subject: IncrementalList,
     filters: Mapping[str, Any],
     since: datetime | None,
-    listeners: Sequence[Listener],
+    listeners: Sequence[Subscriber],
     *,
     verbose: bool,
-) -> dict[Listener, News | None]:
-    from airflow_provider_drchrono.changes.follow import Poll
-    from airflow_provider_drchrono.changes.listening import common_filters
-    from airflow_provider_drchrono.changes.marks import Canonicals
+) -> dict[Subscriber, PollSummary | None]:
+    from airflow_provider_drchrono.incremental.fingerprints import CanonicalCache
+    from airflow_provider_drchrono.incremental.poller import Poll
+    from airflow_provider_drchrono.incremental.subscribers import common_filters
 
     queries = subject.queries({**filters, **common_filters(listeners)}, since)
-    canonicals = Canonicals()
+    canonicals = CanonicalCache()
     for listener in listeners:
         listener.begin(since, canonicals)
     poll, turn = Poll(), _Turn()
@@ -295,7 +297,7 @@ async def _one_poll(
 
 
 async def _pages(
-    drchrono: AsyncDrChronoClient, subject: Subject, queries: Sequence[Mapping[str, Any]], *, verbose: bool
+    drchrono: AsyncDrChronoClient, subject: IncrementalList, queries: Sequence[Mapping[str, Any]], *, verbose: bool
 ) -> AsyncIterator[Page]:
     for query in queries:
         async for page in drchrono.pages(subject.operation_id, query, verbose=verbose):
@@ -314,7 +316,7 @@ class _Turn:
             self._since = time.perf_counter()
 
 
-def _earliest(listeners: Sequence[Listener]) -> datetime | None:
+def _earliest(listeners: Sequence[Subscriber]) -> datetime | None:
     sinces = [listener.since for listener in listeners]
     times = [since for since in sinces if since is not None]
     return min(times) if len(times) == len(sinces) else None

@@ -14,15 +14,15 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_drchrono.changes.cursor import CursorError, CursorName
 from airflow_provider_drchrono.client.errors import DrChronoError, RateLimitedError
 from airflow_provider_drchrono.compat import AirflowNotFoundException
+from airflow_provider_drchrono.incremental.cursor import CursorError, CursorName
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.changes.announcements import Announcement
-    from airflow_provider_drchrono.changes.announcing import Announcer
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-    from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+    from airflow_provider_drchrono.incremental.events.event import ChangeEvent
+    from airflow_provider_drchrono.incremental.events.writer import EventWriter
+    from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ LONGEST_PAUSE = 3600.0
 """Seconds between two tries at most, however often they have failed."""
 
 
-async def announcements(trigger: DrChronoChangesTrigger, asset: str) -> AsyncIterator[Announcement]:
+async def announcements(trigger: DrChronoIncrementalTrigger, asset: str) -> AsyncIterator[ChangeEvent]:
     """Yield what there is to announce, for ever.
 
     Nothing that can go wrong with the connection, the API or the cursor ends it, since Airflow would begin anew at
@@ -72,12 +72,12 @@ async def announcements(trigger: DrChronoChangesTrigger, asset: str) -> AsyncIte
 class _Watch:
     """What a watcher does by itself, in a thread: it polls like a sensor, and keeps its cursor."""
 
-    def __init__(self, trigger: DrChronoChangesTrigger, asset: str) -> None:
+    def __init__(self, trigger: DrChronoIncrementalTrigger, asset: str) -> None:
         self._trigger = trigger
         self._asset = asset
         self.rested_at: datetime | None = None
 
-    def announce(self) -> Announcement | None:
+    def announce(self) -> ChangeEvent | None:
         """Return what may not have arrived the last time, or else poll, and return what is new."""
         hook = self._hook()
         try:
@@ -88,7 +88,7 @@ class _Watch:
         self.rested_at = announcer.looked_at
         return announcement
 
-    def settle(self, announcement: Announcement) -> None:
+    def settle(self, announcement: ChangeEvent) -> None:
         """Note that an announcement has arrived."""
         self._announcer(self._hook()).settle(announcement)
 
@@ -97,12 +97,12 @@ class _Watch:
 
         return polling_hook(self._trigger.drchrono_conn_id)
 
-    def _announcer(self, hook: DrChronoHook) -> Announcer:
-        from airflow_provider_drchrono.changes.announcing import Announcer
-        from airflow_provider_drchrono.hooks.cursor_store import VariableCursorStore
-        from airflow_provider_drchrono.hooks.practice_clocks import PracticeClocks
+    def _announcer(self, hook: DrChronoHook) -> EventWriter:
+        from airflow_provider_drchrono.hooks.practice_timezones import PracticeClocks
+        from airflow_provider_drchrono.incremental.events.writer import EventWriter
+        from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
-        return Announcer(
+        return EventWriter(
             self._trigger.followed(), store=VariableCursorStore(), asset=self._asset, clocks=PracticeClocks(hook)
         )
 

@@ -4,7 +4,7 @@ from functools import cache, partial
 
 import pytest
 
-from airflow_provider_drchrono.hooks import variable_lease
+from airflow_provider_drchrono.state import lease as variable_lease
 
 
 @pytest.fixture

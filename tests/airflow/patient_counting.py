@@ -7,8 +7,8 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_drchrono.common.outcomes import airflow_outcome
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.hooks.outcomes import airflow_outcome
 
 starts: list[datetime] = []
 

@@ -39,7 +39,7 @@ with DAG("reads", schedule=None) as dag:
 READS_A_WINDOW = """
 with DAG("reads", schedule=None) as dag:
     DrChronoNewOrUpdatedPatientsSensor(
-        task_id="patients", since="{since}", until="{until}", overlap=0, mode="poke", timeout=1.0, outlets={outlets}
+        task_id="patients", since="{since}", until="{until}", lookback=0, mode="poke", timeout=1.0, outlets={outlets}
     )
 """
 LIST = "drchrono://drchrono_default/patients"

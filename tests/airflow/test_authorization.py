@@ -18,13 +18,14 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from airflow_provider_drchrono.cli.definition import get_drchrono_cli_commands
-from airflow_provider_drchrono.client import AuthenticationError, ConfigurationError, DrChronoError, Token, seed_of
+from airflow_provider_drchrono.client import AuthenticationError, ConfigurationError, DrChronoError, Token, grant_id_of
 from airflow_provider_drchrono.client.authorization import answer_in, authorization_url, code_in
-from airflow_provider_drchrono.hooks import authorization, variable_lease
+from airflow_provider_drchrono.hooks import authorization
 from airflow_provider_drchrono.hooks.authorization import find_authorization, status_of
-from airflow_provider_drchrono.hooks.token_store import AirflowVariables
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sandbox.faults import Fault
+from airflow_provider_drchrono.state import lease as variable_lease
+from airflow_provider_drchrono.state.token_store import AirflowVariables
 from tests.support.browser import free_port
 
 pytestmark = pytest.mark.airflow
@@ -98,7 +99,7 @@ class TestNewGrant:
         call()
 
         assert renewals(sandbox) == before
-        assert seed_of(extra_of()["refresh_token"]) == token.seed
+        assert grant_id_of(extra_of()["refresh_token"]) == token.grant_id
 
     def test_wins_over_the_old_refresh_token_and_its_stored_token(self, sandbox: Sandbox, add: Add) -> None:
         add(refresh_token=sandbox.new_refresh_token("patients:read", "user:read"))
@@ -139,7 +140,7 @@ class TestNewGrant:
 
         def renew() -> None:
             store = find_authorization("other").store
-            with store.taken():
+            with store.locked():
                 token = store.load()
                 assert token
                 renewing.set()

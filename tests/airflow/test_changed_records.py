@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.assets import drchrono_asset
-from airflow_provider_drchrono.changes.announcements import Announcement
 from airflow_provider_drchrono.cli.cursor import cursor as cursor_command
-from airflow_provider_drchrono.hooks.cursor_store import VariableCursorStore
+from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.sandbox import Sandbox
+from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 from tests.support.announcing import announce
 from tests.support.running import unlimited
 
@@ -33,7 +33,7 @@ AT_NOON = dict.fromkeys(("logical_date", "run_after"), datetime(2026, 7, 1, 12, 
 DAG = """
 from airflow.sdk import DAG, task
 from airflow_provider_drchrono.assets import drchrono_asset
-from airflow_provider_drchrono.operators.changes import DrChronoChangedRecordsOperator
+from airflow_provider_drchrono.operators.assets import DrChronoChangedRecordsOperator
 from tests.support.announcing import events_arrive
 
 patients, tasks = drchrono_asset("patients"), drchrono_asset("tasks")
@@ -72,7 +72,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch, airflow_db: Path) -> Iterator[Sandb
 def run(run_dag: RunDag) -> RunDag:
     """Runs the DAG; the given announcements triggered it, or nothing did where there are none."""
 
-    def triggered(*told: Announcement, extras: Any = None, body: str = CHANGED, **arguments: Any) -> Any:
+    def triggered(*told: ChangeEvent, extras: Any = None, body: str = CHANGED, **arguments: Any) -> Any:
         if told:
             extras = [(each.asset, {"from_trigger": True, "payload": each.payload()}) for each in told]
         return run_dag(DAG.format(extras=extras, body=textwrap.indent(textwrap.dedent(body), "    ")), **arguments)
@@ -80,7 +80,7 @@ def run(run_dag: RunDag) -> RunDag:
     return triggered
 
 
-def news(sandbox: Sandbox, number: int) -> tuple[int, Announcement]:
+def news(sandbox: Sandbox, number: int) -> tuple[int, ChangeEvent]:
     """Change a patient and announce it; return the id and what was announced."""
     patient = sandbox.practice.records("patients")[number]["id"]
     sandbox.practice.change("patients", patient, {"last_name": CANARY})
@@ -248,7 +248,7 @@ def test_an_asset_is_set_to_a_time_and_reset(sandbox: Sandbox, run: RunDag, caps
     assert "where the asset's argument start says" in capsys.readouterr().out
     assert CURSOR not in variables()
     assert run(first).state == "success", "it was read before, so nothing is to be read"
-    lost = Announcement.read(first.payload() | {"until": "2026-01-01T00:00:00+00:00"})
+    lost = ChangeEvent.read(first.payload() | {"until": "2026-01-01T00:00:00+00:00"})
     assert run(lost).state == "failed"
     assert "as its cursor was reset since then" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="asset another has no cursor"):

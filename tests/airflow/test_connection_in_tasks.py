@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.hooks import outcomes, variable_lease
+from airflow_provider_drchrono.common import outcomes
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
+from airflow_provider_drchrono.state import lease as variable_lease
 from tests.airflow import patient_counting
 
 pytestmark = pytest.mark.airflow

@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from airflow_provider_drchrono.client import DrChronoError
+from airflow_provider_drchrono.common.outcomes import airflow_outcome
 from airflow_provider_drchrono.compat import AirflowFailException, AirflowNotFoundException, read_variable
-from airflow_provider_drchrono.hooks import variable_lease
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.hooks.outcomes import airflow_outcome
 from airflow_provider_drchrono.sandbox import Sandbox
+from airflow_provider_drchrono.state import lease as variable_lease
 
 pytestmark = pytest.mark.airflow
 

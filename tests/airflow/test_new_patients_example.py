@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.assets import drchrono_asset
-from airflow_provider_drchrono.hooks.cursor_store import VariableCursorStore
 from airflow_provider_drchrono.sandbox import Sandbox
+from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 from tests.support.announcing import announce
 from tests.support.running import unlimited
 

@@ -279,7 +279,7 @@ def test_the_marker_of_a_sent_create_lives_in_a_variable_where_there_is_no_task_
         @task
         def marked(ti=None):
             from airflow.sdk import Variable
-            from airflow_provider_drchrono.operators.base.sent_marker import SentMarker
+            from airflow_provider_drchrono.state.sent_marker import SentMarker
 
             seen = []
             for change in ("is_set", "set", "is_set", "clear", "is_set"):

@@ -13,9 +13,9 @@ from airflow.models.variable import Variable
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
 
-from airflow_provider_drchrono.hooks import variable_lease
 from airflow_provider_drchrono.plugin import DrChronoPlugin, pending
 from airflow_provider_drchrono.sandbox import Sandbox
+from airflow_provider_drchrono.state import lease as variable_lease
 
 pytestmark = pytest.mark.airflow
 

@@ -157,7 +157,7 @@ INTERVAL = """
         poke_interval=0.1,
         timeout=1.0,
         fields=["id"],
-        overlap=0,
+        lookback=0,
     )
 """
 

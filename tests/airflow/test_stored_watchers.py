@@ -9,7 +9,7 @@ from airflow.serialization.encoders import encode_trigger
 from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_drchrono.assets import drchrono_asset
-from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
 
 pytestmark = pytest.mark.airflow
 
@@ -22,6 +22,8 @@ def test_it_comes_back_as_it_was(filters: dict[str, Any], airflow_db: object) ->
 
     # Airflow compares these at each parse, and begins a trigger anew where they differ.
     assert BaseEventTrigger.hash(row.classpath, row.kwargs) == BaseEventTrigger.hash(**encoded)
-    again = DrChronoChangesTrigger(**{name: smart_decode_trigger_kwargs(value) for name, value in row.kwargs.items()})
+    again = DrChronoIncrementalTrigger(
+        **{name: smart_decode_trigger_kwargs(value) for name, value in row.kwargs.items()}
+    )
     assert again.serialize() == watcher.trigger.serialize()
     assert again.filters == filters

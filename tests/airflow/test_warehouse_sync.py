@@ -17,9 +17,9 @@ import pytest
 from pytest_mock import MockerFixture
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.hooks import variable_lease
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.sandbox.churn import churn
+from airflow_provider_drchrono.state import lease as variable_lease
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences, listed, pages
 
 pytestmark = pytest.mark.airflow
@@ -275,8 +275,8 @@ def test_a_run_that_ended_anywhere_is_gone_on_with_by_the_next(
     practice: Callable[..., Sandbox], fetch: Any, home: Path, mocker: MockerFixture, moment: str
 ) -> None:
     from airflow_provider_drchrono.transfers.staging import Staging
-    from airflow_provider_drchrono.transfers.warehouses import sql
-    from airflow_provider_drchrono.transfers.warehouses.sqlite import SqliteWarehouse
+    from airflow_provider_drchrono.warehouses import sql
+    from airflow_provider_drchrono.warehouses.sqlite import SqliteWarehouse
 
     sandbox = practice()
     end = EndOfProcessError()
@@ -555,20 +555,23 @@ def test_a_record_without_its_id_stops_the_sync_and_is_not_kept(
 
 
 BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown resource": ({"resource": "patient"}, "The DrChrono API has no resource 'patient'; did you mean patients"),
+    "unknown resource": (
+        {"resource": "patient"},
+        "no resource 'patient' (did you mean 'patients'",
+    ),
     "no list": (
         {"resource": "day_sheet_totals"},
         "day_sheet_totals cannot be synced into a table: the API has no list",
     ),
     "no key": ({"resource": "audit_log"}, "audit_log cannot be synced into a table: their records have no key"),
-    "unknown filter": ({"filters": {"docter": 1}}, "has no parameter of patients_list 'docter'; did you mean doctor"),
+    "unknown filter": ({"filters": {"docter": 1}}, "has no parameter of patients_list 'docter' (did you mean 'doctor'"),
     "option as filter": ({"filters": {"page_size": 5}}, "page_size is not a filter of patients_list; .* leave it out"),
     "since as filter": ({"filters": {"since": "2026-01-01"}}, "use the argument since instead of the filter"),
     "filters that are no mapping": ({"filters": "doctor=1"}, "filters has to be a mapping of filters of patients"),
     "no verbose form": ({"resource": "transactions", "verbose": True}, "transactions_list has no verbose form"),
     "no time of change": ({"resource": "doctors", "since": "2026-01-01"}, "doctors cannot be listed by time of change"),
     "no time": ({"since": "last week"}, "since is no date or time in ISO 8601 such as .*: 'last week'"),
-    "negative overlap": ({"overlap": timedelta(seconds=-1)}, "overlap may not be negative"),
+    "negative lookback": ({"lookback": timedelta(seconds=-1)}, "lookback may not be negative"),
     "no truth": ({"full_refresh": "perhaps"}, "full_refresh has to be true or false, not 'perhaps'"),
     "name of a table": ({"table": "my.patients"}, "table 'my.patients' is not a name; use up to 63 letters"),
     "schema": ({"schema": "main"}, "The database of drchrono_warehouse has no schemas; leave schema out"),
@@ -604,7 +607,7 @@ def test_a_table_that_cannot_be_written_is_named_before_any_call(practice: Calla
 def test_a_warehouse_that_is_busy_can_be_tried_again(
     practice: Callable[..., Sandbox], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_drchrono.transfers.warehouses import sqlite as sqlite_module
+    from airflow_provider_drchrono.warehouses import sqlite as sqlite_module
 
     practice(patients=1)
     monkeypatch.setattr(sqlite_module, "_BUSY_TIMEOUT", 50)

@@ -123,8 +123,8 @@ def defer(sensors: int, interval: float) -> list[dict[str, Any]]:
     """
     from airflow.sdk.exceptions import TaskDeferred
 
-    from airflow_provider_drchrono.changes.cursor import CursorName
-    from airflow_provider_drchrono.hooks.cursor_store import VariableCursorStore
+    from airflow_provider_drchrono.incremental.cursor import CursorName
+    from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
     store = VariableCursorStore()
     triggers: list[dict[str, Any]] = []
@@ -207,10 +207,10 @@ async def follow(
     measured: Measured,
 ) -> None:
     """Run triggers for some time."""
-    from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+    from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
 
     async def one(arguments: dict[str, Any]) -> None:
-        async for event in DrChronoChangesTrigger(**arguments).run():
+        async for event in DrChronoIncrementalTrigger(**arguments).run():
             if event.payload["status"] != "changes" or not event.payload["count"]:
                 raise RuntimeError(f"a trigger told {event.payload}")
             measured.told.append(time.monotonic())
@@ -288,7 +288,7 @@ def main() -> int:
     practice = Practice()
     with tempfile.TemporaryDirectory(prefix="drchrono-bench-") as name:
         prepare(Path(name), practice.connection)
-        from airflow_provider_drchrono.hooks import variable_lease
+        from airflow_provider_drchrono.state import lease as variable_lease
 
         # Nobody else is there to claim anything.
         with mock.patch.object(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0)):

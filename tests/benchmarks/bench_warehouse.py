@@ -89,7 +89,7 @@ def staged_records(folder: Path) -> Iterator[dict[str, Any]]:
 
 def columns() -> list[tuple[str, str]]:
     from airflow_provider_drchrono.catalog import load
-    from airflow_provider_drchrono.transfers.table import kind_of
+    from airflow_provider_drchrono.warehouses.table import kind_of
 
     return [(field.name, kind_of(field)) for field in load().record("Patient").fields.values() if not field.verbose]
 
@@ -149,11 +149,11 @@ def by_hand_postgres(records: Iterator[dict[str, Any]], url: str) -> None:
 
 def load_ours(warehouse: Any, staging: Any, checkpoint: Any) -> Any:
     from airflow_provider_drchrono.catalog import load
-    from airflow_provider_drchrono.changes.clock import Practice
+    from airflow_provider_drchrono.incremental.wall_clock import Practice
     from airflow_provider_drchrono.transfers.rows import RowMaker
-    from airflow_provider_drchrono.transfers.table import table_for
-    from airflow_provider_drchrono.transfers.warehouses.base import Run, SyncKey
-    from airflow_provider_drchrono.transfers.window import Memory
+    from airflow_provider_drchrono.warehouses.base import Run, SyncKey
+    from airflow_provider_drchrono.warehouses.sync_state import SyncState
+    from airflow_provider_drchrono.warehouses.table import table_for
 
     table = table_for(load(), load().resource("patients"), name="patients", schema=None, verbose=False)
     maker = RowMaker(table, "America/New_York")
@@ -162,7 +162,7 @@ def load_ours(warehouse: Any, staging: Any, checkpoint: Any) -> Any:
         table,
         maker.rows(staging.lines(checkpoint)),
         SyncKey("bench", "patients", "patients", ""),
-        Memory(datetime.now(UTC), None, Practice(("America/New_York",), None)),
+        SyncState(datetime.now(UTC), None, Practice(("America/New_York",), None)),
         Run("bench", 1),
     )
     assert not maker.misfits
@@ -186,24 +186,24 @@ def round_of(
 ) -> dict[tuple[str, int], Course]:
     """Time both courses once for each batch; return the seconds by hand and ours."""
     times: dict[tuple[str, int], Course] = {}
-    for course in (LOAD, WHOLE_WAY):
+    for state in (LOAD, WHOLE_WAY):
         empty()
         for number, pages in enumerate(batches):
             folder = root / f"staged-{number}"
-            if course == LOAD:
+            if state == LOAD:
                 staged = stage(folder, pages)
                 hand = seconds(lambda folder=folder: by_hand(staged_records(folder)))
                 sync = seconds(lambda staged=staged: ours(*staged))
             else:
                 hand = seconds(lambda pages=pages: by_hand(decoded(pages)))
                 sync = seconds(lambda folder=folder, pages=pages: ours(*stage(folder, pages)))
-            times[course, number] = hand, sync
+            times[state, number] = hand, sync
         compare()
     return times
 
 
 def sqlite_round(root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int], Course]:
-    from airflow_provider_drchrono.transfers.warehouses.sqlite import SqliteWarehouse
+    from airflow_provider_drchrono.warehouses.sqlite import SqliteWarehouse
 
     hand, ours = root / "hand.db", root / "ours.db"
     os.environ["AIRFLOW_CONN_BENCH"] = json.dumps({"conn_type": "sqlite", "host": str(ours)})
@@ -229,7 +229,7 @@ def sqlite_round(root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int]
 def postgres_round(url: str, root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int], Course]:
     import psycopg
 
-    from airflow_provider_drchrono.transfers.warehouses.postgres import PostgresWarehouse
+    from airflow_provider_drchrono.warehouses.postgres import PostgresWarehouse
 
     os.environ["AIRFLOW_CONN_BENCH"] = url
 
@@ -253,22 +253,22 @@ def postgres_round(url: str, root: Path, batches: list[list[bytes]]) -> dict[tup
 def report(
     database: str, batches: list[list[bytes]], rounds: list[dict[tuple[str, int], Course]]
 ) -> dict[tuple[str, int], float]:
-    """Print medians, and return the median ratio for each course and batch."""
+    """Print medians, and return the median ratio for each state and batch."""
     ratios = {}
-    for course, number in rounds[0]:
-        times = [each[course, number] for each in rounds]
+    for state, number in rounds[0]:
+        times = [each[state, number] for each in rounds]
         rows = sum(len(json.loads(page)) for page in batches[number])
         hand, ours = (rows / statistics.median(each[side] for each in times) for side in (0, 1))
-        ratios[course, number] = statistics.median(each[0] / each[1] for each in times)
+        ratios[state, number] = statistics.median(each[0] / each[1] for each in times)
         print(
-            f"{database:<10} {course:<20} {rows:>9,} rows {('at first', 'again')[number]:<8} "
-            f"by hand {hand:>8,.0f} rows/s   ours {ours:>8,.0f} rows/s   ratio {ratios[course, number]:.2f}"
+            f"{database:<10} {state:<20} {rows:>9,} rows {('at first', 'again')[number]:<8} "
+            f"by hand {hand:>8,.0f} rows/s   ours {ours:>8,.0f} rows/s   ratio {ratios[state, number]:.2f}"
         )
     return ratios
 
 
 def measure(rows: int, rounds: int, url: str | None = None) -> dict[str, dict[tuple[str, int], float]]:
-    """Measure, print, and return ratios by database, course and batch: the whole list, then a changed part of it."""
+    """Measure, print, and return ratios by database, state and batch: the whole list, then a changed part of it."""
     every = round(1 / CHANGED)
     batches = [
         in_pages([record(number, 1) for number in range(1, rows + 1)]),

@@ -66,9 +66,9 @@ def test_operation_is_whole(operation: catalog.Operation) -> None:
     assert operation.path.split("/")[2] == operation.resource
     assert operation.summary.endswith(".")
     assert set(operation.scopes) <= set(CATALOG.service.scopes)
-    for name in (operation.answer.record, operation.body.record if operation.body else None):
+    for name in (operation.response.record, operation.body.record if operation.body else None):
         assert name is None or name in CATALOG.records
-    for because in (operation.answer.because, operation.body.because if operation.body else None):
+    for because in (operation.response.because, operation.body.because if operation.body else None):
         assert because is None or because in CATALOG.reasons
     assert {each.because for each in operation.parameters if each.because} <= set(CATALOG.reasons)
 
@@ -99,9 +99,9 @@ def test_resource_is_whole(resource: catalog.Resource) -> None:
     if listing:
         filters = {each.name for each in listing.parameters if each.role == "filter"}
         assert set(resource.requires_one_of) <= filters
-        if resource.changes:
-            assert resource.changes.filter in filters
-            assert {resource.changes.changed_field, resource.changes.created_field} <= fields | {None}
+        if resource.incremental:
+            assert resource.incremental.filter in filters
+            assert {resource.incremental.cursor_field, resource.incremental.created_field} <= fields | {None}
     if resource.bulk:
         assert CATALOG.operation(resource.bulk.start).kind == "bulk_start"
         result = CATALOG.operation(resource.bulk.result)
@@ -126,7 +126,7 @@ def test_every_action_and_trigger_is_mapped() -> None:
         operation = CATALOG.operation(trigger.operation)
         assert operation.kind == "list"
         assert operation.resource == trigger.resource
-        assert CATALOG.resource(trigger.resource).changes
+        assert CATALOG.resource(trigger.resource).incremental
 
 
 def test_eight_bulk_lists_are_paired() -> None:
@@ -141,7 +141,7 @@ def test_every_reason_is_used() -> None:
         used |= set(resource.because.values())
         for operation in resource.operations.values():
             used |= {each.because for each in operation.parameters if each.because}
-            used |= {each for each in (operation.answer.because, operation.body and operation.body.because) if each}
+            used |= {each for each in (operation.response.because, operation.body and operation.body.because) if each}
     for field in every_field():
         used |= set(field.because.values())
     assert used == set(CATALOG.reasons)

@@ -93,4 +93,4 @@ def assert_sends(sandbox: Sandbox, operator: DrChronoOperationOperator, operatio
     assert set(call.query) <= {each.name for each in operation.parameters if each.place == "query"}
     assert call.body == given.body
     assert [note for note in call.notes if "passed over" in note] == []
-    assert {each.status for each in calls} <= {operation.answer.status, 200}
+    assert {each.status for each in calls} <= {operation.response.status, 200}

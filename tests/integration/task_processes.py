@@ -15,8 +15,8 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetVariable, MaskSecret, PutVariable, VariableResult
 
 from airflow_provider_drchrono.client import DrChronoError
-from airflow_provider_drchrono.hooks import variable_lease
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.state import lease as variable_lease
 
 SECRET = "a-jwt-secret-of-sixty-four-characters-for-the-tests-of-this-module"
 

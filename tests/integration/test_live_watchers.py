@@ -11,8 +11,8 @@ import pytest
 from airflow.sdk import Asset
 
 from airflow_provider_drchrono.assets import drchrono_asset
-from airflow_provider_drchrono.changes.cursor import CursorName
-from airflow_provider_drchrono.hooks.cursor_store import variable_of
+from airflow_provider_drchrono.incremental.cursor import CursorName
+from airflow_provider_drchrono.state.cursor_store import variable_of
 from tests.integration.conftest import PostgresServer
 from tests.integration.live_airflow import LiveAirflow, running_airflow
 from tests.integration.live_practice import CANARY, FrontDesk, LivePractice, eventually

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from airflow_provider_drchrono.hooks import variable_lease
 from airflow_provider_drchrono.sandbox import Sandbox
-from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+from airflow_provider_drchrono.state import lease as variable_lease
+from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
 from tests.benchmarks.bench_triggers import defer, sensor_classes
 
 pytestmark = [pytest.mark.integration, pytest.mark.airflow]
@@ -89,7 +89,7 @@ def put_into_database(database: Path, triggers: list[dict[str, Any]]) -> None:
             dag_id, task_id, _ = arguments["cursor"]
             ti = tasks[dag_id, task_id]
             ti.state, ti.next_method = TaskInstanceState.DEFERRED, "execute_complete"
-            trigger = Trigger.from_object(DrChronoChangesTrigger(**arguments))
+            trigger = Trigger.from_object(DrChronoIncrementalTrigger(**arguments))
             session.add(trigger)
             session.flush()
             ti.trigger_id = trigger.id

@@ -21,7 +21,7 @@ from airflow_provider_drchrono.client import (
     FileTokenStore,
     RateLimitedError,
 )
-from airflow_provider_drchrono.client.quota_ledgers import FileLedger, Ledger, RedisLedger, ledger_name
+from airflow_provider_drchrono.client.quota.stores import FileQuotaStore, QuotaStore, RedisQuotaStore, quota_key
 from airflow_provider_drchrono.sandbox import Sandbox
 
 pytestmark = pytest.mark.integration
@@ -70,8 +70,8 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def ledger_in(place: str, name: str) -> Ledger:
-    return RedisLedger(place, name) if place.startswith("redis") else FileLedger(Path(place), name)
+def ledger_in(place: str, name: str) -> QuotaStore:
+    return RedisQuotaStore(place, name) if place.startswith("redis") else FileQuotaStore(Path(place), name)
 
 
 def be_another_host() -> None:
@@ -86,8 +86,8 @@ def spend(options: dict[str, Any], place: str, folder: Path, number: int, begin:
     if place.startswith("redis") and number % 2:
         be_another_host()
     settings = ClientSettings(**options)
-    ledger = ledger_in(place, ledger_name(settings.client_id))
-    quota = CallQuota(ledger, per_hour=settings.quota_per_hour, per_second=9)
+    store = ledger_in(place, quota_key(settings.client_id))
+    quota = CallQuota(store, per_hour=settings.quota_per_hour, per_second=9)
     with DrChronoClient(settings, token_store=FileTokenStore(folder / "token"), quota=quota) as drchrono:
         # Whoever is ready first would have a whole second to itself.
         list(drchrono.list("offices"))
@@ -151,8 +151,8 @@ def test_two_hosts_with_redis_never_meet_a_429(sandbox: Sandbox, redis_url: str,
     calls, held = spend_everything(sandbox, redis_url, tmp_path, REDIS_PER_HOUR)
 
     assert_well_spent(sandbox, calls, held, REDIS_PER_HOUR)
-    quota = CallQuota(RedisLedger(redis_url, ledger_name(sandbox.client_id)), per_hour=PER_HOUR, per_second=9)
-    by = {host: used for _, host, used in quota.standing().by}
+    quota = CallQuota(RedisQuotaStore(redis_url, quota_key(sandbox.client_id)), per_hour=PER_HOUR, per_second=9)
+    by = {host: used for _, host, used in quota.status().by}
     assert len(by) == 2
     assert by["another-host"] == sum(calls[1::2])
 

@@ -9,11 +9,11 @@ import pytest
 
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sandbox.churn import churn
-from airflow_provider_drchrono.transfers.table import Table
-from airflow_provider_drchrono.transfers.warehouses import open_warehouse
-from airflow_provider_drchrono.transfers.warehouses.base import WarehouseError
+from airflow_provider_drchrono.warehouses import open_warehouse
+from airflow_provider_drchrono.warehouses.base import WarehouseError
+from airflow_provider_drchrono.warehouses.table import Table
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences
-from tests.unit.transfers.warehouse_conformance import TABLE, Fetch, WarehouseConformance, load, visit
+from tests.unit.warehouses.conformance import TABLE, Fetch, WarehouseConformance, load, visit
 
 pytestmark = [pytest.mark.integration, pytest.mark.postgres]
 

@@ -7,18 +7,18 @@ from typing import Any
 
 from airflow.sdk import Asset
 
-from airflow_provider_drchrono.changes.announcements import Announcement
-from airflow_provider_drchrono.changes.announcing import Announcer
-from airflow_provider_drchrono.changes.store import CursorStore
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.operators.changes import watching_trigger
+from airflow_provider_drchrono.incremental.cursor_store import CursorStore
+from airflow_provider_drchrono.incremental.events.event import ChangeEvent
+from airflow_provider_drchrono.incremental.events.writer import EventWriter
+from airflow_provider_drchrono.operators.assets.changed_records import watching_trigger
 
 
-def announce(cursors: CursorStore, asset: Asset) -> Announcement | None:
+def announce(cursors: CursorStore, asset: Asset) -> ChangeEvent | None:
     """Poll once as the asset's watcher does, and let its announcement reach Airflow."""
     trigger = watching_trigger(asset)
     clocks = SimpleNamespace(named=lambda: "America/New_York", asked=lambda: ("America/New_York",))
-    announcer = Announcer(trigger.followed(), store=cursors, asset=asset.name, clocks=clocks)
+    announcer = EventWriter(trigger.followed(), store=cursors, asset=asset.name, clocks=clocks)
     hook = DrChronoHook(trigger.drchrono_conn_id)
     try:
         announcement = announcer.announce(hook.get_conn())

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_drchrono.hooks import quota
+from airflow_provider_drchrono.hooks import shared_quota as quota
 from airflow_provider_drchrono.sandbox import Sandbox
 from tests.support.running import connected_sandbox, unlimited
 
@@ -23,13 +23,13 @@ def clocked_sandbox(patch: pytest.MonkeyPatch, airflow_home: Path) -> Iterator[S
     :param airflow_home: where calls are counted.
     """
     patch.setenv("AIRFLOW_HOME", str(airflow_home))
-    quota.ledger_of.cache_clear()
+    quota.quota_store_of.cache_clear()
     limits = {"quota_per_hour": 500, "quota_per_second": 10}
     with connected_sandbox(patch, start=START, frozen=True, patients=1, **limits) as sandbox:
         connection = unlimited(sandbox, quota_per_hour=500, quota_per_second=9)
         patch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", connection)
         clock = SimpleNamespace(time=lambda: sandbox.clock.now().timestamp(), sleep=sandbox.clock.advance)
-        patch.setattr("airflow_provider_drchrono.client.quota_ledgers.time", clock)
+        patch.setattr("airflow_provider_drchrono.client.quota.stores.time", clock)
         patch.setattr("airflow_provider_drchrono.client.synchronous.time", clock)
         yield sandbox
-    quota.ledger_of.cache_clear()
+    quota.quota_store_of.cache_clear()

@@ -23,7 +23,7 @@ with DAG("visits", schedule=[drchrono_asset("appointments", filters={"date_range
 with DAG("statuses", schedule=[drchrono_asset("task_statuses", start=datetime.date(2026, 1, 31), name="statuses")]):
     pass
 for resource in quiet:
-    with DAG(resource, schedule=[drchrono_asset(resource, overlap=datetime.timedelta(minutes=5), poll_interval=600)]):
+    with DAG(resource, schedule=[drchrono_asset(resource, lookback=datetime.timedelta(minutes=5), poll_interval=600)]):
         pass
 with DAG("copies", schedule=[drchrono_list("doctors"), drchrono_table("patients", warehouse_conn_id="dwh")]):
     pass

@@ -1,7 +1,7 @@
 """What all operators share: a class for each kind of operation, which the generated operators only fill with names."""
 
-from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
-from airflow_provider_drchrono.operators.base.bulk import BulkListOperator, BulkResultOperator
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError
+from airflow_provider_drchrono.operators.base.bulk_lists import BulkListOperator, BulkResultOperator
 from airflow_provider_drchrono.operators.base.creates import CreateOperator, IfExists
 from airflow_provider_drchrono.operators.base.operation import DrChronoOperationOperator, OnMissing
 from airflow_provider_drchrono.operators.base.reads import (

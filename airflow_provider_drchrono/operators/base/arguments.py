@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError, hint
+from airflow_provider_drchrono.catalog.names import did_you_mean
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def _record_problems(
         elif name in body.read_only:
             problems.append(f"{where} has {name!r}, which is read-only: DrChrono sets it, leave it out")
         else:
-            problems.append(f"{where} has no field {name!r}{hint(name, body.fields)}")
+            problems.append(f"{where} has no field {name!r}{did_you_mean(name, body.fields)}")
     if body.whole and complete:
         missing = [name for name in body.required if name not in record and name not in extra]
         if missing:
@@ -106,7 +107,7 @@ def check_filters(
     given = {} if filters is None else filters
     if not isinstance(given, Mapping):
         raise InvalidArgumentError(f"{operation_id}: filters must be a mapping, not {type(given).__name__}")
-    problems = [f"there is no filter {name!r}{hint(name, known)}" for name in given if name not in known]
+    problems = [f"there is no filter {name!r}{did_you_mean(name, known)}" for name in given if name not in known]
     if missing := [name for name in required if given.get(name) is None]:
         problems.append(f"filters need {', '.join(missing)}")
     if one_of and not any(given.get(name) is not None for name in one_of):

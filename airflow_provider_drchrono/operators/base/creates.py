@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError, check_names
-from airflow_provider_drchrono.hooks.shield import reveal
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_names
+from airflow_provider_drchrono.common.masking import unmask
 from airflow_provider_drchrono.operators.base.arguments import check_choice, is_unresolved
 from airflow_provider_drchrono.operators.base.writes import WriteOperator
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_drchrono.client import DrChronoClient, DrChronoError
     from airflow_provider_drchrono.operators.base.lookup import Lookup, Record
-    from airflow_provider_drchrono.operators.base.sent_marker import SentMarker
     from airflow_provider_drchrono.operators.base.validation import Body
+    from airflow_provider_drchrono.state.sent_marker import SentMarker
 
 IfExists: TypeAlias = Literal["create", "skip", "update", "fail"]
 IF_EXISTS: tuple[IfExists, ...] = ("create", "skip", "update", "fail")
@@ -68,7 +68,7 @@ class CreateOperator(WriteOperator):
 
     def execute(self, context: Context) -> dict[str, Any] | list[dict[str, Any]]:
         """Look, create what is not there, and return the record, or the records in the order of ``data``."""
-        from airflow_provider_drchrono.operators.base.sent_marker import SentMarker
+        from airflow_provider_drchrono.state.sent_marker import SentMarker
 
         with self.calling() as drchrono:
             query = self.checked_query()
@@ -99,7 +99,7 @@ class CreateOperator(WriteOperator):
     def _is_one(self) -> bool:
         from airflow_provider_drchrono.operators.base.values import rendered
 
-        data = reveal(self.data)
+        data = unmask(self.data)
         return isinstance(rendered(data) if isinstance(data, str) else data, Mapping)
 
     def _plan_lookups(self, bodies: list[Body], query: Mapping[str, Any]) -> list[Lookup | None]:

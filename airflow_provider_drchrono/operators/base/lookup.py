@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.catalog import Field, Operation, load
-from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError, check_names
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_names
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_drchrono.hooks.shield import ShieldsRendered
+from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.operators.base.arguments import path_id
 from airflow_provider_drchrono.operators.base.links import PATIENT_OPERATIONS, DrChronoPatientLink
 
@@ -22,7 +22,7 @@ OnMissing: TypeAlias = Literal["fail", "skip", "none"]
 ON_MISSING: tuple[OnMissing, ...] = ("fail", "skip", "none")
 
 
-class DrChronoOperationOperator(ShieldsRendered, BaseOperator):
+class DrChronoOperationOperator(MasksTemplateFields, BaseOperator):
     """Base of the operators, one for each operation of the API.
 
     A generated subclass states, as class attributes, what the operation is called and what its arguments are called in
@@ -69,7 +69,7 @@ class DrChronoOperationOperator(ShieldsRendered, BaseOperator):
 
         :param reschedule: whether the task may start again from its beginning when the quota is used up.
         """
-        from airflow_provider_drchrono.hooks.outcomes import airflow_outcome
+        from airflow_provider_drchrono.common.outcomes import airflow_outcome
         from airflow_provider_drchrono.operators.base.messages import explained
 
         with airflow_outcome(reschedule=reschedule), explained(self.operation_id, self._places):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from airflow_provider_drchrono.changes.marks import Record
-from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
-from airflow_provider_drchrono.hooks.results import bounded
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError
+from airflow_provider_drchrono.common.results import bounded
+from airflow_provider_drchrono.incremental.fingerprints import Record
 
 
 def collect(operation_id: str, records: Iterable[Record], max_records: int) -> list[Record]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
-from airflow_provider_drchrono.hooks.shield import reveal
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError
+from airflow_provider_drchrono.common.masking import unmask
 from airflow_provider_drchrono.operators.base.arguments import check_choice, check_filters
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
@@ -51,8 +51,8 @@ class GetOperator(DrChronoOperationOperator):
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Make the call and return the record, or None where it is missing and may be."""
         from airflow_provider_drchrono.client import NotFoundError
-        from airflow_provider_drchrono.hooks.arguments import checked_fields
-        from airflow_provider_drchrono.hooks.results import only
+        from airflow_provider_drchrono.common.arguments import checked_fields
+        from airflow_provider_drchrono.common.results import only
 
         with self.calling() as drchrono:
             fields = checked_fields(self.operation_id, self.fields, verbose=self.verbose)
@@ -96,7 +96,7 @@ class SelectingOperator(DrChronoOperationOperator):
         """
         from airflow_provider_drchrono.operators.base import validation
 
-        return validation.check_filters(self.operation_id, reveal(self.filters), zone=self.zone)
+        return validation.check_filters(self.operation_id, unmask(self.filters), zone=self.zone)
 
 
 class RecordsOperator(SelectingOperator):
@@ -131,7 +131,7 @@ class RecordsOperator(SelectingOperator):
 
         :raises InvalidArgumentError: an option cannot work.
         """
-        from airflow_provider_drchrono.hooks.arguments import checked_fields
+        from airflow_provider_drchrono.common.arguments import checked_fields
         from airflow_provider_drchrono.operators.base.output import checked_bound
 
         checked_bound(self.operation_id, self.max_records)
@@ -141,8 +141,8 @@ class RecordsOperator(SelectingOperator):
         self, records: Iterable[dict[str, Any]], fields: tuple[str, ...] | None
     ) -> list[dict[str, Any]] | dict[str, Any]:
         """Return the records, or write them and return where."""
-        from airflow_provider_drchrono.hooks.result_files import write_records
-        from airflow_provider_drchrono.hooks.results import only
+        from airflow_provider_drchrono.common.result_files import write_records
+        from airflow_provider_drchrono.common.results import only
         from airflow_provider_drchrono.operators.base.output import collect
 
         chosen = (only(record, fields) for record in records)
@@ -202,7 +202,7 @@ class ReportOperator(SelectingOperator):
 
     def execute(self, context: Context) -> Any:
         """Make the call and return the report: decoded JSON, or the text of a document."""
-        from airflow_provider_drchrono.hooks.result_files import write_document
+        from airflow_provider_drchrono.common.result_files import write_document
 
         with self.calling() as drchrono:
             path = self.checked_path()

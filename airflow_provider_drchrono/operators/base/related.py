@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_drchrono.catalog import Operation, load
 from airflow_provider_drchrono.catalog.model import OperationKind
-from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 
 
 def find_related(operation_id: str, kind: OperationKind) -> Operation | None:

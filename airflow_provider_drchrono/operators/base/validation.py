@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Required
 
 from airflow_provider_drchrono.catalog import Field, Operation, Parameter, load
-from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError, hint
+from airflow_provider_drchrono.catalog.names import did_you_mean
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.operators.base import values
-from airflow_provider_drchrono.operators.base.files import FileSource, file_source
+from airflow_provider_drchrono.operators.base.file_arguments import FileSource, file_source
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -210,7 +211,8 @@ def _unknown(place: str, name: str, fields: Iterable[Field], noun: str) -> str:
     known = {each.name: each for each in fields}
     if name in known:
         return f"{place} has {name!r}, which is read-only: DrChrono sets it, leave it out"
-    return f"{place} has no {noun} {name!r}{hint(name, [each.name for each in known.values() if not each.read_only])}"
+    writable = [each.name for each in known.values() if not each.read_only]
+    return f"{place} has no {noun} {name!r}{did_you_mean(name, writable)}"
 
 
 def _fields_at(fields: Iterable[Field], path: Sequence[str | int]) -> tuple[Field, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_drchrono.hooks.shield import reveal
+from airflow_provider_drchrono.common.masking import unmask
 from airflow_provider_drchrono.operators.base.arguments import BodyNames, check_choice, check_data
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
@@ -50,7 +50,7 @@ class WriteOperator(DrChronoOperationOperator):
         """
         from airflow_provider_drchrono.operators.base.validation import check_body
 
-        return check_body(self.operation_id, reveal(self.data), reveal(self.extra_fields), zone=self.zone)
+        return check_body(self.operation_id, unmask(self.data), unmask(self.extra_fields), zone=self.zone)
 
     def send(
         self,
@@ -61,7 +61,7 @@ class WriteOperator(DrChronoOperationOperator):
         query: Mapping[str, Any],
     ) -> Any:
         """Send one record with its files."""
-        from airflow_provider_drchrono.operators.base.files import opened
+        from airflow_provider_drchrono.operators.base.file_arguments import opened
 
         for name, file in body.files.items():
             self.log.info("%s: sending %s, %s, %d bytes", operation_id, name, file.content_type, file.size)
@@ -173,7 +173,7 @@ class ActionOperator(DrChronoOperationOperator):
             path, query = self.checked_path(), self.checked_query()
             body = None
             if self.data_fields:
-                (checked,) = check_body(self.operation_id, reveal(self.data), reveal(self.extra_fields), zone=self.zone)
+                (checked,) = check_body(self.operation_id, unmask(self.data), unmask(self.extra_fields), zone=self.zone)
                 body = checked.fields
             answer = drchrono.call(self.operation_id, path=path, query=query, body=body)
         return answer if isinstance(answer, dict) else {"id": self.record_id}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from airflow_provider_drchrono.catalog import Field, Record, load
+from airflow_provider_drchrono.catalog import Field, RecordSchema, load
 
 
-def blank(record: Record) -> dict[str, Any]:
+def blank(record: RecordSchema) -> dict[str, Any]:
     """Return a row in which no field is set; verbose fields are left out."""
     return {name: _empty(value) for name, value in _plain_blanks(record.name)}
 

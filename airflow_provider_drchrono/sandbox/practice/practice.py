@@ -161,7 +161,7 @@ class Practice:
     def _table(self, resource: Resource, first_key: int) -> Table:
         record = self.catalog.record(resource.record) if resource.record else None
         key = resource.key[0] if len(resource.key) == 1 else None
-        changed = resource.changes.changed_field if resource.changes else None
+        changed = resource.incremental.cursor_field if resource.incremental else None
         if changed is None and record is not None and "updated_at" in record.fields:
             changed = "updated_at"
         table = Table(resource.name, record, key=key, changed_field=changed, first_key=first_key)

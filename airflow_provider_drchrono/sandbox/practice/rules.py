@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from airflow_provider_drchrono.sandbox.practice.billing import balance
+from airflow_provider_drchrono.sandbox.practice.charges import balance
 from airflow_provider_drchrono.sandbox.practice.practice import Practice
 from airflow_provider_drchrono.sandbox.practice.table import Row
 from airflow_provider_drchrono.sandbox.practice.words import PROCEDURES

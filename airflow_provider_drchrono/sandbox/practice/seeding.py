@@ -10,7 +10,7 @@ from functools import lru_cache
 from airflow_provider_drchrono.catalog import Catalog
 from airflow_provider_drchrono.sandbox.clock import Clock
 from airflow_provider_drchrono.sandbox.options import Options
-from airflow_provider_drchrono.sandbox.practice.billing import seed_charges, seed_payments, seed_transactions
+from airflow_provider_drchrono.sandbox.practice.charges import seed_charges, seed_payments, seed_transactions
 from airflow_provider_drchrono.sandbox.practice.clinic import add, seed_clinic
 from airflow_provider_drchrono.sandbox.practice.desk import seed_lists, seed_notes, seed_tasks
 from airflow_provider_drchrono.sandbox.practice.finishing import FINISH

@@ -7,7 +7,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from airflow_provider_drchrono.catalog import Record
+from airflow_provider_drchrono.catalog import RecordSchema
 from airflow_provider_drchrono.sandbox.options import Spelling
 from airflow_provider_drchrono.sandbox.wire import encode
 
@@ -39,7 +39,7 @@ class Table:
     def __init__(
         self,
         name: str,
-        record: Record | None,
+        record: RecordSchema | None,
         *,
         key: str | None = "id",
         changed_field: str | None = None,

@@ -1,6 +1,6 @@
 """What all sensors share: one class, which the generated sensors only fill with names."""
 
-from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError
-from airflow_provider_drchrono.sensors.base.changes import ChangesSensor
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError
+from airflow_provider_drchrono.sensors.base.incremental import IncrementalSensor
 
-__all__ = ["ChangesSensor", "InvalidArgumentError"]
+__all__ = ["IncrementalSensor", "InvalidArgumentError"]

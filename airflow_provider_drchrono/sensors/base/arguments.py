@@ -9,11 +9,11 @@ from datetime import date
 from typing import Any
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.changes.subject import Subject
-from airflow_provider_drchrono.hooks.arguments import InvalidArgumentError, check_filter_names
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_filter_names
+from airflow_provider_drchrono.incremental.lists import IncrementalList
 
 
-def checked_filters(subject: Subject, filters: object, known: Collection[str]) -> dict[str, Any]:
+def checked_filters(subject: IncrementalList, filters: object, known: Collection[str]) -> dict[str, Any]:
     """Return the rendered filters. One that is None is left out.
 
     :raises InvalidArgumentError: they are no mapping, or a name or a range of dates is wrong.
@@ -39,7 +39,7 @@ def checked_filters(subject: Subject, filters: object, known: Collection[str]) -
     raise InvalidArgumentError(f"{subject.operation_id}: {problem}")
 
 
-def public_filters(subject: Subject, filters: Mapping[str, Any]) -> dict[str, Any]:
+def public_filters(subject: IncrementalList, filters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the filters that may be stored with a trigger: ids, switches, and text that says nothing of a person."""
     operation = load().operation(subject.operation_id)
     return {name: _plain(value) for name, value in filters.items() if operation.parameter(name).public}

@@ -119,13 +119,13 @@ def test_the_handler_that_every_process_loads_needs_nothing_but_the_standard_lib
 
     assert {name.split(".")[0] for name in loaded} & {"airflow", "authlib", "httpx", "pydantic"} == set()
     ours = {name for name in loaded if name.startswith("airflow_provider_drchrono.")}
-    assert {name.split(".")[1] for name in ours} == {"assets"}
+    assert {name.split(".")[1] for name in ours} == {"assets", "catalog"}
 
 
 def test_an_asset_is_made_without_the_client_and_the_types_of_editors() -> None:
     make = "import airflow_provider_drchrono.assets as assets; assets.drchrono_asset('patients')"
     ours = {name for name in modules_after("json", make) if name.startswith("airflow_provider_drchrono.")}
 
-    assert "airflow_provider_drchrono.triggers.changes" in ours
+    assert "airflow_provider_drchrono.triggers.incremental" in ours
     assert {name.split(".")[1] for name in ours} & {"client", "hooks", "operators", "sensors", "transfers"} == set()
     assert not [name for name in ours if name.endswith((".filters", ".overloads"))]

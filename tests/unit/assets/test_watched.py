@@ -14,9 +14,9 @@ from airflow.triggers.base import BaseEventTrigger
 from airflow_provider_drchrono import assets
 from airflow_provider_drchrono.assets.uri import parse
 from airflow_provider_drchrono.assets.watchable import LISTS
-from airflow_provider_drchrono.changes.cursor import CursorName
-from airflow_provider_drchrono.hooks.cursor_store import variable_of
-from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+from airflow_provider_drchrono.incremental.cursor import CursorName
+from airflow_provider_drchrono.state.cursor_store import variable_of
+from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
 
 
 def drchrono_asset(*arguments: Any, **options: Any) -> Asset:
@@ -28,7 +28,7 @@ def drchrono_asset(*arguments: Any, **options: Any) -> Asset:
 
 def trigger_of(asset: Asset) -> Mapping[str, Any]:
     (watcher,) = asset.watchers
-    assert isinstance(watcher.trigger, DrChronoChangesTrigger)
+    assert isinstance(watcher.trigger, DrChronoIncrementalTrigger)
     arguments = watcher.trigger.serialize()[1]
     return arguments | {"filters": json.loads(arguments["filters"])}
 
@@ -40,7 +40,7 @@ def test_an_asset_says_what_its_trigger_watches() -> None:
         change="created",
         verbose=True,
         start="2026-01-31T08:00:00",
-        overlap=timedelta(minutes=5),
+        lookback=timedelta(minutes=5),
         poll_interval=60,
         drchrono_conn_id="north",
     )
@@ -52,7 +52,7 @@ def test_an_asset_says_what_its_trigger_watches() -> None:
         "change": "created",
         "verbose": True,
         "poll_interval": 60.0,
-        "overlap": 300.0,
+        "lookback": 300.0,
         "watch": asset.name,
         "start": "2026-01-31T08:00:00",
     }
@@ -63,7 +63,7 @@ def test_an_asset_says_what_its_trigger_watches() -> None:
         "watch": "created",
         "due_at_since": "2026-01-01T00:00:00",
         "status": "3",
-        "overlap": "300",
+        "lookback": "300",
         "poll_interval": "60",
         "start": "2026-01-31T08:00:00",
         "verbose": "true",
@@ -76,12 +76,12 @@ def test_defaults_leave_no_trace() -> None:
     assert asset.name == "drchrono_default/patients:any"
     assert asset.uri == "drchrono://drchrono_default/patients?watch=any"
     assert trigger_of(asset)["start"] == "now"
-    assert trigger_of(asset)["overlap"] == 120.0
-    assert trigger_of(drchrono_asset("prescription_messages"))["overlap"] == 86400.0
+    assert trigger_of(asset)["lookback"] == 120.0
+    assert trigger_of(drchrono_asset("prescription_messages"))["lookback"] == 86400.0
 
 
 EQUAL = {
-    "defaults": [{}, {"filters": {}, "change": "any", "start": "now", "overlap": 120, "poll_interval": 360.0}],
+    "defaults": [{}, {"filters": {}, "change": "any", "start": "now", "lookback": 120, "poll_interval": 360.0}],
     "no value": [{}, {"filters": {"doctor": None}}],
     "ids as text": [{"filters": {"doctor": 42}}, {"filters": {"doctor": "42"}}, {"filters": {"doctor": " 42 "}}],
     "switches as text": [{"filters": {"show_archived": True}}, {"filters": {"show_archived": "True"}}],
@@ -90,7 +90,7 @@ EQUAL = {
         {"filters": {"date_range": "2026-01-01/2026-12-31"}},
         {"filters": {"date_range": [date(2026, 1, 1), date(2026, 12, 31)]}},
     ],
-    "seconds": [{"overlap": 300}, {"overlap": 300.0}, {"overlap": timedelta(minutes=5)}],
+    "seconds": [{"lookback": 300}, {"lookback": 300.0}, {"lookback": timedelta(minutes=5)}],
     "days": [
         {"start": "2026-01-31"},
         {"start": date(2026, 1, 31)},
@@ -127,7 +127,7 @@ DIFFERENT: list[dict[str, Any]] = [
     {"start": "2026-01-31"},
     {"start": "2026-01-31T08:00:00"},
     {"start": "2026-01-31T08:00:00+00:00"},
-    {"overlap": 60},
+    {"lookback": 60},
     {"poll_interval": 60},
     {"name": "visits"},
     {"name": "visits of the north"},
@@ -178,7 +178,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a templated start": ({"start": "{{ ds }}"}, "an asset takes no template"),
     "a start in the future": ({"start": "2999-01-01"}, "start is in the future"),
     "an instant in the future": ({"start": datetime.now(UTC) + timedelta(hours=1)}, "start is in the future"),
-    "a negative overlap": ({"overlap": -1}, "overlap must be a timedelta or seconds, 0 or more"),
+    "a negative lookback": ({"lookback": -1}, "lookback must be a timedelta or seconds, 0 or more"),
     "a poll a second": ({"poll_interval": 1}, "poll_interval must be a timedelta or seconds, 10 or more"),
     "an interval without end": ({"poll_interval": float("inf")}, "poll_interval must be"),
     "an interval as text": ({"poll_interval": "60"}, "poll_interval must be"),

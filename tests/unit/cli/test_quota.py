@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_drchrono.hooks import quota
+from airflow_provider_drchrono.hooks import shared_quota as quota
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from tests.unit.cli.test_index import run
 
@@ -14,7 +14,7 @@ from tests.unit.cli.test_index import run
 @pytest.fixture(autouse=True)
 def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
-    quota.ledger_of.cache_clear()
+    quota.quota_store_of.cache_clear()
     for name, extra in {
         "DRCHRONO_DEFAULT": {},
         "SHARE": {"quota_per_hour": 20},

@@ -13,7 +13,7 @@ from airflow_provider_drchrono.client import (
     CallQuota,
     ConfigurationError,
     DrChronoClient,
-    InvalidRequestError,
+    InvalidArgumentError,
     MemoryTokenStore,
     Token,
 )
@@ -86,9 +86,9 @@ def test_it_does_what_the_other_one_does(sandbox: "Sandbox", connect_async: Conn
 def test_wrong_arguments_are_refused_at_once(connect_async: ConnectAsync) -> None:
     async def work() -> None:
         async with connect_async() as client:
-            with pytest.raises(InvalidRequestError):
+            with pytest.raises(InvalidArgumentError):
                 client.pages("pacients")
-            with pytest.raises(InvalidRequestError):
+            with pytest.raises(InvalidArgumentError):
                 await client.call("pacients_read")
 
     asyncio.run(work())

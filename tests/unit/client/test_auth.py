@@ -23,7 +23,7 @@ from airflow_provider_drchrono.client import (
     ServerError,
     Token,
     UnexpectedAnswerError,
-    seed_of,
+    grant_id_of,
 )
 from airflow_provider_drchrono.client.auth import LONGEST_LEAD, TokenSource
 from tests.unit.client.servers import Reply, ScriptedApi, scripted_api
@@ -38,7 +38,7 @@ FAR = time.time() + 100_000.0
 
 
 def stored(access: str = "stored-access", **changes: Any) -> Token:
-    token = Token(access, "stored-refresh", FAR, seed=seed_of("refresh-0"), issued_at=FAR - 172_800)
+    token = Token(access, "stored-refresh", FAR, grant_id=grant_id_of("refresh-0"), issued_at=FAR - 172_800)
     return replace(token, **changes)
 
 
@@ -55,7 +55,11 @@ def test_the_first_call_renews_with_the_token_that_was_entered(api: ScriptedApi,
     assert "authorization" not in request.headers
     token = store.load()
     assert token is not None
-    assert (token.access_token, token.refresh_token, token.seed) == ("access-1", "refresh-1", seed_of("refresh-0"))
+    assert (token.access_token, token.refresh_token, token.grant_id) == (
+        "access-1",
+        "refresh-1",
+        grant_id_of("refresh-0"),
+    )
     assert token.scope == ("patients:read", "patients:write")
     assert abs(token.expires_at - time.time() - 172_800) < 5
 
@@ -67,7 +71,7 @@ def test_a_stored_token_is_used_without_asking(api: ScriptedApi, connect: Connec
 
 
 def test_a_newly_entered_refresh_token_wins_over_the_stored_grant(api: ScriptedApi, connect: Connect) -> None:
-    store = MemoryTokenStore(stored(seed=seed_of("an-older-one")))
+    store = MemoryTokenStore(stored(grant_id=grant_id_of("an-older-one")))
     connect(token_store=store).current_user()
     assert api.token_requests[0].form["refresh_token"] == ["refresh-0"]
     assert api.bearers == ["access-1"]
@@ -78,7 +82,7 @@ def test_a_stored_token_is_enough(api: ScriptedApi, connect: Connect) -> None:
     connect(token_store=store, refresh_token=None).current_user()
     assert api.token_requests[0].form["refresh_token"] == ["stored-refresh"]
     assert store.load() is not None
-    assert store.load().seed == seed_of("refresh-0")  # type: ignore[union-attr]
+    assert store.load().grant_id == grant_id_of("refresh-0")  # type: ignore[union-attr]
 
 
 def test_a_bare_access_token_is_used_until_it_is_refused(api: ScriptedApi, connect: Connect) -> None:

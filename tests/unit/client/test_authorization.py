@@ -10,10 +10,10 @@ from airflow_provider_drchrono.client import (
     AuthenticationError,
     ConfigurationError,
     DrChronoClient,
-    InvalidRequestError,
+    InvalidArgumentError,
     MemoryTokenStore,
     UnexpectedAnswerError,
-    seed_of,
+    grant_id_of,
 )
 from airflow_provider_drchrono.client.authorization import (
     AuthorizationDeniedError,
@@ -90,12 +90,12 @@ class TestAnswer:
 
     @pytest.mark.parametrize("pasted", ["", "c1", "http://localhost:8000/", "https://app.drchrono.com/?state=s1"])
     def test_without_a_code_says_what_to_paste(self, pasted: str) -> None:
-        with pytest.raises(InvalidRequestError, match="copy the whole address"):
+        with pytest.raises(InvalidArgumentError, match="copy the whole address"):
             answer_in(pasted)
 
     @pytest.mark.parametrize("state", ["", "S1", "s1 ", "\N{SNOWMAN}"])
     def test_to_another_request_is_refused(self, state: str) -> None:
-        with pytest.raises(InvalidRequestError, match="belongs to another authorization"):
+        with pytest.raises(InvalidArgumentError, match="belongs to another authorization"):
             code_in({"code": "c1", "state": state}, "s1")
 
     @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ class TestAnswer:
             code_in({"error": error, "state": "s1"}, "s1")
 
     def test_without_code_and_error_is_refused(self) -> None:
-        with pytest.raises(InvalidRequestError, match="holds no code"):
+        with pytest.raises(InvalidArgumentError, match="holds no code"):
             code_in({"state": "s1"}, "s1")
 
 
@@ -123,7 +123,7 @@ class TestExchange:
 
         token = TokenEndpoint(settings).exchange(code, REDIRECT_URI)
 
-        assert token.seed == seed_of(token.refresh_token)
+        assert token.grant_id == grant_id_of(token.refresh_token)
         assert len(token.scope) == 22
         fresh = settings.model_copy(update={"refresh_token": None})
         with DrChronoClient(fresh, token_store=MemoryTokenStore(token)) as client:
@@ -168,7 +168,7 @@ def test_a_revoked_grant_is_over(practice: Sandbox) -> None:
     endpoint.revoke(token.refresh_token)
 
     with pytest.raises(AuthenticationError, match="used up, revoked"):
-        endpoint.renew(token.refresh_token, token.seed)
+        endpoint.renew(token.refresh_token, token.grant_id)
     # Ending what has ended is no error.
     endpoint.revoke(token.refresh_token)
 

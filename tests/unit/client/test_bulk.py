@@ -14,12 +14,12 @@ from airflow_provider_drchrono.client import (
     AsyncDrChronoClient,
     BulkExpiredError,
     DrChronoClient,
-    InvalidRequestError,
+    InvalidArgumentError,
     RequestTimeoutError,
     UnexpectedAnswerError,
 )
-from airflow_provider_drchrono.client.answers import Answer
 from airflow_provider_drchrono.client.bulk import poll_delays, result_of, result_request, start_request
+from airflow_provider_drchrono.client.responses import Answer
 from tests.unit.client.servers import Reply, ScriptedApi
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ def test_how_a_bulk_list_is_started(arguments: dict[str, Any], query: dict[str, 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        pytest.param({"resource": "pacients"}, "did you mean patients", id="unknown"),
+        pytest.param({"resource": "pacients"}, "did you mean 'patients'", id="unknown"),
         pytest.param({"resource": "doctors"}, "doctors has no bulk list; use list.*appointments", id="none"),
         pytest.param({"filters": {"page_size": 5}}, "argument of this name", id="page-size"),
-        pytest.param({"filters": {"frist_name": "x"}}, "did you mean first_name", id="filter"),
+        pytest.param({"filters": {"frist_name": "x"}}, "did you mean 'first_name'", id="filter"),
         pytest.param({"resource": "appointments"}, "at least one of the filters since, date, date_range", id="one-of"),
         pytest.param({"filters": {"since": "2026-01-31T08:00:00Z"}}, "time zone", id="zone"),
         pytest.param({"page_size": 1001}, "between 1 and 1000", id="large"),
@@ -110,7 +110,7 @@ def test_how_a_bulk_list_is_started(arguments: dict[str, Any], query: dict[str, 
     ],
 )
 def test_wrong_bulk_lists_are_refused(arguments: dict[str, Any], says: str) -> None:
-    with pytest.raises(InvalidRequestError, match=says):
+    with pytest.raises(InvalidArgumentError, match=says):
         start_request(CATALOG, BASE, **{"resource": "patients", **arguments})
 
 
@@ -126,7 +126,7 @@ def test_verbose_is_asked_for_once_at_the_start() -> None:
 
 @pytest.mark.parametrize("uuid", ["", "  "])
 def test_an_empty_uuid_is_refused(uuid: str) -> None:
-    with pytest.raises(InvalidRequestError, match="uuid is empty"):
+    with pytest.raises(InvalidArgumentError, match="uuid is empty"):
         result_request(CATALOG, BASE, "patients", uuid)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.client import InvalidRequestError
+from airflow_provider_drchrono.client import InvalidArgumentError
 from airflow_provider_drchrono.client.files import CHUNK, Multipart, open_upload
 
 CONTENT = bytes(range(256)) * 1000
@@ -94,7 +94,7 @@ class _Pipe(io.RawIOBase):
     ],
 )
 def test_what_cannot_be_uploaded_is_refused(argument: Any, says: str) -> None:
-    with pytest.raises(InvalidRequestError, match=says):
+    with pytest.raises(InvalidArgumentError, match=says):
         open_upload("document", argument)
 
 
@@ -106,5 +106,5 @@ def test_a_large_file_is_never_held_whole(path: Path) -> None:
 def test_a_file_that_shrinks_is_noticed(path: Path) -> None:
     body = Multipart({}, (open_upload("document", path),))
     path.write_bytes(b"short")
-    with pytest.raises(InvalidRequestError, match="became shorter"):
+    with pytest.raises(InvalidArgumentError, match="became shorter"):
         list(body.chunks())

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.client import InvalidRequestError, UnexpectedAnswerError
+from airflow_provider_drchrono.client import InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_drchrono.client.paging import (
     MOST_EMPTY_PAGES,
     Listing,
@@ -120,7 +120,7 @@ def test_the_first_page_asks_for_as_much_as_there_may_be(arguments: dict[str, An
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        pytest.param({"name": "pacients"}, "did you mean patients", id="name"),
+        pytest.param({"name": "pacients"}, "did you mean 'patients'", id="name"),
         pytest.param({"name": "patients_create"}, "cannot be listed; use call", id="other-operation"),
         pytest.param({"filters": {"page_size": 5}}, "use the argument page_size", id="page-size"),
         pytest.param({"filters": {"cursor": "x"}}, "use the argument next_url", id="cursor"),
@@ -133,7 +133,7 @@ def test_the_first_page_asks_for_as_much_as_there_may_be(arguments: dict[str, An
     ],
 )
 def test_wrong_lists_are_refused(arguments: dict[str, Any], says: str) -> None:
-    with pytest.raises(InvalidRequestError, match=says):
+    with pytest.raises(InvalidArgumentError, match=says):
         listing(**arguments)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.client import InvalidRequestError
+from airflow_provider_drchrono.client import InvalidArgumentError
 from airflow_provider_drchrono.client.files import Multipart
 from airflow_provider_drchrono.client.request import Request, build_request
 
@@ -74,7 +74,7 @@ def test_ids_become_one_segment_of_the_path(given: Any, segment: str) -> None:
     ids=repr,
 )
 def test_what_is_no_id_is_refused(given: Any) -> None:
-    with pytest.raises(InvalidRequestError, match="appointments_read") as caught:
+    with pytest.raises(InvalidArgumentError, match="appointments_read") as caught:
         build("appointments_read", path={"id": given})
     assert caught.value.operation_id == "appointments_read"
 
@@ -101,7 +101,7 @@ def test_filters_are_written_as_the_api_reads_them(given: Any, sent: str) -> Non
 
 def test_ids_that_are_numbers_must_be_numbers() -> None:
     assert build("sublabs_read", path={"id": "7"}).url == f"{BASE}/api/sublabs/7"
-    with pytest.raises(InvalidRequestError, match="id must be a whole number"):
+    with pytest.raises(InvalidArgumentError, match="id must be a whole number"):
         build("sublabs_read", path={"id": "seven"})
 
 
@@ -124,13 +124,13 @@ def test_none_leaves_a_filter_out_and_lists_are_joined() -> None:
     ids=str,
 )
 def test_since_with_a_zone_is_refused_with_the_remedy(since: Any) -> None:
-    with pytest.raises(InvalidRequestError, match=r"practice's wall clock.*without one, as in 2026-01-31T08:00:00"):
+    with pytest.raises(InvalidArgumentError, match=r"practice's wall clock.*without one, as in 2026-01-31T08:00:00"):
         build("patients_list", query={"since": since})
 
 
 @pytest.mark.parametrize("name", ["updated_since", "received_since"])
 def test_other_filters_of_time_refuse_zones_too(name: str) -> None:
-    with pytest.raises(InvalidRequestError, match=name):
+    with pytest.raises(InvalidArgumentError, match=name):
         build("messages_list", query={name: "2026-01-31T08:00:00Z"})
 
 
@@ -160,15 +160,15 @@ def test_a_date_range_of_190_days_is_the_longest(given: Any) -> None:
     ],
 )
 def test_date_ranges_that_the_api_would_misread_are_refused(given: Any, says: str) -> None:
-    with pytest.raises(InvalidRequestError, match=says):
+    with pytest.raises(InvalidArgumentError, match=says):
         build("appointments_list", query={"date_range": given})
 
 
 @pytest.mark.parametrize(
     ("operation_id", "arguments", "says"),
     [
-        pytest.param("patients_list", {"query": {"dcotor": 1}}, "'dcotor'; did you mean doctor", id="query"),
-        pytest.param("patients_read", {"path": {"idd": 1}}, "'idd'; did you mean id", id="path"),
+        pytest.param("patients_list", {"query": {"dcotor": 1}}, "'dcotor' .did you mean 'doctor'", id="query"),
+        pytest.param("patients_read", {"path": {"idd": 1}}, "'idd' .did you mean 'id'", id="path"),
         pytest.param("patients_read", {}, "patients_read needs id", id="path-missing"),
         pytest.param("insurances_list", {}, "insurances_list needs payer_type", id="required-filter"),
         pytest.param(
@@ -195,7 +195,7 @@ def test_date_ranges_that_the_api_would_misread_are_refused(given: Any, says: st
             "patients_create", {"body": {"a": 1}, "files": {"photo": b"x"}}, "takes no files", id="files-on-json"
         ),
         pytest.param(
-            "documents_create", {"files": {"dokument": b"x"}}, "'dokument'; did you mean document", id="file-field"
+            "documents_create", {"files": {"dokument": b"x"}}, "'dokument' .did you mean 'document'", id="file-field"
         ),
         pytest.param(
             "documents_create", {"body": [{"a": 1}], "files": {"document": b"x"}}, "together with files",
@@ -214,7 +214,7 @@ def test_date_ranges_that_the_api_would_misread_are_refused(given: Any, says: st
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_refused(operation_id: str, arguments: dict[str, Any], says: str) -> None:
-    with pytest.raises(InvalidRequestError, match=says) as caught:
+    with pytest.raises(InvalidArgumentError, match=says) as caught:
         build(operation_id, **arguments)
     assert operation_id in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -237,7 +237,7 @@ def test_wrong_arguments_are_refused(operation_id: str, arguments: dict[str, Any
     ],
 )
 def test_refusals_repeat_no_values(operation_id: str, arguments: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         build(operation_id, **arguments)
     assert CANARY not in repr(caught.value)
     assert not caught.value.__context__ or CANARY not in repr(caught.value.__context__)
@@ -274,7 +274,7 @@ def test_a_list_of_records_is_sent_as_one_body() -> None:
 
 
 def test_times_with_a_zone_are_refused_in_bodies() -> None:
-    with pytest.raises(InvalidRequestError, match="time zone"):
+    with pytest.raises(InvalidArgumentError, match="time zone"):
         build("appointments_create", body={"scheduled_time": datetime(2026, 1, 31, tzinfo=UTC)})
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from airflow_provider_drchrono.client.retry import (
     LONGEST_HINT,
-    Setback,
-    Verdict,
+    RetryDecision,
+    RetryReason,
     available_in,
     decide,
     hour_left,
@@ -16,7 +16,7 @@ from airflow_provider_drchrono.client.retry import (
 NOW = datetime(2026, 3, 1, 10, 59, 0, tzinfo=UTC)
 
 
-def verdict(setback: Setback, **changes: Any) -> Verdict:
+def decision(reason: RetryReason, **changes: Any) -> RetryDecision:
     values: dict[str, Any] = {
         "repeatable": True,
         "attempt": 1,
@@ -24,7 +24,7 @@ def verdict(setback: Setback, **changes: Any) -> Verdict:
         "max_wait": 5.0,
         "jitter": lambda: 1.0,
     }
-    return decide(setback, **values | changes)
+    return decide(reason, **values | changes)
 
 
 @pytest.mark.parametrize(
@@ -34,60 +34,60 @@ def verdict(setback: Setback, **changes: Any) -> Verdict:
         pytest.param("throttled", False, "again", id="post-throttled"),
         pytest.param("lost", False, "fail", id="post-lost"),
         pytest.param("failed", False, "fail", id="post-failed"),
-        pytest.param("garbled", False, "fail", id="post-garbled"),
+        pytest.param("malformed", False, "fail", id="post-malformed"),
         pytest.param("unsent", True, "again", id="get-never-sent"),
         pytest.param("throttled", True, "again", id="get-throttled"),
         pytest.param("lost", True, "again", id="get-lost"),
         pytest.param("failed", True, "again", id="get-failed"),
-        pytest.param("garbled", True, "again", id="get-garbled"),
+        pytest.param("malformed", True, "again", id="get-malformed"),
     ],
 )
 def test_what_is_sent_again(kind: Any, repeatable: bool, action: str) -> None:
-    assert verdict(Setback(kind), repeatable=repeatable).action == action
+    assert decision(RetryReason(kind), repeatable=repeatable).action == action
 
 
-@pytest.mark.parametrize("kind", ["unsent", "lost", "failed", "garbled"])
+@pytest.mark.parametrize("kind", ["unsent", "lost", "failed", "malformed"])
 def test_the_last_attempt_fails(kind: Any) -> None:
-    assert verdict(Setback(kind), attempt=5) == Verdict("fail")
+    assert decision(RetryReason(kind), attempt=5) == RetryDecision("fail")
 
 
 def test_waits_double_up_to_the_bound() -> None:
-    waits = [verdict(Setback("failed"), attempt=each, max_attempts=9).seconds for each in range(1, 7)]
+    waits = [decision(RetryReason("failed"), attempt=each, max_attempts=9).seconds for each in range(1, 7)]
     assert waits == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
 
 
 def test_jitter_is_full() -> None:
-    assert verdict(Setback("failed"), jitter=lambda: 0.0).seconds == 0.0
-    assert verdict(Setback("failed"), attempt=3, jitter=lambda: 0.5).seconds == 1.0
+    assert decision(RetryReason("failed"), jitter=lambda: 0.0).seconds == 0.0
+    assert decision(RetryReason("failed"), attempt=3, jitter=lambda: 0.5).seconds == 1.0
 
 
 def test_a_hint_is_kept_to() -> None:
-    assert verdict(Setback("throttled", available_in=3.0)) == Verdict("again", 3.0)
-    assert verdict(Setback("failed", available_in=3.0)) == Verdict("again", 3.0)
+    assert decision(RetryReason("throttled", available_in=3.0)) == RetryDecision("again", 3.0)
+    assert decision(RetryReason("failed", available_in=3.0)) == RetryDecision("again", 3.0)
 
 
 @pytest.mark.parametrize("kind", ["throttled", "failed"])
 def test_a_long_wait_is_put_off_at_once(kind: Any) -> None:
-    assert verdict(Setback(kind, available_in=1800.0)) == Verdict("later", 1800.0)
+    assert decision(RetryReason(kind, available_in=1800.0)) == RetryDecision("later", 1800.0)
 
 
 def test_a_wait_just_as_long_as_may_be_slept_is_slept() -> None:
-    assert verdict(Setback("throttled", available_in=5.0)) == Verdict("again", 5.0)
-    assert verdict(Setback("throttled", available_in=5.01)) == Verdict("later", 5.01)
+    assert decision(RetryReason("throttled", available_in=5.0)) == RetryDecision("again", 5.0)
+    assert decision(RetryReason("throttled", available_in=5.01)) == RetryDecision("later", 5.01)
 
 
 def test_a_hint_of_weeks_is_cut() -> None:
-    assert verdict(Setback("throttled", available_in=1e12)) == Verdict("later", LONGEST_HINT)
+    assert decision(RetryReason("throttled", available_in=1e12)) == RetryDecision("later", LONGEST_HINT)
 
 
 def test_a_throttle_without_a_hint_is_first_taken_for_the_one_by_the_second_then_by_the_hour() -> None:
-    assert verdict(Setback("throttled", hour_left=1200.0)) == Verdict("again", 1.0)
-    assert verdict(Setback("throttled", hour_left=1200.0), attempt=2) == Verdict("later", 1200.0)
-    assert verdict(Setback("throttled", hour_left=0.4)) == Verdict("again", 0.4)
+    assert decision(RetryReason("throttled", hour_left=1200.0)) == RetryDecision("again", 1.0)
+    assert decision(RetryReason("throttled", hour_left=1200.0), attempt=2) == RetryDecision("later", 1200.0)
+    assert decision(RetryReason("throttled", hour_left=0.4)) == RetryDecision("again", 0.4)
 
 
 def test_a_throttle_that_does_not_end_is_put_off_rather_than_failed() -> None:
-    assert verdict(Setback("throttled", available_in=2.0), attempt=5) == Verdict("later", 2.0)
+    assert decision(RetryReason("throttled", available_in=2.0), attempt=5) == RetryDecision("later", 2.0)
 
 
 @pytest.mark.parametrize(

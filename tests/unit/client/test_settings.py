@@ -47,7 +47,7 @@ def test_base_url_is_made_an_origin(given: str, expected: str) -> None:
         pytest.param("base_url", "https://app.drchrono.com:99999", "base_url", id="impossible-port"),
         pytest.param("client_id", "", "client_id", id="empty-client-id"),
         pytest.param("client_secret", "  ", "client_secret", id="blank-secret"),
-        pytest.param("scope", "patients:raed", "did you mean patients:read?", id="misspelt-scope"),
+        pytest.param("scope", "patients:raed", "did you mean 'patients:read'?", id="misspelt-scope"),
         pytest.param("timezone", "America/Gotham", "IANA name", id="unknown-zone"),
         pytest.param("timezone", "../etc/passwd", "IANA name", id="zone-with-path"),
         pytest.param("quota_per_hour", -1, "at least 1, or None", id="negative-quota"),
@@ -55,7 +55,7 @@ def test_base_url_is_made_an_origin(given: str, expected: str) -> None:
         pytest.param("read_timeout", float("inf"), "greater than 0", id="endless-timeout"),
         pytest.param("max_attempts", 0, "at least 1", id="no-attempt"),
         pytest.param("ca_bundle", "/nowhere/ca.pem", "there is no such file", id="missing-bundle"),
-        pytest.param("refesh_token", "x", "did you mean refresh_token?", id="unknown-setting"),
+        pytest.param("refesh_token", "x", "did you mean 'refresh_token'?", id="unknown-setting"),
     ],
 )
 def test_what_cannot_work_is_named_with_its_remedy(name: str, value: Any, says: str) -> None:

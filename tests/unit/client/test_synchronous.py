@@ -10,7 +10,7 @@ from airflow_provider_drchrono.client import (
     ConfigurationError,
     ConflictError,
     DrChronoClient,
-    InvalidRequestError,
+    InvalidArgumentError,
     NotFoundError,
     Page,
 )
@@ -80,7 +80,7 @@ def test_filters_filter(sandbox: "Sandbox", drchrono: DrChronoClient) -> None:
 
 
 def test_a_wrong_filter_is_refused_before_the_first_page(drchrono: DrChronoClient) -> None:
-    with pytest.raises(InvalidRequestError):
+    with pytest.raises(InvalidArgumentError):
         drchrono.list("patients", {"lastname": "x"})
     assert drchrono.calls == 0
 
@@ -140,15 +140,15 @@ def test_the_user_is_found_behind_a_redirect(sandbox: "Sandbox", drchrono: DrChr
 @pytest.mark.parametrize(
     ("act", "says"),
     [
-        pytest.param(lambda c: c.call("patients_raed"), "did you mean patients_read", id="operation"),
-        pytest.param(lambda c: c.read("pacients", 1), "did you mean patients", id="resource"),
+        pytest.param(lambda c: c.call("patients_raed"), "did you mean 'patients_read'", id="operation"),
+        pytest.param(lambda c: c.read("pacients", 1), "did you mean 'patients'", id="resource"),
         pytest.param(lambda c: c.delete("offices", 1), "offices has no operation to delete", id="kind"),
         pytest.param(lambda c: c.read("yellow_notepad", 1), "not addressed by an id", id="no-id"),
         pytest.param(lambda c: c.bulk_pages("doctors"), "no bulk list; use list", id="bulk"),
     ],
 )
 def test_what_the_api_does_not_have(drchrono: DrChronoClient, act: Callable[[DrChronoClient], Any], says: str) -> None:
-    with pytest.raises(InvalidRequestError, match=says):
+    with pytest.raises(InvalidArgumentError, match=says):
         act(drchrono)
     assert drchrono.calls == 0
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_drchrono.client import ConfigurationError, FileTokenStore, MemoryTokenStore, Token, seed_of
+from airflow_provider_drchrono.client import ConfigurationError, FileTokenStore, MemoryTokenStore, Token, grant_id_of
 
-TOKEN = Token("access-canary", "refresh-canary", 1_800_000_000.0, ("patients:read",), seed_of("first"), 1_799_000_000.0)
+TOKEN = Token(
+    "access-canary", "refresh-canary", 1_800_000_000.0, ("patients:read",), grant_id_of("first"), 1_799_000_000.0
+)
 
 
 def test_repr_shows_no_secret() -> None:
@@ -30,9 +32,9 @@ def test_values_without_an_access_token_are_no_token() -> None:
 
 
 def test_seeds_tell_refresh_tokens_apart_and_reveal_nothing() -> None:
-    assert seed_of("one") != seed_of("two")
-    assert "refresh-canary" not in seed_of("refresh-canary")
-    assert seed_of(None) == seed_of("") == ""
+    assert grant_id_of("one") != grant_id_of("two")
+    assert "refresh-canary" not in grant_id_of("refresh-canary")
+    assert grant_id_of(None) == grant_id_of("") == ""
 
 
 def test_file_keeps_the_token_for_its_owner_only(tmp_path: Path) -> None:

@@ -28,13 +28,13 @@ from airflow_provider_drchrono.client import (
     TlsError,
     Token,
     UnexpectedAnswerError,
-    seed_of,
+    grant_id_of,
 )
 from airflow_provider_drchrono.client.transport import Failure, HttpClient
 from tests.unit.client.servers import ScriptedApi
 from tests.unit.client.support import settings_for
 
-STORE = MemoryTokenStore(Token("access", seed=seed_of("refresh-0")))
+STORE = MemoryTokenStore(Token("access", grant_id=grant_id_of("refresh-0")))
 
 
 @contextmanager

@@ -9,14 +9,14 @@ from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.cli import index
 from airflow_provider_drchrono.codegen.sensors import SensorPlan, plan_sensors
 from airflow_provider_drchrono.get_provider_info import SENSOR_DOMAINS
-from airflow_provider_drchrono.sensors.base import ChangesSensor
+from airflow_provider_drchrono.sensors.base import IncrementalSensor
 
 PLANNED = [sensor for domain in plan_sensors(load()) for sensor in domain.sensors]
 
 
-def class_of(planned: SensorPlan) -> type[ChangesSensor]:
+def class_of(planned: SensorPlan) -> type[IncrementalSensor]:
     module = import_module(f"airflow_provider_drchrono.sensors.{planned.resource.domain}")
-    found: type[ChangesSensor] = getattr(module, planned.class_name)
+    found: type[IncrementalSensor] = getattr(module, planned.class_name)
     return found
 
 
@@ -25,7 +25,7 @@ def test_every_trigger_has_a_sensor_that_the_index_names() -> None:
     assert len(PLANNED) == 23
     for row, planned in zip(index.triggers(), sorted(PLANNED, key=lambda each: each.trigger.number), strict=True):
         assert row["sensor"] == f"{class_of(planned).__module__}.{planned.class_name}"
-        assert row["trigger"] == "airflow_provider_drchrono.triggers.changes.DrChronoChangesTrigger"
+        assert row["trigger"] == "airflow_provider_drchrono.triggers.incremental.DrChronoIncrementalTrigger"
 
 
 @pytest.mark.parametrize("planned", PLANNED, ids=lambda planned: planned.resource.name)
@@ -40,13 +40,15 @@ def test_a_sensor_takes_what_its_list_knows(planned: SensorPlan) -> None:
         name for name, each in parameters.items() if each.role == "filter" and name not in ("since", kind.since_filter)
     }
     assert ("verbose" in offered) == ("verbose" in parameters)
-    assert ("change" in offered) == (planned.resource.changes.created_field is not None and bool(planned.resource.key))
+    assert ("change" in offered) == (
+        planned.resource.incremental.created_field is not None and bool(planned.resource.key)
+    )
     assert kind(task_id="changes", filters=dict.fromkeys(kind.filter_names)).resource == planned.resource.name
 
 
 @pytest.mark.parametrize("planned", PLANNED, ids=lambda planned: planned.resource.name)
 def test_defaults_are_those_of_the_base_class(planned: SensorPlan) -> None:
-    base = inspect.signature(ChangesSensor.__init__).parameters
+    base = inspect.signature(IncrementalSensor.__init__).parameters
     generated = inspect.signature(class_of(planned).__init__).parameters
 
     assert {name: each.default for name, each in generated.items() if name in base} == {
@@ -56,7 +58,7 @@ def test_defaults_are_those_of_the_base_class(planned: SensorPlan) -> None:
 
 
 def test_templates_are_arguments() -> None:
-    assert set(ChangesSensor.template_fields) <= set(inspect.signature(ChangesSensor.__init__).parameters)
+    assert set(IncrementalSensor.template_fields) <= set(inspect.signature(IncrementalSensor.__init__).parameters)
 
 
 def test_the_metadata_names_every_module_of_sensors() -> None:

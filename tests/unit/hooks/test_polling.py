@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.changes.subject import Subject
 from airflow_provider_drchrono.client import RateLimitedError
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.hooks.polling import next_interval, polling_hook
+from airflow_provider_drchrono.incremental.lists import IncrementalList
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sandbox.journal import Entry
 from tests.support.clocked import START, clocked_sandbox
@@ -22,7 +22,7 @@ from tests.support.running import unlimited
 
 TEN_MINUTES = 600.0
 HOUR = 3600.0
-SUBJECTS = [Subject.of(load(), each.resource) for each in load().triggers]
+SUBJECTS = [IncrementalList.of(load(), each.resource) for each in load().triggers]
 ACTION = "offices"
 
 Wait = Callable[[DrChronoHook, float], float]
@@ -78,7 +78,7 @@ class Practice:
     def _now(self) -> float:
         return (self.sandbox.clock.now() - START).total_seconds()
 
-    def _poll(self, subject: Subject) -> None:
+    def _poll(self, subject: IncrementalList) -> None:
         (query,) = subject.queries({}, datetime(2099, 1, 1))
         try:
             list(self.poller.get_conn().list(subject.operation_id, query))

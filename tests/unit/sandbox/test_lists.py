@@ -144,15 +144,15 @@ class TestSince:
     def test_every_list_with_a_change_filter_shows_what_was_just_written(self, serve: Serve) -> None:
         sandbox, api = serve(start=NOON, frozen=True)
         for resource in sandbox.app.catalog.resources.values():
-            if resource.changes is None or resource.list_operation is None:
+            if resource.incremental is None or resource.list_operation is None:
                 continue
             table = sandbox.practice.table(resource.name)
-            if resource.changes.changed_field == "created_at":
+            if resource.incremental.cursor_field == "created_at":
                 sandbox.practice.create(resource.name, {})
             else:
                 sandbox.practice.change(resource.name, table.keys[0], {})
-            rows = walk(api, resource.list_operation.path, resource.list_operation.answer.rows or "",
-                        **{resource.changes.filter: "2026-06-15T12:00:00"})  # fmt: skip
+            rows = walk(api, resource.list_operation.path, resource.list_operation.response.rows or "",
+                        **{resource.incremental.filter: "2026-06-15T12:00:00"})  # fmt: skip
             assert sum(map(len, rows)) == 1, resource.name
 
 

@@ -25,7 +25,7 @@ def prepare(sandbox: Sandbox, operation: Operation) -> None:
 
 def check(operation: Operation, answer: httpx.Response) -> None:
     """Compare an answer with what the catalogue says of the operation's success."""
-    expected = operation.answer
+    expected = operation.response
     assert answer.status_code == expected.status, answer.text
     record = expected.record or ""
     if expected.shape == "empty":

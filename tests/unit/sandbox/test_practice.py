@@ -9,7 +9,7 @@ from airflow_provider_drchrono.catalog import Field, load
 from airflow_provider_drchrono.sandbox import Options, Sandbox
 from airflow_provider_drchrono.sandbox.admin import checksum
 from airflow_provider_drchrono.sandbox.churn import MAKERS, churn
-from airflow_provider_drchrono.sandbox.practice.billing import cents
+from airflow_provider_drchrono.sandbox.practice.charges import cents
 from tests.unit.sandbox.shapes import departures
 
 START = datetime(2026, 6, 15, 16, 0, tzinfo=UTC)
@@ -198,7 +198,7 @@ def test_given_stamps_are_kept() -> None:
     yesterday = (sandbox.clock.local() - timedelta(days=1)).isoformat()
 
     assert sandbox.practice.change("patients", target, {"updated_at": yesterday})["updated_at"] == yesterday
-    assert load().resource("patients").changes is not None
+    assert load().resource("patients").incremental is not None
 
 
 def test_a_write_to_the_key_does_not_make_a_record_another_one() -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from airflow_provider_drchrono.sandbox import Sandbox
-from airflow_provider_drchrono.sandbox.practice.billing import cents
+from airflow_provider_drchrono.sandbox.practice.charges import cents
 
 YEAR = {"start_date": "2026-01-01", "end_date": "2026-12-31"}
 

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_drchrono.sensors.base import ChangesSensor
+from airflow_provider_drchrono.sensors.base import IncrementalSensor
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/how-to/react-to-changes.md"
 
 
 def test_the_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    checked = ChangesSensor._check_options
-    monkeypatch.setattr(ChangesSensor, "_check_options", lambda self: (made.append(self.task_id), checked(self)))
+    checked = IncrementalSensor._check_options
+    monkeypatch.setattr(IncrementalSensor, "_check_options", lambda self: (made.append(self.task_id), checked(self)))
     names: dict[str, Any] = {}
     with DAG("around", schedule=None):
         for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException
 
-from airflow_provider_drchrono.changes.store import MemoryCursorStore
-from airflow_provider_drchrono.client.quota_book import Book
+from airflow_provider_drchrono.client.quota.state import QuotaState
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.hooks.quota import ledger_of
+from airflow_provider_drchrono.hooks.shared_quota import quota_store_of
+from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sensors.patients import DrChronoNewOrUpdatedPatientsSensor as Patients
 from tests.support.clocked import clocked_sandbox
@@ -29,7 +29,7 @@ STRETCHED = 3600 / 10
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
     store = MemoryCursorStore()
-    monkeypatch.setattr("airflow_provider_drchrono.hooks.cursor_store.VariableCursorStore", lambda: store)
+    monkeypatch.setattr("airflow_provider_drchrono.state.cursor_store.VariableCursorStore", lambda: store)
     with clocked_sandbox(monkeypatch, tmp_path) as running:
         yield running
 
@@ -37,11 +37,11 @@ def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox
 def spend(calls: int) -> None:
     """Let others have made so many calls in this hour."""
 
-    def write(book: Book, now: float) -> None:
+    def write(book: QuotaState, now: float) -> None:
         book.turn_to(now)
         book.used["others"] = {"another-host": calls}
 
-    ledger_of(DrChronoHook().settings).update(write)
+    quota_store_of(DrChronoHook().settings).update(write)
 
 
 def context() -> dict[str, Any]:

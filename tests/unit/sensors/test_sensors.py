@@ -18,22 +18,22 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from airflow_provider_drchrono.changes.cursor import CursorName, read_cursor
-from airflow_provider_drchrono.changes.store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.cursor import CursorName, read_cursor
+from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.sensors.appointments import DrChronoNewOrUpdatedAppointmentsSensor as Appointments
-from airflow_provider_drchrono.sensors.base import ChangesSensor, InvalidArgumentError
+from airflow_provider_drchrono.sensors.base import IncrementalSensor, InvalidArgumentError
 from airflow_provider_drchrono.sensors.documents import DrChronoNewOrUpdatedDocumentsSensor as Documents
 from airflow_provider_drchrono.sensors.messaging import DrChronoNewOrUpdatedMessagesSensor as Messages
 from airflow_provider_drchrono.sensors.patients import DrChronoNewOrUpdatedPatientsSensor as Patients
-from airflow_provider_drchrono.triggers.changes import ChangesEvent, DrChronoChangesTrigger
+from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger, PollEvent
 from tests.support.running import connected_sandbox, execute, unlimited
 
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryCursorStore:
     kept = MemoryCursorStore()
-    monkeypatch.setattr("airflow_provider_drchrono.hooks.cursor_store.VariableCursorStore", lambda: kept)
+    monkeypatch.setattr("airflow_provider_drchrono.state.cursor_store.VariableCursorStore", lambda: kept)
     return kept
 
 
@@ -48,7 +48,7 @@ def context(run_id: str = "a_run", map_index: int = -1) -> dict[str, Any]:
     return {"ti": ti}
 
 
-def poke(kind: type[ChangesSensor], run_id: str = "a_run", **arguments: Any) -> Any:
+def poke(kind: type[IncrementalSensor], run_id: str = "a_run", **arguments: Any) -> Any:
     """Poll once as a process of its own; return the records, or None."""
     found = kind(task_id="changes", **arguments).poke(context(run_id))
     return found.xcom_value if found else None
@@ -80,7 +80,9 @@ def test_the_zones_are_asked_for_once_a_day(
     assert calls(sandbox).count("doctors_list") == 1
 
     present = datetime.now(UTC)
-    monkeypatch.setattr("airflow_provider_drchrono.sensors.base.changes.utcnow", lambda: present + timedelta(hours=25))
+    monkeypatch.setattr(
+        "airflow_provider_drchrono.sensors.base.incremental.utcnow", lambda: present + timedelta(hours=25)
+    )
     for _ in range(3):
         assert poke(Patients) is None
     assert calls(sandbox).count("doctors_list") == 2
@@ -105,7 +107,7 @@ def test_a_worker_whose_clock_is_ahead_begins_at_the_servers_time(
     sandbox: Sandbox, store: MemoryCursorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ahead = datetime.now(UTC) + timedelta(hours=1)
-    monkeypatch.setattr("airflow_provider_drchrono.sensors.base.changes.utcnow", lambda: ahead)
+    monkeypatch.setattr("airflow_provider_drchrono.sensors.base.incremental.utcnow", lambda: ahead)
     patient = sandbox.practice.records("patients")[0]["id"]
     sandbox.practice.change("patients", patient, {"city": "Springfield"})
 
@@ -179,7 +181,7 @@ WRONG: list[Any] = [
     pytest.param(Patients, {"since": "yesterday"}, "since must be a date or a time", id="since in words"),
     pytest.param(Patients, {"start": "soon"}, "start must be 'now', 'beginning', a date", id="start in words"),
     pytest.param(Patients, {"until": "2026-01-01"}, "until needs since", id="until alone"),
-    pytest.param(Patients, {"overlap": -1}, "overlap must be a timedelta", id="negative overlap"),
+    pytest.param(Patients, {"lookback": -1}, "lookback must be a timedelta", id="negative lookback"),
     pytest.param(Patients, {"max_records": 0}, "max_records must be a number", id="no records"),
     pytest.param(Patients, {"batch_size": True}, "batch_size must be a number", id="no batches"),
     pytest.param(
@@ -191,7 +193,7 @@ WRONG: list[Any] = [
 
 @pytest.mark.parametrize(("kind", "arguments", "problem"), WRONG)
 def test_what_cannot_work_fails_when_the_dag_is_parsed(
-    kind: type[ChangesSensor], arguments: dict[str, Any], problem: str
+    kind: type[IncrementalSensor], arguments: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=problem):
         kind(task_id="changes", **arguments)
@@ -274,7 +276,7 @@ def test_an_used_up_quota_frees_the_worker(sandbox: Sandbox) -> None:
     assert deferred.trigger.not_before > time.time() + 800
 
 
-def deferral(kind: type[ChangesSensor], **arguments: Any) -> TaskDeferred:
+def deferral(kind: type[IncrementalSensor], **arguments: Any) -> TaskDeferred:
     with pytest.raises(TaskDeferred) as caught:
         execute(kind(task_id="changes", deferrable=True, **arguments), context())
     return caught.value
@@ -286,13 +288,13 @@ def test_the_trigger_is_stored_without_a_persons_name(sandbox: Sandbox) -> None:
 
     path, arguments = deferred.trigger.serialize()
 
-    assert path == "airflow_provider_drchrono.triggers.changes.DrChronoChangesTrigger"
+    assert path == "airflow_provider_drchrono.triggers.incremental.DrChronoIncrementalTrigger"
     assert arguments["filters"] == {"doctor": doctor}
-    assert DrChronoChangesTrigger(**arguments).serialize() == (path, arguments)
+    assert DrChronoIncrementalTrigger(**arguments).serialize() == (path, arguments)
     assert "Canary" not in str(arguments)
 
 
-def event_of(trigger: DrChronoChangesTrigger) -> dict[str, Any]:
+def event_of(trigger: DrChronoIncrementalTrigger) -> dict[str, Any]:
     async def first() -> dict[str, Any]:
         async for event in trigger.run():
             payload: dict[str, Any] = event.payload
@@ -302,8 +304,8 @@ def event_of(trigger: DrChronoChangesTrigger) -> dict[str, Any]:
     return asyncio.run(first())
 
 
-def again(trigger: DrChronoChangesTrigger, **changes: Any) -> DrChronoChangesTrigger:
-    return DrChronoChangesTrigger(**trigger.serialize()[1] | {"poll_interval": 0.01} | changes)
+def again(trigger: DrChronoIncrementalTrigger, **changes: Any) -> DrChronoIncrementalTrigger:
+    return DrChronoIncrementalTrigger(**trigger.serialize()[1] | {"poll_interval": 0.01} | changes)
 
 
 def test_the_event_carries_window_count_and_ids_and_the_task_reads(sandbox: Sandbox) -> None:
@@ -334,13 +336,13 @@ def test_a_deferred_task_stays_away_until_its_worker_has_noticed(
 
 def test_a_window_is_waited_for_in_the_triggerer_without_a_call(sandbox: Sandbox) -> None:
     window = {"since": "1990-01-01", "until": datetime.now(UTC)}
-    deferred = deferral(Patients, overlap=600, **window)
+    deferred = deferral(Patients, lookback=600, **window)
     assert deferred.trigger.not_before > time.time() + 300
 
     event = event_of(again(deferred.trigger, not_before=time.time() + 0.1))
 
     assert calls(sandbox) == []
-    found = Patients(task_id="changes", overlap=0, **window).execute_complete(context(), event)
+    found = Patients(task_id="changes", lookback=0, **window).execute_complete(context(), event)
     assert len(found) == len(sandbox.practice.records("patients"))
 
 
@@ -363,7 +365,7 @@ def test_a_trigger_that_cannot_poll_says_why(
     sandbox: Sandbox, fault: dict[str, Any], error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trigger = again(deferral(Patients).trigger)
-    monkeypatch.setattr("airflow_provider_drchrono.client.exchange.random.random", lambda: 0.0)
+    monkeypatch.setattr("airflow_provider_drchrono.client.request_runner.random.random", lambda: 0.0)
     sandbox.faults.add(Fault(kind="status", resource="patients", times=None, **fault))
 
     event = event_of(trigger)
@@ -383,7 +385,7 @@ def test_a_reset_cursor_wakes_the_task(sandbox: Sandbox, store: MemoryCursorStor
     trigger = again(deferral(Patients).trigger)
     store.texts.clear()
 
-    assert ChangesEvent.read(event_of(trigger)).status == "changes"
+    assert PollEvent.read(event_of(trigger)).status == "changes"
 
 
 @pytest.mark.parametrize("option", ["soft_fail", "never_fail"])

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_drchrono.transfers.rows import RecordWithoutKeyError, RowMaker, canonical, digest
-from airflow_provider_drchrono.transfers.table import DIGEST, EXTRA, SYNCED_AT, TIMEZONE, Column, Kind, Table
+from airflow_provider_drchrono.warehouses.table import DIGEST, EXTRA, SYNCED_AT, TIMEZONE, Column, ColumnType, Table
 
 READ_AT = "2026-01-15 12:00:00+00:00"
-KINDS: tuple[Kind, ...] = ("text", "integer", "decimal", "boolean", "date", "time", "timestamp", "json")
+KINDS: tuple[ColumnType, ...] = ("text", "integer", "decimal", "boolean", "date", "time", "timestamp", "json")
 TABLE = Table(
     name="things",
     schema=None,
@@ -69,7 +69,7 @@ def convert(record: dict[str, Any], timezone: str | None = "America/New_York") -
         pytest.param("json", {"k\0": "v\0"}, '{"k\ufffd":"v\ufffd"}', id="NUL in an object"),
     ],
 )
-def test_a_value_that_fits(kind: Kind, value: Any, stored: Any) -> None:
+def test_a_value_that_fits(kind: ColumnType, value: Any, stored: Any) -> None:
     row = convert({f"a_{kind}": value})
 
     assert row[f"a_{kind}"] == stored
@@ -104,7 +104,7 @@ def test_a_value_that_fits(kind: Kind, value: Any, stored: Any) -> None:
         pytest.param("timestamp", 1768480200, id="number for a timestamp"),
     ],
 )
-def test_a_value_that_does_not_fit_is_kept_beside(kind: Kind, value: Any) -> None:
+def test_a_value_that_does_not_fit_is_kept_beside(kind: ColumnType, value: Any) -> None:
     making = maker()
     row = dict(
         zip(

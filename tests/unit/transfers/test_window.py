@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_drchrono.changes.clock import Practice
-from airflow_provider_drchrono.transfers.window import CATCH_UP_AFTER, Memory, Window, is_stale, next_window
+from airflow_provider_drchrono.incremental.wall_clock import Practice
+from airflow_provider_drchrono.transfers.window import CATCH_UP_AFTER, Window, is_stale, next_window
+from airflow_provider_drchrono.warehouses.sync_state import SyncState
 
 NEW_YORK = "America/New_York"
 LOS_ANGELES = "America/Los_Angeles"
@@ -29,19 +30,19 @@ START = datetime(2024, 1, 1)
         pytest.param(None, NAMED, None, False, Window(None, None), id="first run"),
         pytest.param(None, NAMED, START, False, Window(START, START), id="first run from a start"),
         pytest.param(
-            Memory(WATERMARK, None, NAMED),
+            SyncState(WATERMARK, None, NAMED),
             NAMED,
             None,
             False,
             Window(datetime(2026, 1, 15, 6, 59), None),
             id="next run",
         ),
-        pytest.param(Memory(WATERMARK, None, NAMED), NAMED, None, True, Window(None, None), id="full refresh"),
+        pytest.param(SyncState(WATERMARK, None, NAMED), NAMED, None, True, Window(None, None), id="full refresh"),
         pytest.param(
-            Memory(WATERMARK, START, NAMED), NAMED, START, True, Window(START, START), id="full refresh from a start"
+            SyncState(WATERMARK, START, NAMED), NAMED, START, True, Window(START, START), id="full refresh from a start"
         ),
         pytest.param(
-            Memory(WATERMARK, START, NAMED),
+            SyncState(WATERMARK, START, NAMED),
             NAMED,
             START,
             False,
@@ -49,7 +50,7 @@ START = datetime(2024, 1, 1)
             id="next run from the same start",
         ),
         pytest.param(
-            Memory(WATERMARK, START, NAMED),
+            SyncState(WATERMARK, START, NAMED),
             NAMED,
             datetime(2025, 1, 1),
             False,
@@ -57,7 +58,7 @@ START = datetime(2024, 1, 1)
             id="a later start changes nothing",
         ),
         pytest.param(
-            Memory(WATERMARK, START, NAMED),
+            SyncState(WATERMARK, START, NAMED),
             NAMED,
             datetime(2023, 1, 1),
             False,
@@ -65,10 +66,10 @@ START = datetime(2024, 1, 1)
             id="an earlier start is read",
         ),
         pytest.param(
-            Memory(WATERMARK, START, NAMED), NAMED, None, False, Window(None, None), id="a start that is taken away"
+            SyncState(WATERMARK, START, NAMED), NAMED, None, False, Window(None, None), id="a start that is taken away"
         ),
         pytest.param(
-            Memory(WATERMARK, None, Practice((NEW_YORK, LOS_ANGELES), ASKED)),
+            SyncState(WATERMARK, None, Practice((NEW_YORK, LOS_ANGELES), ASKED)),
             FOUND,
             None,
             False,
@@ -76,7 +77,7 @@ START = datetime(2024, 1, 1)
             id="a zone is gone",
         ),
         pytest.param(
-            Memory(WATERMARK, None, FOUND),
+            SyncState(WATERMARK, None, FOUND),
             Practice((LOS_ANGELES, NEW_YORK), WATERMARK),
             None,
             False,
@@ -84,7 +85,7 @@ START = datetime(2024, 1, 1)
             id="a new zone reads again since zones were last asked for",
         ),
         pytest.param(
-            Memory(WATERMARK, None, NAMED),
+            SyncState(WATERMARK, None, NAMED),
             Practice((LOS_ANGELES,), None),
             None,
             False,
@@ -94,7 +95,7 @@ START = datetime(2024, 1, 1)
     ],
 )
 def test_next_window(
-    memory: Memory | None, practice: Practice, start: datetime | None, afresh: bool, expected: Window
+    memory: SyncState | None, practice: Practice, start: datetime | None, afresh: bool, expected: Window
 ) -> None:
     assert next_window(memory, practice, start, MINUTE, afresh=afresh) == expected
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_drchrono.changes.store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
 from airflow_provider_drchrono.sandbox import Sandbox
 from tests.support.running import connected_sandbox
 
@@ -12,7 +12,7 @@ from tests.support.running import connected_sandbox
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryCursorStore:
     kept = MemoryCursorStore()
-    monkeypatch.setattr("airflow_provider_drchrono.hooks.cursor_store.VariableCursorStore", lambda: kept)
+    monkeypatch.setattr("airflow_provider_drchrono.state.cursor_store.VariableCursorStore", lambda: kept)
     return kept
 
 

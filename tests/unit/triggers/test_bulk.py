@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
-from airflow_provider_drchrono.triggers.bulk import BulkEvent, BulkListTrigger
+from airflow_provider_drchrono.triggers.bulk import BulkEvent, DrChronoBulkListTrigger
 from airflow_provider_drchrono.triggers.waiting import MOST_FAILURES
 from tests.support.running import connected_sandbox, unlimited
 
@@ -42,7 +42,7 @@ def started(sandbox: Sandbox, **given: str) -> str:
 
 def events(*, debug: bool = False, **changes: Any) -> list[BulkEvent]:
     async def collect() -> list[BulkEvent]:
-        trigger = BulkListTrigger(**ARGUMENTS | changes)
+        trigger = DrChronoBulkListTrigger(**ARGUMENTS | changes)
         return [BulkEvent.read(event.payload) async for event in trigger.run()]
 
     return asyncio.run(collect(), debug=debug)
@@ -53,11 +53,11 @@ def looks(sandbox: Sandbox) -> int:
 
 
 def test_it_is_stored_as_plain_values_under_a_path_that_stays() -> None:
-    path, arguments = BulkListTrigger(**ARGUMENTS).serialize()
+    path, arguments = DrChronoBulkListTrigger(**ARGUMENTS).serialize()
 
-    assert path == "airflow_provider_drchrono.triggers.bulk.BulkListTrigger"
+    assert path == "airflow_provider_drchrono.triggers.bulk.DrChronoBulkListTrigger"
     assert arguments == ARGUMENTS
-    assert BulkListTrigger(**arguments).serialize() == (path, arguments)
+    assert DrChronoBulkListTrigger(**arguments).serialize() == (path, arguments)
 
 
 def test_an_event_is_plain_values_and_is_read_back_as_it_was() -> None:
@@ -184,7 +184,7 @@ def test_it_does_not_block_the_event_loop(
 
     assert event.status == "complete"
     slow = [record.getMessage() for record in caplog.records if "took" in record.getMessage()]
-    assert [message for message in slow if "BulkListTrigger" in message] == []
+    assert [message for message in slow if "DrChronoBulkListTrigger" in message] == []
 
 
 def test_an_unusable_connection_is_told(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,21 +11,21 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.changes.cursor import Cursor, CursorName, read_cursor
-from airflow_provider_drchrono.changes.listening import told_apart
-from airflow_provider_drchrono.changes.store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.cursor import Cursor, CursorName, read_cursor
+from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.subscribers import told_apart
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.sensors.labs import DrChronoNewOrUpdatedLabOrdersSensor as LabOrders
 from airflow_provider_drchrono.sensors.patients import DrChronoNewOrUpdatedPatientsSensor as Patients
 from airflow_provider_drchrono.triggers import shared_polls
-from airflow_provider_drchrono.triggers.changes import ChangesEvent, DrChronoChangesTrigger
+from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger, PollEvent
 from airflow_provider_drchrono.triggers.waiting import MOST_FAILURES
 
 INTERVAL = 0.3
 PATIENCE = 20.0
 
 
-def trigger_of(sandbox: Sandbox, number: int = 0, kind: Any = Patients, **changes: Any) -> DrChronoChangesTrigger:
+def trigger_of(sandbox: Sandbox, number: int = 0, kind: Any = Patients, **changes: Any) -> DrChronoIncrementalTrigger:
     """Return the trigger with which a sensor that has just looked waits on."""
     from airflow.sdk.exceptions import TaskDeferred
 
@@ -37,17 +37,17 @@ def trigger_of(sandbox: Sandbox, number: int = 0, kind: Any = Patients, **change
     with pytest.raises(TaskDeferred) as deferred:
         execute(sensor, {"ti": ti})
     given = deferred.value.trigger.serialize()[1]
-    return DrChronoChangesTrigger(**given | {"ends": time.time() + PATIENCE, "not_before": 0.0} | changes)
+    return DrChronoIncrementalTrigger(**given | {"ends": time.time() + PATIENCE, "not_before": 0.0} | changes)
 
 
-async def event_of(trigger: DrChronoChangesTrigger) -> ChangesEvent:
+async def event_of(trigger: DrChronoIncrementalTrigger) -> PollEvent:
     async for event in trigger.run():
-        return ChangesEvent.read(event.payload)
+        return PollEvent.read(event.payload)
     raise AssertionError("a trigger ended without an event")
 
 
 @asynccontextmanager
-async def waiting(triggers: list[DrChronoChangesTrigger]) -> AsyncIterator[list[asyncio.Task[ChangesEvent]]]:
+async def waiting(triggers: list[DrChronoIncrementalTrigger]) -> AsyncIterator[list[asyncio.Task[PollEvent]]]:
     tasks = [asyncio.create_task(event_of(each)) for each in triggers]
     try:
         yield tasks
@@ -79,7 +79,7 @@ def test_thirty_sensors_poll_as_often_as_one(sandbox: Sandbox) -> None:
     triggers = [trigger_of(sandbox, number) for number in range(30)]
     looked = len(polls(sandbox))
 
-    async def run() -> list[ChangesEvent]:
+    async def run() -> list[PollEvent]:
         async with waiting(triggers) as tasks:
             begun = time.monotonic()
             await until_polled(sandbox, 3)
@@ -108,7 +108,7 @@ def test_who_selects_by_id_hears_only_its_own_in_the_same_poll(sandbox: Sandbox)
     ]
     looked = len(polls(sandbox))
 
-    async def run() -> tuple[list[ChangesEvent], bool]:
+    async def run() -> tuple[list[PollEvent], bool]:
         async with waiting(triggers) as (one, another, same):
             change(sandbox, 0, city="Springfield")
             events = [await one, await same]
@@ -139,7 +139,7 @@ def test_one_who_comes_later_is_told_what_changed_since_it_looked(sandbox: Sandb
     second = trigger_of(sandbox, 1)
     patient = change(sandbox, 2, city="Springfield")
 
-    async def run() -> ChangesEvent:
+    async def run() -> PollEvent:
         async with waiting([first]):
             await until_polled(sandbox, 2)
             return await event_of(second)
@@ -150,7 +150,7 @@ def test_one_who_comes_later_is_told_what_changed_since_it_looked(sandbox: Sandb
 def test_a_list_without_a_time_of_change_is_judged_by_content(sandbox: Sandbox, store: MemoryCursorStore) -> None:
     triggers = [trigger_of(sandbox, number, LabOrders) for number in range(3)]
 
-    async def run() -> list[ChangesEvent]:
+    async def run() -> list[PollEvent]:
         async with waiting(triggers) as tasks:
             await until_polled(sandbox, 2, "lab_orders_list")
             assert not any(task.done() for task in tasks)
@@ -193,7 +193,7 @@ def test_a_cursor_that_is_set_back_counts_from_the_next_poll_on(sandbox: Sandbox
     name = CursorName("a_dag", "sensor_0")
     trigger = trigger_of(sandbox)
 
-    async def run() -> ChangesEvent:
+    async def run() -> PollEvent:
         async with waiting([trigger]) as (task,):
             await until_polled(sandbox, 2)
             cursor = read_cursor(store.texts[name])
@@ -208,11 +208,11 @@ def test_a_cursor_that_is_set_back_counts_from_the_next_poll_on(sandbox: Sandbox
 
 def test_when_polling_fails_for_good_everybody_is_told_once(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     triggers = [trigger_of(sandbox, number) for number in range(5)]
-    monkeypatch.setattr("airflow_provider_drchrono.client.exchange.random.random", lambda: 0.0)
+    monkeypatch.setattr("airflow_provider_drchrono.client.request_runner.random.random", lambda: 0.0)
     sandbox.faults.add(Fault(kind="status", status=403, resource="patients", times=None))
     looked = len(polls(sandbox))
 
-    async def run() -> list[ChangesEvent]:
+    async def run() -> list[PollEvent]:
         async with waiting(triggers) as tasks:
             return await asyncio.gather(*tasks)
 
@@ -224,7 +224,7 @@ def test_when_polling_fails_for_good_everybody_is_told_once(sandbox: Sandbox, mo
 
 def test_a_failure_that_passes_is_waited_out(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     trigger = trigger_of(sandbox)
-    monkeypatch.setattr("airflow_provider_drchrono.client.exchange.random.random", lambda: 0.0)
+    monkeypatch.setattr("airflow_provider_drchrono.client.request_runner.random.random", lambda: 0.0)
     attempts = 5
     sandbox.faults.add(Fault(kind="status", status=500, resource="patients", times=(MOST_FAILURES - 1) * attempts))
     change(sandbox, 0, city="Springfield")
@@ -252,7 +252,7 @@ def test_the_last_one_to_leave_ends_the_polls(sandbox: Sandbox) -> None:
 def test_the_loop_is_let_in_while_many_hear_a_poll(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     first = trigger_of(sandbox)
     given = first.serialize()[1]
-    triggers = [DrChronoChangesTrigger(**given) for _ in range(400)]
+    triggers = [DrChronoIncrementalTrigger(**given) for _ in range(400)]
     for number in range(100):
         sandbox.practice.create("patients", {"last_name": f"Patient {number}"})
     monkeypatch.setattr(shared_polls, "LONGEST_TURN", 0.005)

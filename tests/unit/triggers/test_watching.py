@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.changes.announcements import Announcement
-from airflow_provider_drchrono.changes.cursor import CursorName, read_cursor
-from airflow_provider_drchrono.changes.store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.cursor import CursorName, read_cursor
+from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.triggers import watching
-from airflow_provider_drchrono.triggers.changes import DrChronoChangesTrigger
+from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
 
 INTERVAL = 0.2
 PATIENCE = 20.0
@@ -31,17 +31,17 @@ class Watcher:
 
     def __init__(self, **arguments: Any) -> None:
         given = {"watch": "patients", "drchrono_conn_id": "drchrono_default", "resource": "patients"}
-        trigger = DrChronoChangesTrigger(**given | {"poll_interval": INTERVAL} | arguments)
+        trigger = DrChronoIncrementalTrigger(**given | {"poll_interval": INTERVAL} | arguments)
         path, stored = trigger.serialize()
-        assert path == "airflow_provider_drchrono.triggers.changes.DrChronoChangesTrigger"
-        self.trigger = DrChronoChangesTrigger(**stored)
-        self.events: list[Announcement] = []
+        assert path == "airflow_provider_drchrono.triggers.incremental.DrChronoIncrementalTrigger"
+        self.trigger = DrChronoIncrementalTrigger(**stored)
+        self.events: list[ChangeEvent] = []
 
     async def run(self) -> None:
         async for event in self.trigger.run():
-            self.events.append(Announcement.read(event.payload))
+            self.events.append(ChangeEvent.read(event.payload))
 
-    async def until(self, count: int) -> list[Announcement]:
+    async def until(self, count: int) -> list[ChangeEvent]:
         ends = time.monotonic() + PATIENCE
         while len(self.events) < count:
             assert time.monotonic() < ends, "nothing is announced"
@@ -105,7 +105,7 @@ def test_each_change_is_announced_once_by_ids_and_counts(sandbox: Sandbox, store
 
 
 def test_what_changed_while_nobody_watched_is_announced(sandbox: Sandbox, store: MemoryCursorStore) -> None:
-    async def watch(watcher: Watcher, count: int) -> list[Announcement]:
+    async def watch(watcher: Watcher, count: int) -> list[ChangeEvent]:
         async with running(watcher):
             await until(lambda: NAME in store.texts)
             events = await watcher.until(count)
@@ -124,7 +124,7 @@ def test_what_changed_while_nobody_watched_is_announced(sandbox: Sandbox, store:
 def test_an_event_that_may_not_have_arrived_is_sent_again_as_it_was(
     sandbox: Sandbox, store: MemoryCursorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def watch(watcher: Watcher) -> Announcement:
+    async def watch(watcher: Watcher) -> ChangeEvent:
         async with running(watcher):
             return (await watcher.until(1))[0]
 
@@ -133,7 +133,7 @@ def test_an_event_that_may_not_have_arrived_is_sent_again_as_it_was(
     change(sandbox, 1, city="Springfield")
     monkeypatch.setattr(watching, "SETTLING", 0.1)
 
-    async def rest() -> list[Announcement]:
+    async def rest() -> list[ChangeEvent]:
         watcher = Watcher(start="beginning")
         async with running(watcher):
             events = await watcher.until(2)
@@ -183,7 +183,7 @@ def test_watchers_of_one_list_share_its_polls(sandbox: Sandbox, store: MemoryCur
 def test_a_run_of_bad_luck_is_told_and_survived(
     sandbox: Sandbox, store: MemoryCursorStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_drchrono.client.exchange.random.random", lambda: 0.0)
+    monkeypatch.setattr("airflow_provider_drchrono.client.request_runner.random.random", lambda: 0.0)
     watcher = Watcher()
     begun = CursorName.of_asset("patients")
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from airflow.sdk import DAG
 
 from airflow_provider_drchrono.assets import drchrono_asset
-from airflow_provider_drchrono.operators.changes import DrChronoChangedRecordsOperator
+from airflow_provider_drchrono.operators.assets import DrChronoChangedRecordsOperator
 
 patients = drchrono_asset("patients", change="any", poll_interval=timedelta(seconds=10), filters={})
 

@@ -3,7 +3,7 @@
 from airflow.sdk import DAG
 
 from airflow_provider_drchrono.assets import drchrono_asset
-from airflow_provider_drchrono.operators.changes import DrChronoChangedRecordsOperator
+from airflow_provider_drchrono.operators.assets import DrChronoChangedRecordsOperator
 
 patients = drchrono_asset("patients", poll_interval=10)
 

@@ -14,11 +14,11 @@ from airflow_provider_drchrono.client import (
 )
 from airflow_provider_drchrono.operators.appointments import DrChronoCreateAppointmentOperator
 from airflow_provider_drchrono.operators.base import InvalidArgumentError
-from airflow_provider_drchrono.operators.base.sent_marker import KEY
 from airflow_provider_drchrono.operators.documents import DrChronoCreateDocumentOperator
 from airflow_provider_drchrono.operators.medications import DrChronoCreateMedicationOperator
 from airflow_provider_drchrono.operators.patients import DrChronoCreatePatientOperator
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
+from airflow_provider_drchrono.state.sent_marker import KEY
 from tests.support.running import MemoryStore, connected_sandbox, context_of, execute, unlimited
 
 GUARD = {"first_name": "Ana", "last_name": "Lopez", "date_of_birth": "1980-05-17", "gender": "Female"}

@@ -1,0 +1,278 @@
+"""From what came back to a value, to a setback that may pass, or to the error that says what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import from_json
+
+from airflow_provider_drchrono.client.errors import (
+    AuthenticationError,
+    BadRequestError,
+    BulkExpiredError,
+    ConflictError,
+    ConnectionFailedError,
+    DrChronoError,
+    NotFoundError,
+    PermissionDeniedError,
+    RequestTimeoutError,
+    ResponseError,
+    ServerError,
+    TlsError,
+    TransportError,
+    UnexpectedAnswerError,
+)
+from airflow_provider_drchrono.client.request import Request
+from airflow_provider_drchrono.client.retry import RetryReason, available_in, hour_left, http_date
+from airflow_provider_drchrono.client.settings import ClientSettings
+from airflow_provider_drchrono.client.transport import Failure, Outcome, Reply
+
+UNSENT = ("connect", "unknown_host", "connect_timeout")
+FIELD_NAME = re.compile(r"[A-Za-z0-9_.]{1,80}")
+CHARSET = re.compile(r"charset=\"?([A-Za-z0-9._-]+)")
+DOUBT = "; it may have been carried out all the same, so look before you do it again"
+
+INVALID_UUID = b"Invalid uuid"
+EXPIRED = "the API no longer knows this bulk list, whose result lives for an hour; start it again"
+
+
+class UnreadableError(Exception):
+    """A success whose body is not what it says it is; the text says in what way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success, decoded. ``server_time`` is the API's clock, or ours where it did not say."""
+
+    value: Any
+    server_time: datetime
+
+
+def server_time_of(reply: Reply) -> datetime | None:
+    """Return the time in the ``Date`` header, aware, in UTC."""
+    return http_date(reply.headers.get("date"))
+
+
+def retry_reason_of(outcome: Outcome) -> RetryReason | None:
+    """Return what may pass if the request is sent again, or None if this outcome is final."""
+    if isinstance(outcome, Failure):
+        if outcome.kind == "tls":
+            return None
+        if outcome.kind == "malformed":
+            return RetryReason("malformed")
+        return RetryReason("lost" if outcome.sent else "unsent")
+    if outcome.status == 429 or outcome.status == 408 or outcome.status >= 500:
+        now = server_time_of(outcome) or datetime.now(UTC)
+        hint = available_in(outcome.headers.get("retry-after"), outcome.content, now)
+        return RetryReason("throttled" if outcome.status == 429 else "failed", hint, hour_left(now))
+    return None
+
+
+def decode(request: Request, reply: Reply) -> Any:
+    """Return the body of a success: decoded JSON, the text or bytes of a document, or None if there is none.
+
+    :raises UnreadableError: the body is not what the operation answers with.
+    """
+    shape = request.operation.response.shape
+    if reply.status == 204 or (not reply.content and shape in ("empty", "any")):
+        return None
+    content_type = reply.headers.get("content-type", "").lower()
+    if "html" in content_type:
+        raise UnreadableError("an HTML page")
+    if shape == "any" and content_type and "json" not in content_type:
+        return _document(content_type, reply.content)
+    try:
+        return parse_json(reply.content)
+    except (ValueError, RecursionError):
+        pass
+    # Raised out here: the original error carries the whole body along.
+    raise UnreadableError("broken JSON" if reply.content else "nothing")
+
+
+def parse_json(content: bytes) -> Any:
+    """Return decoded JSON, equal to what the standard library makes of it and about a fifth faster.
+
+    :raises ValueError: it is not JSON.
+    """
+    try:
+        # Only keys are kept for reuse: values are patient data.
+        return from_json(content, cache_strings="keys")
+    except ValueError:
+        # It refuses some things that are valid, such as half a surrogate pair or another encoding.
+        return json.loads(content)
+
+
+def _document(content_type: str, content: bytes) -> str | bytes:
+    if not content_type.startswith("text/") and "xml" not in content_type:
+        return content
+    charset = CHARSET.search(content_type)
+    try:
+        return content.decode(charset[1] if charset else "utf-8")
+    except (LookupError, UnicodeDecodeError):
+        return content
+
+
+def transport_error(failure: Failure, what: str, settings: ClientSettings) -> TransportError | UnexpectedAnswerError:
+    """Return the error for a request that no whole answer came to.
+
+    :param what: what was asked for, as the subject of a sentence.
+    """
+    at = settings.base_url
+    match failure.kind:
+        case "tls":
+            return TlsError(
+                f"{what}: {at} did not prove who it is (TLS); check the base URL, or name the certificate authority "
+                "of your network in ca_bundle"
+            )
+        case "unknown_host":
+            return ConnectionFailedError(
+                f"{what}: the host of {at} is not known; check the base URL and this machine's DNS"
+            )
+        case "connect":
+            return ConnectionFailedError(
+                f"{what}: no connection to {at}; check the base URL and this machine's way to it (firewall, proxy)"
+            )
+        case "connect_timeout":
+            return RequestTimeoutError(
+                f"{what}: no connection to {at} within {settings.connect_timeout:g} s (connect_timeout); check this "
+                "machine's way to it"
+            )
+        case "timeout":
+            return RequestTimeoutError(
+                f"{what}: no answer within {settings.read_timeout:g} s; try later, or raise read_timeout"
+            )
+        case "malformed":
+            return UnexpectedAnswerError(f"{what}: the answer's compression is broken; try later", transient=True)
+        case _:
+            return ConnectionFailedError(f"{what}: {at} broke the connection off; try later")
+
+
+def failure_error(request: Request, outcome: Outcome, settings: ClientSettings) -> DrChronoError:
+    """Return the error for an outcome that is not a success, marked by whether the call may be made again."""
+    operation_id = request.operation.id
+    error: DrChronoError
+    if isinstance(outcome, Failure):
+        error = transport_error(outcome, operation_id, settings)
+        in_doubt = outcome.sent and not request.harmless
+    elif outcome.status >= 500 or outcome.status == 408:
+        error = ServerError(f"{operation_id}: the API answered {outcome.status}", status=outcome.status)
+        in_doubt = not request.harmless
+    else:
+        return _refusal(request, outcome)
+    error.operation_id = operation_id
+    if in_doubt:
+        error.args = (str(error) + DOUBT,)
+        error.transient = False
+    elif isinstance(error, ServerError):
+        error.args = (f"{error}; try later",)
+    return error
+
+
+def unreadable_error(request: Request, reply: Reply, reason: str) -> UnexpectedAnswerError:
+    """Return the error for a success that cannot be read."""
+    return UnexpectedAnswerError(
+        f"{request.operation.id}: the API answered {reply.status} with {reason}"
+        + ("; try later" if request.harmless else DOUBT),
+        operation_id=request.operation.id,
+        status=reply.status,
+        transient=request.harmless,
+    )
+
+
+def _refusal(request: Request, reply: Reply) -> DrChronoError:
+    operation = request.operation
+    start = f"{operation.id}: the API answered {reply.status}"
+    if INVALID_UUID in reply.content and any(each.name == "uuid" for each in operation.parameters):
+        return BulkExpiredError(f"{operation.id}: {EXPIRED}", operation_id=operation.id, status=reply.status)
+    match reply.status:
+        case 400:
+            return _bad_request(request, reply)
+        case 401:
+            return AuthenticationError(
+                f"{start} to a token that it has just given out; check that the application is active and authorize "
+                "it again",
+                operation_id=operation.id,
+                status=401,
+            )
+        case 403:
+            return _permission_denied(request, start)
+        case 404:
+            return NotFoundError(
+                f"{start}: there is no such record, or not for this user; check the id",
+                operation_id=operation.id,
+                status=404,
+            )
+        case 409:
+            return _conflict(request, start)
+        case status if 300 <= status < 400:
+            return UnexpectedAnswerError(
+                f"{start}, a redirect that cannot be followed; check the base URL",
+                operation_id=operation.id,
+                status=status,
+            )
+        case _:
+            return ResponseError(
+                f"{start}; check the arguments of the call", operation_id=operation.id, status=reply.status
+            )
+
+
+def _bad_request(request: Request, reply: Reply) -> BadRequestError:
+    try:
+        errors = dict(_field_errors(parse_json(reply.content)))
+    except (ValueError, RecursionError):
+        errors = {}
+    names = [name for name in errors if FIELD_NAME.fullmatch(name) and name not in ("detail", "non_field_errors")]
+    subject = f"the values of {', '.join(names)}" if names else "the request"
+    return BadRequestError(
+        f"{request.operation.id}: the API refused {subject} (400); its reasons are in the error's field_errors, "
+        "which may hold patient data",
+        operation_id=request.operation.id,
+        status=400,
+        field_errors=errors,
+    )
+
+
+def _field_errors(value: object, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Flatten the vendor's error body: nested names are joined by dots, list positions count from 0."""
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _field_errors(each, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        messages = [each for each in value if isinstance(each, str)]
+        if messages:
+            yield path or "detail", messages
+        for position, each in enumerate(value):
+            if isinstance(each, Mapping | list):
+                yield from _field_errors(each, f"{path}.{position}" if path else str(position))
+    elif value is not None:
+        yield path or "detail", [str(value)]
+
+
+def _permission_denied(request: Request, start: str) -> PermissionDeniedError:
+    operation = request.operation
+    scopes = " or ".join(operation.scopes) or "none"
+    permissions = ", ".join(operation.permissions) or "none"
+    return PermissionDeniedError(
+        f"{start}; authorize the application with one of the scopes it needs ({scopes}), or have the user given the "
+        f"permissions it needs in DrChrono ({permissions}); the API does not say which is missing",
+        operation_id=operation.id,
+        status=403,
+        scopes=operation.scopes,
+        permissions=operation.permissions,
+    )
+
+
+def _conflict(request: Request, start: str) -> ConflictError:
+    names = {each.name for each in request.operation.parameters}
+    remedy = (
+        "a patient with this name, date of birth and gender may be there already; look for it, or send "
+        "allow_duplicates=true"
+        if "allow_duplicates" in names
+        else "the record contradicts one that is there"
+    )
+    return ConflictError(f"{start}: {remedy}", operation_id=request.operation.id, status=409)

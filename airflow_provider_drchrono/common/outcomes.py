@@ -1,0 +1,58 @@
+"""Decides what an error of the client means for the task in which it happened.
+
+===================================================  ==============================================================
+error                                                the task
+===================================================  ==============================================================
+not ``transient``: bad settings, arguments or        fails at once, retries would only repeat it
+data, refused rights, no such record
+:class:`RateLimitedError`                            is rescheduled to the time at which calls are let through
+                                                     again; that takes no retry and no worker meanwhile
+``transient``: no connection, no answer, 5xx         fails, and Airflow's retries repeat it
+===================================================  ==============================================================
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from airflow_provider_drchrono.compat import AirflowFailException, AirflowRescheduleException
+
+log = logging.getLogger(__name__)
+
+# A task that is due again before its worker process has ended is taken for a failed one by the executor.
+SHORTEST_RESCHEDULE = timedelta(seconds=60)
+
+
+@contextmanager
+def airflow_outcome(*, reschedule: bool = True) -> Iterator[None]:
+    """Turn errors of the client, raised in the block, into outcomes of the task that runs it.
+
+    :param reschedule: whether the task may be started again from its beginning when the quota is used up. False where
+        it cannot, as in a trigger, or where it would repeat writes that went through; the error then says when to
+        go on.
+    :raises AirflowFailException: repeating would not help.
+    :raises AirflowRescheduleException: the quota is used up until the time it carries.
+    :raises DrChronoError: a retry may help.
+    """
+    from airflow_provider_drchrono.client import DrChronoError, RateLimitedError
+
+    try:
+        yield
+        return
+    except RateLimitedError as error:
+        if not reschedule or error.retry_at is None:
+            raise
+        message, retry_at = str(error), error.retry_at
+    except DrChronoError as error:
+        # A task's own argument error is an outcome already.
+        if error.transient or isinstance(error, AirflowFailException):
+            raise
+        message, retry_at = str(error), None
+    if retry_at is None:
+        raise AirflowFailException(message) from None
+    due = max(retry_at, datetime.now(UTC) + SHORTEST_RESCHEDULE)
+    log.info("%s. The task goes on at %s", message.rstrip("."), due.isoformat(timespec="seconds"))
+    raise AirflowRescheduleException(due) from None  # type: ignore[no-untyped-call]

@@ -1,0 +1,180 @@
+"""Decides which announcements of an asset's watcher a DAG run is given, so that each is given to one run of a task.
+
+An announcement goes by its ``until``. Asset events alone would not do: Airflow may be told an announcement twice, and
+keeps one back now and then until the next one comes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_drchrono.incremental.cursor import (
+    MOST_FORGOTTEN,
+    MOST_RUNS,
+    CursorError,
+    ForgottenRunError,
+    hash_of_run,
+    read_state,
+)
+
+VERSION = 1
+
+MOST_ANNOUNCEMENTS = 1_000
+"""So many are known by the DAG run that was given them. An asset's cursor remembers fewer."""
+
+MOST_ASSETS = 5
+"""Of so many assets it is remembered what one task was given; mostly it is one, until it is renamed."""
+
+
+class DeliveriesError(CursorError):
+    """What DAG runs were given is stored in a way that cannot be gone on with. The message says what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """What the DAG runs of one task were given of one asset's announcements.
+
+    :param since: the last one that there was before the first run, from which on all count; None if there was none.
+    :param runs: what runs were given, oldest run first.
+    :param taken: what older runs were given, as far as the asset's cursor remembers it.
+    :param forgotten: hashes of these older runs.
+    """
+
+    since: str | None = None
+    runs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    taken: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
+
+    def given_to(self, run_id: str) -> tuple[str, ...] | None:
+        """Return what a DAG run was given, which may be nothing; None if it did not ask yet.
+
+        :raises ForgottenRunError: it asked so long ago that it is not known any more.
+        """
+        if run_id not in self.runs and hash_of_run(run_id) in self.forgotten:
+            raise ForgottenRunError(
+                "what this DAG run was given is not remembered any more, as many runs came after it; read that time "
+                "with a sensor for the same list, and since and until"
+            )
+        return self.runs.get(run_id)
+
+    @property
+    def last(self) -> str | None:
+        """The last announcement that any run was given; None if there is none."""
+        return _latest(self.taken + tuple(each for given in self.runs.values() for each in given))
+
+    def gave(self, run_id: str, given: tuple[str, ...], announced: Iterable[str]) -> Deliveries:
+        """Return the claims after a DAG run was given something.
+
+        :param announced: what the asset's cursor remembers; nothing else can be given again.
+        """
+        runs = {**self.runs, run_id: given}
+        oldest: list[str] = []
+        left = sum(map(len, runs.values()))
+        for each, its in runs.items():
+            if len(runs) - len(oldest) <= MOST_RUNS and (left <= MOST_ANNOUNCEMENTS or each == run_id):
+                break
+            oldest.append(each)
+            left -= len(its)
+        taken = set(self.taken).union(*(runs[each] for each in oldest)).intersection(announced)
+        return Deliveries(
+            since=self.since,
+            runs={each: its for each, its in runs.items() if each not in oldest},
+            taken=tuple(sorted(taken, key=datetime.fromisoformat)),
+            forgotten=(*self.forgotten, *map(hash_of_run, oldest))[-MOST_FORGOTTEN:],
+        )
+
+
+def claim(
+    claims: Deliveries | None, run_id: str, told: Iterable[str] | None, announced: Sequence[str]
+) -> tuple[Deliveries | None, tuple[str, ...]]:
+    """Return the claims after a DAG run has asked, the very same if nothing changed, and what the run is given.
+
+    ======================================  ======================================================================
+    the run                                 is given
+    ======================================  ======================================================================
+    asked before                            the same again
+    was triggered by the asset              what its events announce, less what other runs were given
+    was triggered otherwise                 what no run was given of all that was announced since the first run
+    was triggered otherwise, as the first   nothing; from then on announcements count
+    ======================================  ======================================================================
+
+    :param claims: None before the first run.
+    :param told: what the events that triggered the run announce; None where it was triggered otherwise.
+    :param announced: what the asset's cursor remembers, oldest first.
+    :raises ForgottenRunError: the run was given something so long ago that it is not known any more.
+    """
+    known = claims or Deliveries()
+    given = known.given_to(run_id)
+    if given is not None:
+        return claims, given
+    taken = set(known.taken).union(*known.runs.values())
+    if told is not None:
+        given = tuple(sorted(set(told) - taken, key=datetime.fromisoformat))
+        if claims is None and given:
+            known = Deliveries(since=_latest(each for each in announced if _is_later(given[0], each)))
+        return (known.gave(run_id, given, announced), given) if given else (claims, given)
+    if claims is None:
+        return Deliveries(since=_latest(announced)).gave(run_id, (), announced), ()
+    since = known.since
+    given = tuple(each for each in announced if each not in taken and (since is None or _is_later(each, since)))
+    return known.gave(run_id, given, announced), given
+
+
+def dump_claims(claims: Mapping[str, Deliveries]) -> str:
+    """Return the text that is stored.
+
+    :param claims: by the names of assets, the one that was asked about last at the end.
+    """
+    assets = {
+        asset: {
+            "since": each.since,
+            "runs": [[run_id, list(given)] for run_id, given in each.runs.items()],
+            "taken": list(each.taken),
+            "forgotten": " ".join(each.forgotten),
+        }
+        for asset, each in list(claims.items())[-MOST_ASSETS:]
+    }
+    return json.dumps({"version": VERSION, "assets": assets})
+
+
+def read_claims(text: str) -> dict[str, Deliveries]:
+    """Return stored claims by the names of assets.
+
+    :raises DeliveriesError: they are none, or of a later release.
+    """
+    try:
+        return {str(asset): _claims(state) for asset, state in read_state(text, VERSION)["assets"].items()}
+    except CursorError as error:
+        problem = str(error)
+    except KeyError as error:
+        problem = f"nothing under {error.args[0]!r}"
+    except (AttributeError, TypeError, ValueError) as error:
+        problem = f"values that cannot be read ({type(error).__name__})"
+    raise DeliveriesError(problem)
+
+
+def _claims(state: Mapping[str, Any]) -> Deliveries:
+    return Deliveries(
+        since=None if state["since"] is None else _instant(state["since"]),
+        runs={str(run_id): tuple(map(_instant, given)) for run_id, given in state["runs"]},
+        taken=tuple(map(_instant, state["taken"])),
+        forgotten=tuple(str(state["forgotten"]).split()),
+    )
+
+
+def _instant(text: Any) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("an instant without a zone")
+    return str(text)
+
+
+def _is_later(one: str, other: str) -> bool:
+    return datetime.fromisoformat(one) > datetime.fromisoformat(other)
+
+
+def _latest(instants: Iterable[str]) -> str | None:
+    return max(instants, key=datetime.fromisoformat, default=None)

@@ -1,0 +1,140 @@
+"""What has to be known about a list to follow its changes, and how a poll asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Literal, get_args
+
+from airflow_provider_drchrono.catalog import Catalog
+from airflow_provider_drchrono.incremental.fingerprints import Record
+from airflow_provider_drchrono.incremental.wall_clock import BEGINNING
+
+Change = Literal["any", "created", "updated"]
+CHANGES: tuple[Change, ...] = get_args(Change)
+
+MOVING_FIELDS = frozenset({"updated_at"})
+"""Fields known to move with each change. Others may be the time of birth, so nothing is concluded from them."""
+
+LOOKBACK = timedelta(minutes=2)
+"""How long a change may take until lists show it, unless somebody says otherwise."""
+
+LONGEST_RANGE = 190
+"""Days. DrChrono answers a longer range of dates with an empty list."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncrementalList:
+    """A list whose changes are followed.
+
+    :param operation_id: the operation that lists it.
+    :param since_filter: the filter that takes the time from which on changes are wanted.
+    :param changed_field: the field that the filter is said to compare, where there is one.
+    :param created_field: the time of creation, where the records have one.
+    :param requires_one_of: filters of which the list needs at least one.
+    """
+
+    resource: str
+    operation_id: str
+    plural: str
+    key: tuple[str, ...]
+    since_filter: str
+    changed_field: str | None
+    created_field: str | None
+    requires_one_of: tuple[str, ...]
+
+    @classmethod
+    def of(cls, catalog: Catalog, resource: str) -> IncrementalList:
+        """Return what the catalogue says about a list.
+
+        :raises ValueError: it cannot be asked for changes.
+        """
+        found = catalog.resource(resource)
+        operation = found.list_operation
+        if operation is None or found.incremental is None:
+            raise ValueError(f"{resource} has no list that can be asked for changes")
+        return cls(
+            resource=resource,
+            operation_id=operation.id,
+            plural=found.plural,
+            key=found.key,
+            since_filter=found.incremental.filter,
+            changed_field=found.incremental.cursor_field,
+            created_field=found.incremental.created_field,
+            requires_one_of=found.requires_one_of,
+        )
+
+    @property
+    def moving_field(self) -> str | None:
+        """The field that moves with each change; None where only the content tells that a record has changed."""
+        return self.changed_field if self.changed_field in MOVING_FIELDS else None
+
+    def moved_at(self, record: Record) -> datetime | None:
+        """Return when a record changed by the practice's clock, or None where that is not known."""
+        return moment_of(record.get(self.moving_field)) if self.moving_field else None
+
+    def changed_at(self, record: Record) -> datetime | None:
+        """Return the time that the list goes by, however much it means, or None where there is none."""
+        return moment_of(record.get(self.changed_field)) if self.changed_field else None
+
+    def created_at(self, record: Record) -> datetime | None:
+        """Return when a record was created by the practice's clock, or None where that is not known."""
+        return moment_of(record.get(self.created_field)) if self.created_field else None
+
+    def queries(self, filters: Mapping[str, Any], since: datetime | None) -> list[dict[str, Any]]:
+        """Return the filters of the lists that together hold all changes since a time.
+
+        It is more than one where a range of dates is longer than DrChrono answers.
+
+        :param since: naive wall-clock time of the practice; None for all records.
+        :raises ValueError: a range of dates cannot be read.
+        """
+        start = since
+        if start is None and self.requires_one_of and not set(self.requires_one_of) & set(filters):
+            start = BEGINNING
+        query = dict(filters) | ({self.since_filter: start.isoformat()} if start else {})
+        queries = [query]
+        for name in [name for name in query if name.endswith("_range")]:
+            parts = split_range(name, query[name])
+            queries = [each | {name: part} for each in queries for part in parts]
+        return queries
+
+
+def moment_of(value: object) -> datetime | None:
+    """Return a timestamp of a record as a naive time, or None where it is none or has a zone of its own."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is None else None
+
+
+def split_range(name: str, value: object) -> list[str]:
+    """Return a range of dates as ranges short enough to be answered.
+
+    :param name: the filter, named in errors.
+    :param value: two dates, or text such as ``2026-01-01/2026-12-31``.
+    :raises ValueError: it is no such range.
+    """
+    ends = value.split("/") if isinstance(value, str) else value
+    try:
+        first, last = (_date(each) for each in ends)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise ValueError(f"filters[{name!r}] must be two dates, as in 2026-01-01/2026-01-31") from None
+    if last < first:
+        raise ValueError(f"filters[{name!r}] ends before it begins")
+    parts = []
+    while first <= last:
+        end = min(last, first + timedelta(days=LONGEST_RANGE - 1))
+        parts.append(f"{first}/{end}")
+        first = end + timedelta(days=1)
+    return parts
+
+
+def _date(value: object) -> date:
+    if isinstance(value, datetime):
+        return value.date()
+    return value if isinstance(value, date) else date.fromisoformat(str(value).strip())

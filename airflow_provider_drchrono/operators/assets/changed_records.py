@@ -1,0 +1,195 @@
+"""The operator that reads what the watcher of an asset announced: exactly those records, in exactly one DAG run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_size
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context, XComArg
+
+    from airflow_provider_drchrono.common.results import Output
+    from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+    from airflow_provider_drchrono.incremental.cursor import CursorName
+    from airflow_provider_drchrono.incremental.cursor_store import CursorStore
+    from airflow_provider_drchrono.incremental.events.event import ChangeEvent
+    from airflow_provider_drchrono.incremental.events.reader import EventReader
+    from airflow_provider_drchrono.incremental.poller import Selection
+    from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
+
+
+class DrChronoChangedRecordsOperator(BaseOperator):
+    """Read the records that the watcher of an asset announced as new or updated.
+
+    ``GET`` of the list that the asset stands for. It belongs into a DAG that is scheduled by the asset::
+
+        patients = drchrono_asset("patients")
+
+        with DAG("welcome", schedule=[patients]):
+            changed = DrChronoChangedRecordsOperator(task_id="changed", asset=patients)
+
+    A run that the asset triggered is given the records that its events announce. Another run, such as one by hand, is
+    given those that were announced since the first run of this task and that no run was given: so it catches up where
+    the DAG was paused, or where Airflow kept an event back. The first run of all has nothing to catch up with.
+
+    No announcement is given to two runs; a retry and a cleared task are given the same again. A record that has changed
+    again since it was announced is left to the run that is given that change. So the list can be empty: where all
+    has changed again, where Airflow was told an announcement twice and an earlier run has read it, and where a DAG
+    with several assets was triggered by another one.
+
+    :param asset: what :func:`~airflow_provider_drchrono.assets.drchrono_asset` returned.
+    :param fields: return only these fields of each record.
+    :param max_records: most records to return. More than that is an error, never a silent cut.
+    :param batch_size: return a list of lists of at most so many records, to map over more than Airflow maps single
+        ones.
+    :param output_path: object-storage path or URL of a file to write the records to, one JSON object a line, gzip if
+        it ends in ``.gz``; the result is then its path and count.
+    """
+
+    template_fields: Sequence[str] = ("fields", "output_path")
+
+    def __init__(
+        self,
+        *,
+        asset: Asset,
+        fields: Sequence[str] | XComArg | str | None = None,
+        max_records: int = 10_000,
+        batch_size: int | None = None,
+        output_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        watching_trigger(asset)
+        check_size(type(self).__name__, max_records, batch_size, output_path)
+        self.asset = asset
+        self.fields = fields
+        self.max_records = max_records
+        self.batch_size = batch_size
+        self.output_path = output_path
+
+    def execute(self, context: Context) -> Any:
+        """Find out what this run is to read, read it, and return it.
+
+        :raises AirflowFailException: it is not remembered any more, or what is remembered cannot be read.
+        """
+        from airflow_provider_drchrono.common.arguments import checked_fields
+        from airflow_provider_drchrono.common.outcomes import airflow_outcome
+        from airflow_provider_drchrono.common.results import Output
+
+        followed = watching_trigger(self.asset).followed()
+        operation_id = followed.subject.operation_id
+        fields = checked_fields(operation_id, self.fields, verbose=followed.verbose)
+        output = Output(operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
+        with airflow_outcome():
+            result = self._read(context, followed, output)
+        self.log.info("%s: %s", operation_id, output.told(result))
+        return result
+
+    @cached_property
+    def hook(self) -> DrChronoHook:
+        """The hook of the asset's connection; its client is closed when all is read."""
+        from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+
+        return DrChronoHook(watching_trigger(self.asset).drchrono_conn_id)
+
+    @cached_property
+    def cursor_store(self) -> CursorStore:
+        """Where the cursor of the asset's watcher is kept."""
+        from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
+
+        return VariableCursorStore()
+
+    @cached_property
+    def claims_store(self) -> CursorStore:
+        """Where it is kept what the runs of this task were given."""
+        from airflow_provider_drchrono.state.cursor_store import VariableDeliveriesStore
+
+        return VariableDeliveriesStore()
+
+    def _read(self, context: Context, followed: Selection, output: Output) -> Any:
+        from airflow_provider_drchrono.incremental.cursor import CursorError, CursorName, ForgottenRunError
+        from airflow_provider_drchrono.incremental.events.deliveries import DeliveriesError
+        from airflow_provider_drchrono.incremental.events.reader import LostEventError
+
+        name = CursorName.of_instance(context["ti"])
+        operation_id = followed.subject.operation_id
+        try:
+            due = self._announced(context, name, followed).due(self._told(context, operation_id))
+        except (ForgottenRunError, LostEventError) as error:
+            raise AirflowFailException(f"{operation_id}: {error}") from None
+        except DeliveriesError as error:
+            raise AirflowFailException(
+                f"{operation_id}: what runs of {name} have read is stored as {error}. Nothing was read. See it with: "
+                f"airflow drchrono cursor show {name.words}; forget it with: airflow drchrono cursor reset {name.words}"
+            ) from None
+        except CursorError as error:
+            watcher = CursorName.of_asset(self.asset.name)
+            raise AirflowFailException(f"{operation_id}: {watcher.refused(error)}") from None
+        if not due.untils:
+            self.log.info("%s: nothing was announced to this run of %s", operation_id, name)
+            return output.deliver(())
+        self.log.info("%s: reading %d announcements, the last until %s", operation_id, len(due.untils), due.untils[-1])
+        try:
+            return output.deliver(due.records(self.hook.get_conn(), followed))
+        finally:
+            self.hook.close()
+
+    def _announced(self, context: Context, name: CursorName, followed: Selection) -> EventReader:
+        from airflow_provider_drchrono.incremental.events.reader import EventReader
+
+        return EventReader(
+            self.asset.name,
+            followed.subject.resource,
+            cursors=self.cursor_store,
+            claims=self.claims_store,
+            name=name,
+            run_id=context["ti"].run_id,
+        )
+
+    def _told(self, context: Context, operation_id: str) -> list[ChangeEvent] | None:
+        """Return what the asset's events that triggered the run announce; None where no event did.
+
+        An event that somebody made by hand announces nothing: with no other, the run is as one by hand.
+        """
+        from airflow_provider_drchrono.incremental.events.event import ChangeEvent
+
+        all_events = context["triggering_asset_events"]
+        events = all_events.get(self.asset, ())
+        if not events:
+            # Looking an asset up adds it, so how many there are says nothing.
+            by_another = any(all_events.values()) or context["dag_run"].run_type == "asset_triggered"
+            return [] if by_another else None
+        payloads = [event.extra["payload"] for event in events if "payload" in (event.extra or {})]
+        try:
+            return [ChangeEvent.read(payload) for payload in payloads] or None
+        except ValueError as error:
+            problem = str(error)
+        raise AirflowFailException(
+            f"{operation_id}: an event of asset {self.asset.name} holds {problem}. Nothing was read. The asset's "
+            "watcher did not make it, or one of another release; trigger a run by hand to read what is not read yet"
+        )
+
+
+def watching_trigger(asset: object) -> DrChronoIncrementalTrigger:
+    """Return the trigger that watches an asset.
+
+    :raises InvalidArgumentError: there is none of ours.
+    """
+    from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
+
+    given = type(asset).__name__
+    if isinstance(asset, Asset):
+        for watcher in asset.watchers:
+            if isinstance(watcher.trigger, DrChronoIncrementalTrigger) and watcher.trigger.watch == asset.name:
+                return watcher.trigger
+        given = f"asset {asset.name}, which nothing of DrChrono watches"
+    raise InvalidArgumentError(
+        "DrChronoChangedRecordsOperator: asset must be what drchrono_asset(...) returned, the one that is in the DAG's "
+        f"schedule, not {given}"
+    )

@@ -1,0 +1,374 @@
+"""The class that every sensor descends from: it waits until something in a list is new, and hands the records on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
+
+from airflow_provider_drchrono.assets.outlets import Outlet, list_asset
+from airflow_provider_drchrono.common import arguments
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError
+from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
+from airflow_provider_drchrono.compat import shortest_deferral, waits_in_triggerer
+from airflow_provider_drchrono.incremental.lists import LOOKBACK
+from airflow_provider_drchrono.sensors.base.arguments import checked_filters, public_filters
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context, XComArg
+
+    from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+    from airflow_provider_drchrono.incremental.cursor_store import CursorStore
+    from airflow_provider_drchrono.incremental.lists import Change, IncrementalList
+    from airflow_provider_drchrono.incremental.poller import Poller, Selection
+    from airflow_provider_drchrono.sensors.base.explicit_window import ExplicitWindow
+
+POLL_INTERVAL = 360.0
+"""Seconds. At that pace all triggers together take 230 calls an hour, less than half of the quota."""
+
+SHORTEST_RESCHEDULE = 60.0
+"""Seconds. A task that is due again before its worker process has ended is taken for a failed one by the executor."""
+
+STARTS = ("now", "beginning")
+
+Time = date | str | None
+
+
+class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
+    """Waits for new or updated records.
+
+    Each DAG run is given what has changed since the run before it was; a retry and a cleared task are given the same
+    again. With ``since`` it remembers nothing and reads what changed from then on, for backfills and data intervals.
+
+    It returns the records, ready for ``.expand``, or with ``output_path`` the path and count of a file with them.
+
+    :param filters: what to select.
+    :param change: ``created``, ``updated``, or ``any``. A record that is created and changed between two polls counts
+        as created.
+    :param fields: return only these fields of each record.
+    :param verbose: ask also for the fields that come only with ``verbose=true``.
+    :param since: read what changed from this time on, instead of going on from the cursor: a date, a time of the
+        practice's clock, or a time with an offset.
+    :param until: read what changed before this time, which has to have passed.
+    :param start: where the first run begins: ``now``, ``beginning``, or a time.
+    :param lookback: how long a change may take until lists show it, as a timedelta or in seconds.
+    :param max_records: most records to return. More than that is an error, never a silent cut.
+    :param batch_size: return a list of lists of at most so many records, to map over more than Airflow maps single
+        ones.
+    :param output_path: object-storage path or URL of a file to write the records to, one JSON object a line, gzip if
+        it ends in ``.gz``.
+    :param deferrable: wait in the triggerer and not on a worker; None leaves it to ``[operators] default_deferrable``.
+    :param poke_interval: seconds between two polls, each of which is a call of the quota.
+    :param mode: ``reschedule``, which gives the worker free between two polls, or ``poke``.
+    :param drchrono_conn_id: id of the Airflow connection of type ``drchrono``.
+    """
+
+    resource: ClassVar[str]
+    operation_id: ClassVar[str]
+    since_filter: ClassVar[str] = "since"
+    filter_names: ClassVar[Collection[str]] = ()
+    changes: ClassVar[Collection[str]] = ("any",)
+    default_lookback: ClassVar[timedelta] = LOOKBACK
+    _rested_at: datetime | None = None
+    template_fields: Sequence[str] = (
+        "filters",
+        "fields",
+        "since",
+        "until",
+        "start",
+        "output_path",
+        "drchrono_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+
+    def __init__(
+        self,
+        *,
+        filters: Mapping[str, Any] | XComArg | str | None = None,
+        change: Change = "any",
+        fields: Sequence[str] | XComArg | str | None = None,
+        verbose: bool = False,
+        since: Time | XComArg = None,
+        until: Time | XComArg = None,
+        start: Time | XComArg = "now",
+        lookback: timedelta | float | None = None,
+        max_records: int = 10_000,
+        batch_size: int | None = None,
+        output_path: str | None = None,
+        deferrable: bool | None = None,
+        poke_interval: timedelta | float = POLL_INTERVAL,
+        mode: str = "reschedule",
+        drchrono_conn_id: str = "drchrono_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, mode=mode, **kwargs)
+        arguments.check_filter_names(self.operation_id, filters, self.filter_names, self.since_filter)
+        for name, value, words in (("since", since, ()), ("until", until, ()), ("start", start, STARTS)):
+            arguments.check_time(self.operation_id, name, value, words)
+        self.filters = filters
+        self.change = change
+        self.fields = fields
+        self.verbose = verbose
+        self.since = since
+        self.until = until
+        self.start = start
+        self.lookback = lookback
+        self.max_records = max_records
+        self.batch_size = batch_size
+        self.output_path = output_path
+        self.deferrable = deferrable
+        self.drchrono_conn_id = drchrono_conn_id
+        self._list = Outlet(self, list_asset(self.resource, drchrono_conn_id))
+        self._check_options()
+
+    def execute(self, context: Context) -> Any:
+        """Poll until something is new, and return it; a deferrable sensor waits in the triggerer after the first poll.
+
+        :raises AirflowFailException: an argument, the connection or the stored cursor has to be changed first.
+        """
+        if not self.waits_in_triggerer:
+            return super().execute(context)
+        with self._soft():
+            return self._look_or_defer(context, time.time() + self.timeout)
+
+    def execute_complete(self, context: Context, event: object) -> Any:
+        """Go on when the trigger has something to tell: read the records, or wait on if another run has taken them."""
+        from airflow_provider_drchrono.triggers.incremental import PollEvent
+
+        try:
+            read = PollEvent.read(event)
+        except ValueError as error:
+            raise AirflowFailException(f"{self.operation_id}: {error}") from None
+        if read.status == "timeout":
+            raise AirflowSensorTimeout(f"{self.operation_id}: nothing changed within {self.timeout:g} seconds")
+        if read.status == "failed":
+            kind = AirflowException if read.transient else AirflowFailException
+            raise kind(f"{self.operation_id}: waiting for changes failed: {read.message}")
+        self.log.info("%s: the trigger saw %d new records", self.operation_id, read.count)
+        return self._look_or_defer(context, read.ends)
+
+    def poke(self, context: Context) -> PokeReturnValue | bool:
+        """Poll once."""
+        from airflow_provider_drchrono.common.outcomes import airflow_outcome
+
+        with airflow_outcome():
+            found, result = self._look(context)
+        return PokeReturnValue(True, result) if found else False
+
+    @cached_property
+    def hook(self) -> DrChronoHook:
+        """The hook of the connection, which leaves calls to actions; its client is closed after each poll."""
+        from airflow_provider_drchrono.hooks.polling import polling_hook
+
+        return polling_hook(self.drchrono_conn_id)
+
+    @cached_property
+    def cursor_store(self) -> CursorStore:
+        """Where cursors are kept."""
+        from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
+
+        return VariableCursorStore()
+
+    @property
+    def waits_in_triggerer(self) -> bool:
+        """Whether to wait in the triggerer."""
+        return waits_in_triggerer(self.deferrable)
+
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Return the seconds to the next poke: Airflow's own, or more where the hour's calls run short."""
+        from airflow_provider_drchrono.hooks.polling import next_interval
+
+        interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        bounds = [self.timeout - run_duration()] + ([self.max_wait.total_seconds()] if self.max_wait else [])
+        return max(interval, min(next_interval(self.hook, interval), *bounds))
+
+    def _check_options(self) -> None:
+        where = self.operation_id
+        if self.change not in self.changes:
+            why = "" if self.change not in ("created", "updated") else ": the records do not say when they were created"
+            raise InvalidArgumentError(
+                f"{where}: change must be one of {', '.join(map(repr, self.changes))}, not {self.change!r}{why}"
+            )
+        arguments.check_size(where, self.max_records, self.batch_size, self.output_path)
+        arguments.checked_lookback(where, self.lookback, self.default_lookback)
+        if self.until is not None and self.since is None:
+            raise InvalidArgumentError(f"{where}: until needs since; without both the sensor goes on from its cursor")
+        if self.reschedule and not self.deferrable and self.poke_interval < SHORTEST_RESCHEDULE:
+            raise InvalidArgumentError(
+                f"{where}: poke_interval must be {SHORTEST_RESCHEDULE:g} seconds or more in mode 'reschedule', or the "
+                "executor takes a poke that ends late for a failure; for less use mode='poke' or deferrable=True"
+            )
+
+    def _look(self, context: Context) -> tuple[bool, Any]:
+        """Poll once; return whether there is anything to hand on, and what."""
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.common.results import Output
+        from airflow_provider_drchrono.incremental.cursor import CursorError, ForgottenRunError
+        from airflow_provider_drchrono.incremental.lists import IncrementalList
+
+        subject = IncrementalList.of(load(), self.resource)
+        filters = checked_filters(subject, unmask(self.filters), self.filter_names)
+        fields = arguments.checked_fields(self.operation_id, self.fields, verbose=self.verbose)
+        output = Output(self.operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
+        span: tuple[datetime | None, datetime | None] = (None, None)
+        try:
+            drchrono = self.hook.get_conn()
+            if self.since is not None:
+                window = self._window(subject, filters)
+                found, result = window.look(drchrono, output.deliver)
+                span = (window.since, window.until)
+            else:
+                follower = self._follower(context, subject, filters)
+                found, result = follower.look(drchrono, output.deliver)
+                self._rested_at = None if found else follower.looked_at
+                if given := follower.window:
+                    span = (given.before.since, given.after.until)
+            if not found:
+                # Mostly nothing has changed; only a grant that cannot see anything is worth a word.
+                blind, why = self.hook.why_empty(self.operation_id)
+                if blind:
+                    self.log.warning("%s", why)
+        except ForgottenRunError as error:
+            raise AirflowFailException(f"{self.operation_id}: {error}") from None
+        except CursorError as error:
+            raise AirflowFailException(f"{self.operation_id}: {_name(context).refused(error)}") from None
+        finally:
+            self.hook.close()
+        if found:
+            self.log.info("%s: %s", self.operation_id, output.told(result))
+            self._list.update(self, context, output.count(result), since=span[0], until=span[1])
+        return found, result
+
+    def _look_or_defer(self, context: Context, ends: float) -> Any:
+        from airflow_provider_drchrono.client import RateLimitedError
+        from airflow_provider_drchrono.common.outcomes import airflow_outcome
+
+        due = 0.0
+        with airflow_outcome(reschedule=False):
+            try:
+                found, result = self._look(context)
+            except RateLimitedError as error:
+                if error.retry_at is None:
+                    raise
+                self.log.info("%s", error)
+                found, result, due = False, None, error.retry_at.timestamp()
+        if found:
+            return result
+        self._defer(context, ends, due)
+
+    def _defer(self, context: Context, ends: float, due: float) -> NoReturn:
+        """Give the worker free until there is something to look at, or time runs out."""
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.incremental.lists import IncrementalList
+        from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
+        from airflow_provider_drchrono.triggers.waiting import GRACE
+
+        left = ends - time.time()
+        if left <= 0:
+            raise AirflowSensorTimeout(f"{self.operation_id}: nothing changed within {self.timeout:g} seconds")
+        subject = IncrementalList.of(load(), self.resource)
+        filters = checked_filters(subject, unmask(self.filters), self.filter_names)
+        followed = self._followed(subject, filters)
+        window = self._window(subject, filters) if self.since is not None else None
+        name = _name(context)
+        self.defer(
+            trigger=DrChronoIncrementalTrigger(
+                drchrono_conn_id=self.drchrono_conn_id,
+                resource=self.resource,
+                filters=public_filters(subject, filters),
+                change=self.change,
+                verbose=self.verbose,
+                cursor=[name.dag_id, name.task_id, name.map_index] if window is None else None,
+                since=window.since.isoformat() if window else None,
+                timezones=window.timezones if window else (),
+                rested_at=self._rested_at.isoformat() if self._rested_at else None,
+                lookback=followed.lookback.total_seconds(),
+                poll_interval=self.poke_interval,
+                not_before=max(
+                    due, window.due.timestamp() if window and window.due else 0.0, time.time() + shortest_deferral()
+                ),
+                look=window is None or window.due is None,
+                ends=ends,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=left) + GRACE,
+        )
+
+    def _followed(self, subject: IncrementalList, filters: dict[str, Any]) -> Selection:
+        from airflow_provider_drchrono.incremental.poller import Selection
+
+        start = self.start.isoformat() if isinstance(self.start, date) else str(self.start or "")
+        arguments.check_time(self.operation_id, "start", start, STARTS)
+        return Selection(
+            subject=subject,
+            filters=filters,
+            verbose=self.verbose,
+            change=self.change,
+            lookback=arguments.checked_lookback(self.operation_id, self.lookback, self.default_lookback),
+            start=start,
+        )
+
+    def _follower(self, context: Context, subject: IncrementalList, filters: dict[str, Any]) -> Poller:
+        from airflow_provider_drchrono.hooks.practice_timezones import PracticeClocks
+        from airflow_provider_drchrono.incremental.poller import Poller
+
+        return Poller(
+            self._followed(subject, filters),
+            store=self.cursor_store,
+            name=_name(context),
+            run_id=context["ti"].run_id,
+            clocks=PracticeClocks(self.hook),
+            now=utcnow,
+        )
+
+    def _window(self, subject: IncrementalList, filters: dict[str, Any]) -> ExplicitWindow:
+        from airflow_provider_drchrono.sensors.base.explicit_window import ExplicitWindow
+
+        return ExplicitWindow.of(
+            self._followed(subject, filters),
+            since=self.since,
+            until=self.until,
+            timezones=self.hook.practice_timezones,
+            now=utcnow(),
+        )
+
+    @contextmanager
+    def _soft(self) -> Iterator[None]:
+        """Skip instead of failing where that is asked for, as Airflow does for sensors that do not defer."""
+        try:
+            yield
+        except (AirflowSkipException, AirflowRescheduleException):
+            raise
+        except (AirflowSensorTimeout, AirflowFailException) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipped instead of failing: {error}") from None
+            raise
+        except Exception as error:
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipped instead of failing: {error}") from None
+            raise
+
+
+def utcnow() -> datetime:
+    """Return the present by this machine's clock."""
+    return datetime.now(UTC)
+
+
+def _name(context: Context) -> Any:
+    from airflow_provider_drchrono.incremental.cursor import CursorName
+
+    return CursorName.of_instance(context["ti"])

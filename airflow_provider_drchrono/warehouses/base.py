@@ -1,0 +1,230 @@
+"""What a database has to offer to be a warehouse here, and what a sync keeps and gets there.
+
+A sync's state is kept in the warehouse itself, in the transaction that writes the rows it speaks of: both are there,
+or neither.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_drchrono.incremental.wall_clock import Practice
+from airflow_provider_drchrono.warehouses.sync_state import SyncState
+from airflow_provider_drchrono.warehouses.table import DIGEST, Column, ColumnType, Row, Table
+
+STATE_TABLE = "_drchrono_sync"
+
+STATE_COLUMNS = (
+    Column("source", "text", required=True),
+    Column("resource", "text", required=True),
+    Column("table_name", "text", required=True),
+    Column("selection", "text", required=True),
+    Column("watermark", "instant", required=True),
+    Column("start", "timestamp"),
+    Column("timezones", "json", required=True),
+    Column("timezones_read_at", "instant"),
+    Column("run_id", "text"),
+    Column("calls", "integer"),
+    Column("rows_read", "integer"),
+    Column("rows_new", "integer"),
+    Column("rows_changed", "integer"),
+    Column("synced_at", "instant"),
+)
+STATE_KEY = ("source", "resource", "table_name", "selection")
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class WarehouseError(Exception):
+    """The warehouse did not do what was asked. The message is one line and holds no value of any row.
+
+    :param transient: whether doing the same again later may work.
+    """
+
+    def __init__(self, message: str, *, transient: bool) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """How a database differs from the next one, as far as SQL text goes.
+
+    :param types: the database's name for each kind of column.
+    :param placeholder: how a parameter is written.
+    :param longest_name: characters that a name may have.
+    :param schemas: whether tables live in schemas.
+    :param greatest: the function that returns the larger one of two values.
+    :param differs: the operator that compares two values and takes NULL for a value like others.
+    """
+
+    types: Mapping[ColumnType, str]
+    placeholder: str
+    longest_name: int
+    schemas: bool
+    greatest: str
+    differs: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncKey:
+    """Which sync a row of the state table is about.
+
+    :param source: base URL and, hashed, the client id.
+    :param selection: hash of the filters and options that choose the records.
+    """
+
+    source: str
+    resource: str
+    table_name: str
+    selection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the state table says, for people, about the run that wrote it."""
+
+    run_id: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCounts:
+    """What a load did to its table."""
+
+    read: int
+    new: int
+    changed: int
+    in_table: int
+
+
+class Warehouse(ABC):
+    """One connection to a database that records are loaded into.
+
+    Whatever the database's driver raises becomes a :class:`WarehouseError` without the driver's text, which may
+    repeat values of rows.
+
+    :param name: the connection id, for messages.
+    """
+
+    capabilities: Capabilities
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def prepare(self, table: Table) -> list[str]:
+        """Make the table and the state table fit to be loaded into, creating or widening them where needed.
+
+        :return: the columns that an existing table was widened by.
+        :raises WarehouseError: the table cannot be written, has no proper name, or is someone else's.
+        """
+        if table.schema and not self.capabilities.schemas:
+            raise WarehouseError(f"The database of {self.name} has no schemas; leave schema out", transient=False)
+        longest = self.capabilities.longest_name
+        for argument, name in (("table", table.name), ("schema", table.schema)):
+            if name and (not _NAME.fullmatch(name) or len(name) > longest):
+                raise WarehouseError(
+                    f"{argument} {name!r} is not a name; use up to {longest} letters, digits and underscores",
+                    transient=False,
+                )
+        return self._prepare(table)
+
+    @abstractmethod
+    def _prepare(self, table: Table) -> list[str]:
+        """Do what :meth:`prepare` says, with names that are checked."""
+
+    @abstractmethod
+    def memory(self, table: Table, key: SyncKey) -> SyncState | None:
+        """Return what the sync remembers; None before its first load."""
+
+    @abstractmethod
+    def load(self, table: Table, rows: Iterable[Row], key: SyncKey, memory: SyncState, run: Run) -> LoadCounts:
+        """Merge rows into the table and write the state, both or neither.
+
+        A row that is new is added, one whose record differs from the table's and was not read before it replaces it,
+        and any other is left alone. Of several rows with one key, the one changed last counts.
+
+        :param rows: values of ``table.all_columns``, in order of reading.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def state_values(key: SyncKey, memory: SyncState, run: Run, counts: LoadCounts) -> list[Any]:
+    """Return the values of ``STATE_COLUMNS``, as text and numbers that every database takes."""
+    return [
+        key.source,
+        key.resource,
+        key.table_name,
+        key.selection,
+        _text(memory.watermark),
+        None if memory.start is None else memory.start.isoformat(" "),
+        json.dumps(memory.practice.timezones),
+        None if memory.practice.read_at is None else _text(memory.practice.read_at),
+        run.run_id,
+        run.calls,
+        counts.read,
+        counts.new,
+        counts.changed,
+        _text(datetime.now(UTC)),
+    ]
+
+
+def read_memory(row: Sequence[Any]) -> SyncState:
+    """Read watermark, start, timezones and timezones_read_at as any database's driver returns them."""
+    watermark, start, timezones, read_at = row
+    return SyncState(
+        watermark=_instant(watermark),
+        start=None if start is None else _moment(start),
+        practice=Practice(
+            timezones=tuple(json.loads(timezones) if isinstance(timezones, str) else timezones),
+            read_at=None if read_at is None else _instant(read_at),
+        ),
+    )
+
+
+def _moment(value: str | datetime) -> datetime:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _instant(value: str | datetime) -> datetime:
+    return _moment(value).astimezone(UTC)
+
+
+def _text(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(" ", "seconds")
+
+
+def check_shape(
+    name: str, table: Table, found: Mapping[str, str], key: Sequence[str], types: Mapping[ColumnType, str]
+) -> list[Column]:
+    """Compare an existing table with what it has to be, and return the columns that it lacks.
+
+    :param name: the connection id, for messages.
+    :param found: the existing columns' types by name.
+    :param key: the columns of the existing primary key.
+    :raises WarehouseError: the table was made for something else.
+    """
+    where = f"table {table.label} in {name}"
+    if DIGEST not in found or set(key) != set(table.key):
+        raise WarehouseError(
+            f"The {where} was not made by this sync; give the sync another table name, or move that table away",
+            transient=False,
+        )
+    for column in table.all_columns:
+        expected = types[column.kind]
+        if column.name in found and found[column.name].upper() != expected.upper():
+            raise WarehouseError(
+                f"Column {column.name} of the {where} is {found[column.name]} and has to be {expected}; change it "
+                f"back, or give the sync another table name",
+                transient=False,
+            )
+    return [column for column in table.all_columns if column.name not in found]

@@ -1,0 +1,192 @@
+"""Loads a SQLite file: rows go to a temporary table first, so that the file is locked for the merge only."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from airflow_provider_drchrono.warehouses import sql
+from airflow_provider_drchrono.warehouses.base import (
+    STATE_TABLE,
+    Capabilities,
+    LoadCounts,
+    Run,
+    SyncKey,
+    Warehouse,
+    WarehouseError,
+    check_shape,
+    read_memory,
+    state_values,
+)
+from airflow_provider_drchrono.warehouses.sync_state import SyncState
+from airflow_provider_drchrono.warehouses.table import Row, Table
+
+# Writers take turns; one that loads a whole practice for the first time keeps the others waiting this long, in ms.
+_BUSY_TIMEOUT = 300_000
+
+# What went wrong, what to do about it, and whether trying again may help.
+_PROBLEMS = {
+    "SQLITE_AUTH": ("access was denied", "check the permissions of the file", False),
+    "SQLITE_BUSY": ("it is locked by another process", "let that one finish, then try again", True),
+    "SQLITE_CANTOPEN": (
+        "the file cannot be opened",
+        "check the path in the connection, that its folder is there, and that the worker may write to it",
+        False,
+    ),
+    "SQLITE_CONSTRAINT": ("a constraint of the table refuses the rows", "remove constraints that were added", False),
+    "SQLITE_CORRUPT": ("the file is damaged", "restore it, or name another file in the connection", False),
+    "SQLITE_FULL": ("the disk is full", "make room, then try again", True),
+    "SQLITE_IOERR": ("the disk does not answer", "check the disk, then try again", True),
+    "SQLITE_LOCKED": ("it is locked by another process", "let that one finish, then try again", True),
+    "SQLITE_NOTADB": ("the file is not a SQLite database", "name another file in the connection", False),
+    "SQLITE_PERM": ("access was denied", "check the permissions of the file", False),
+    "SQLITE_READONLY": (
+        "it is read-only",
+        "give the worker the right to write to the file and to its folder, or name another file in the connection",
+        False,
+    ),
+}
+
+
+class SqliteWarehouse(Warehouse):
+    """A SQLite file, through a connection of Airflow's SQLite provider."""
+
+    capabilities = Capabilities(
+        types={
+            "text": "TEXT",
+            "integer": "INTEGER",
+            "decimal": "NUMERIC",
+            "boolean": "BOOLEAN",
+            "date": "DATE",
+            "time": "TIME",
+            "timestamp": "TIMESTAMP",
+            # As JSON the column would turn a text that looks like a number into one.
+            "json": "TEXT",
+            "instant": "TIMESTAMP",
+        },
+        placeholder="?",
+        longest_name=63,
+        schemas=False,
+        greatest="max",
+        differs="IS NOT",
+    )
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        from airflow.providers.sqlite.hooks.sqlite import SqliteHook
+
+        # The provider's hooks carry no types.
+        hook_class: Any = SqliteHook
+        with self._explained("connect to the database"):
+            self._connection: sqlite3.Connection = hook_class(sqlite_conn_id=name).get_conn()
+            self._connection.isolation_level = None
+            self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT}")
+            self._protect_new_file()
+            self._let_readers_in()
+
+    def _prepare(self, table: Table) -> list[str]:
+        with self._explained(f"prepare table {table.label}"), self._transaction():
+            found = self._connection.execute(f"PRAGMA table_info({sql.quote(table.name)})").fetchall()
+            added: list[str] = []
+            if found:
+                missing = check_shape(
+                    self.name,
+                    table,
+                    {name: kind for _, name, kind, *_ in found},
+                    [name for _, name, *_, place in found if place],
+                    self.capabilities.types,
+                )
+                for column in missing:
+                    self._connection.execute(sql.add_column(table, column, self.capabilities))
+                added = [column.name for column in missing]
+            else:
+                self._connection.execute(
+                    sql.create_table(None, table.name, table.all_columns, table.key, self.capabilities)
+                )
+            self._connection.execute(sql.create_state_table(None, self.capabilities))
+        return added
+
+    def memory(self, table: Table, key: SyncKey) -> SyncState | None:
+        query = sql.select_state(table, self.capabilities)
+        values = (key.source, key.resource, key.table_name, key.selection)
+        with self._explained(f"read table {STATE_TABLE}"):
+            row = self._connection.execute(query, values).fetchone()
+        return None if row is None else read_memory(row)
+
+    def load(self, table: Table, rows: Iterable[Row], key: SyncKey, memory: SyncState, run: Run) -> LoadCounts:
+        with self._explained(f"write table {table.label}"):
+            read = self._fill_stage(table, rows)
+            with self._transaction():
+                before = self._count(table)
+                self._connection.execute(sql.remove_duplicates(table))
+                merged = self._connection.execute(sql.merge(table, self.capabilities)).rowcount
+                after = self._count(table)
+                new = after - before
+                counts = LoadCounts(read=read, new=new, changed=merged - new, in_table=after)
+                self._connection.execute(
+                    sql.write_state(table, self.capabilities), state_values(key, memory, run, counts)
+                )
+            self._connection.execute(f"DROP TABLE temp.{sql.quote(sql.STAGE)}")
+        return counts
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _fill_stage(self, table: Table, rows: Iterable[Row]) -> int:
+        columns = table.all_columns
+        self._connection.execute(f"DROP TABLE IF EXISTS temp.{sql.quote(sql.STAGE)}")
+        with self._transaction("BEGIN DEFERRED"):
+            self._connection.execute(sql.create_stage(columns, self.capabilities, "INTEGER PRIMARY KEY", ""))
+            return self._connection.executemany(
+                f"INSERT INTO temp.{sql.quote(sql.STAGE)} ({sql.name_list(columns)}) "  # noqa: S608
+                f"VALUES ({', '.join('?' * len(columns))})",
+                rows,
+            ).rowcount
+
+    def _count(self, table: Table) -> int:
+        (count,) = self._connection.execute(sql.count_rows(table)).fetchone()
+        return int(count)
+
+    def _protect_new_file(self) -> None:
+        """Let nobody but its owner read a file that is about to be filled for the first time."""
+        path = self._connection.execute("PRAGMA database_list").fetchone()[2]
+        with suppress(OSError):
+            if path and os.path.getsize(path) == 0:
+                os.chmod(path, 0o600)
+
+    def _let_readers_in(self) -> None:
+        """Keep a write-ahead log where that is possible: readers and the writer then do not wait for each other."""
+        if self._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+            return
+        with suppress(sqlite3.OperationalError):
+            self._connection.execute("PRAGMA journal_mode = WAL")
+
+    @contextmanager
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+        self._connection.execute(begin)
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.rollback()
+            raise
+        self._connection.commit()
+
+    @contextmanager
+    def _explained(self, purpose: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OverflowError) as error:
+            raise _explain(error, purpose, self.name) from None
+
+
+def _explain(error: Exception, purpose: str, name: str) -> WarehouseError:
+    code = str(getattr(error, "sqlite_errorname", type(error).__name__))
+    primary = "_".join(code.split("_")[:2])
+    what, remedy, transient = _PROBLEMS.get(
+        primary, (f"SQLite answered {code}", "check the connection and the table, or use another table name", False)
+    )
+    return WarehouseError(f"Could not {purpose} in {name} (SQLite): {what}; {remedy}", transient=transient)

@@ -1,0 +1,53 @@
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, BaseOperator
+
+from airflow_provider_drchrono.common.masking import MaskedValue, MasksTemplateFields, unmask
+
+
+class Sending(MasksTemplateFields, BaseOperator):
+    template_fields = ("data", "filters", "note")
+
+    def __init__(self, *, data: Any = None, filters: Any = None, note: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data = data
+        self.filters = filters
+        self.note = note
+
+
+@pytest.mark.parametrize(
+    ("value", "shape"),
+    [
+        pytest.param(None, None, id="nothing"),
+        pytest.param('{"first_name": "Canary"}', "***", id="text"),
+        pytest.param({"first_name": "Canary", "doctor": 7}, {"first_name": "***", "doctor": "***"}, id="record"),
+        pytest.param([{"id": 1}, {"id": 2}], [{"id": "***"}, {"id": "***"}], id="list"),
+        pytest.param({"insurance": {"photo": b"Canary"}}, {"insurance": {"photo": "***"}}, id="nested"),
+    ],
+)
+def test_only_the_shape_is_shown(value: Any, shape: Any) -> None:
+    assert MaskedValue(value).serialize() == shape
+    assert "Canary" not in repr(MaskedValue(value))
+    assert unmask(MaskedValue(value)) == unmask(value) == value
+
+
+def test_what_is_rendered_is_shielded_and_what_is_not_sent_is_left() -> None:
+    with DAG("a_dag", schedule=None):
+        task = Sending(task_id="a_task", data={"first_name": "{{ name }}"}, note="{{ name }}")
+
+    task.render_template_fields({"name": "Canary"})
+
+    assert isinstance(task.data, MaskedValue)
+    assert unmask(task.data) == {"first_name": "Canary"}
+    assert (task.filters, task.note) == (None, "Canary")
+
+
+def test_rendering_twice_shields_once() -> None:
+    with DAG("a_dag", schedule=None):
+        task = Sending(task_id="a_task", data="{{ name }}")
+
+    task.render_template_fields({"name": "Canary"})
+    task.render_template_fields({"name": "Canary"})
+
+    assert unmask(task.data) == "Canary"

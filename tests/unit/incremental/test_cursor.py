@@ -1,0 +1,158 @@
+"""The stored text of a cursor: what survives in it, what does not, and what is said of a spoilt one."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_provider_drchrono.incremental.cursor import (
+    MOST_CHARACTERS,
+    MOST_RUNS,
+    Cursor,
+    CursorError,
+    CursorName,
+    ForgottenRunError,
+    read_cursor,
+)
+from airflow_provider_drchrono.incremental.detection import Position
+from airflow_provider_drchrono.incremental.events.event import ChangeEvent
+from airflow_provider_drchrono.incremental.wall_clock import Practice
+
+UNTIL = datetime(2026, 7, 1, 16, tzinfo=UTC)
+
+
+def position(number: int, marks: int = 0) -> Position:
+    wall = datetime(2026, 7, 1, 12) + timedelta(minutes=number)
+    seen = {f"{number:04}{mark:04}": "contents" for mark in range(marks)}
+    return Position(UNTIL + timedelta(minutes=number), wall, wall, seen)
+
+
+def after_runs(count: int, marks: int = 0) -> Cursor:
+    cursor = Cursor("patients", practice=Practice(("America/New_York",), UNTIL)).moved(position(0, marks))
+    for number in range(count):
+        cursor = cursor.gave(f"run-{number}", position(number + 1, marks))
+    return cursor
+
+
+def announced(count: int) -> Cursor:
+    """The cursor of an asset's watcher after so many announcements, the last of which is not settled."""
+    cursor = after_runs(0)
+    for number in range(1, count + 1):
+        after = position(number)
+        ids = tuple(range(number))
+        cursor = cursor.announced(
+            ChangeEvent("an asset", "patients", None, after.until.isoformat(), number, ids), after
+        )
+    return cursor
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        pytest.param(after_runs(3, marks=2), id="of a sensor"),
+        pytest.param(announced(3), id="of an asset"),
+        pytest.param(announced(3).settled(), id="of an asset, settled"),
+    ],
+)
+def test_everything_survives(cursor: Cursor) -> None:
+    assert read_cursor(cursor.dump(), "patients") == cursor
+
+
+def test_an_announcement_is_kept_until_it_is_settled_and_its_window_for_longer() -> None:
+    cursor = announced(2)
+
+    assert cursor.announcement is not None
+    assert cursor.announcement.count == 2
+    assert cursor.settled().announcement is None
+    window = cursor.settled().given_to(cursor.announcement.until)
+    assert window is not None
+    assert (window.before, window.after) == (position(1), position(2))
+    assert cursor.restarted("2026-01-01").announcement == cursor.announcement
+
+
+def test_of_many_announcements_the_oldest_are_forgotten() -> None:
+    cursor = read_cursor(announced(MOST_RUNS + 3).dump())
+
+    assert len(cursor.runs) == MOST_RUNS
+    with pytest.raises(ForgottenRunError):
+        cursor.given_to(position(1).until.isoformat())
+    assert cursor.announcement is not None
+    assert cursor.announcement.until in cursor.runs
+
+
+def test_a_cursor_from_before_there_were_announcements_is_read() -> None:
+    state = json.loads(after_runs(2).dump())
+    del state["announcement"]
+
+    assert read_cursor(json.dumps(state)).announcement is None
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "words"),
+    [
+        pytest.param(CursorName("a_dag", "changes"), "a_dag.changes", "a_dag changes", id="task"),
+        pytest.param(CursorName("a_dag", "changes", 0), "a_dag.changes[0]", "a_dag changes --map-index 0", id="mapped"),
+        pytest.param(CursorName.of_asset("patients"), "asset patients", "--asset patients", id="asset"),
+        pytest.param(CursorName.of_asset("my asset"), "asset my asset", "--asset 'my asset'", id="asset with a space"),
+    ],
+)
+def test_a_name_is_told_to_people_and_to_a_shell(name: CursorName, told: str, words: str) -> None:
+    assert (str(name), name.words) == (told, words)
+
+
+def test_runs_that_meet_share_a_position() -> None:
+    assert len(json.loads(after_runs(3).dump())["positions"]) == 4
+
+
+def test_many_runs_are_forgotten_but_not_taken_for_new() -> None:
+    cursor = read_cursor(after_runs(MOST_RUNS + 5).dump())
+
+    assert len(cursor.runs) == MOST_RUNS
+    assert cursor.given_to("run-never") is None
+    assert cursor.given_to(f"run-{MOST_RUNS}") is not None
+    with pytest.raises(ForgottenRunError, match="give since and until"):
+        cursor.given_to("run-2")
+
+
+def test_the_text_stays_small() -> None:
+    text = after_runs(60, marks=1_000).dump()
+
+    assert len(text) < MOST_CHARACTERS
+    assert read_cursor(text).position == position(60, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param("", "0 characters of text that is not JSON", id="empty"),
+        pytest.param('{"version": 1', "13 characters of text that is not JSON", id="cut off"),
+        pytest.param("[]", "JSON of type list without a version", id="another thing"),
+        pytest.param('{"version": 2}', "version '2', and this release reads version 1", id="later release"),
+        pytest.param('{"version": 1}', "nothing under 'positions'", id="too little"),
+        pytest.param(
+            after_runs(1).dump().replace("2026-07-01T16", "last July"), "values that cannot be read", id="no time"
+        ),
+        pytest.param(after_runs(1).dump().replace('"at": 1', '"at": 9'), "values that cannot be read", id="no place"),
+        pytest.param(after_runs(1).dump().replace("+00:00", ""), "values that cannot be read", id="no zone"),
+        pytest.param(
+            announced(1).dump().replace('"count": 1', '"count": "1"'),
+            "values that cannot be read",
+            id="no announcement",
+        ),
+    ],
+)
+def test_a_spoilt_cursor_says_what_was_found(text: str, found: str) -> None:
+    with pytest.raises(CursorError, match=found):
+        read_cursor(text)
+
+
+def test_the_cursor_of_another_list_is_refused() -> None:
+    with pytest.raises(CursorError, match="the cursor of patients, not of tasks"):
+        read_cursor(after_runs(1).dump(), "tasks")
+
+
+def test_a_restarted_cursor_still_knows_what_runs_were_given() -> None:
+    cursor = after_runs(2).restarted("2026-01-01")
+
+    assert (cursor.position, cursor.start) == (None, "2026-01-01")
+    assert read_cursor(cursor.dump()).given_to("run-1") is not None

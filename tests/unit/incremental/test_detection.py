@@ -1,0 +1,176 @@
+"""What is new in one poll, and what a poll that is made again gives."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position, within
+from airflow_provider_drchrono.incremental.fingerprints import Fingerprinter, pack, unpack
+from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, moment_of, split_range
+
+ZONES = ("America/New_York",)
+LOOKBACK = timedelta(minutes=2)
+NOON = datetime(2026, 7, 1, 16, tzinfo=UTC)
+PATIENTS = IncrementalList.of(load(), "patients")
+START = Position(NOON - timedelta(hours=1), datetime(2026, 7, 1, 11), datetime(2026, 7, 1, 11))
+
+
+def patient(number: int, changed: str, created: str = "2020-01-01T00:00:00", **fields: Any) -> dict[str, Any]:
+    return {"id": number, "updated_at": f"2026-07-01T{changed}", "created_at": created, **fields}
+
+
+def read(
+    position: Position, *pages: list[dict[str, Any]], change: Change = "any", again: Position | None = None
+) -> tuple[list[int], Position]:
+    reading = ChangeDetector(PATIENTS, "salt", position, change, again)
+    ids = [record["id"] for page in pages for record in reading.fresh(page)]
+    return ids, reading.ended(NOON, LOOKBACK, ZONES)
+
+
+def test_what_was_given_comes_again_only_when_it_changes() -> None:
+    ids, after = read(START, [patient(1, "11:30:00"), patient(2, "11:59:00")])
+    assert ids == [1, 2]
+    assert after.since == datetime(2026, 7, 1, 11, 58)
+    assert len(after.seen) == 1, "only what the next poll returns again is remembered"
+
+    ids, _ = read(after, [patient(2, "11:59:00"), patient(3, "11:58:30")])
+    assert ids == [3]
+    ids, _ = read(after, [patient(2, "11:59:00", city="changed within the second")])
+    assert ids == [2]
+
+
+def test_the_first_version_of_a_record_that_moves_between_pages_counts() -> None:
+    ids, after = read(START, [patient(1, "11:59:00")], [patient(1, "12:00:00")])
+
+    assert ids == [1]
+    assert read(after, [patient(1, "12:00:00")])[0] == [1]
+
+
+def test_a_poll_that_is_made_again_gives_the_same_less_what_changed_since() -> None:
+    old, recent = patient(1, "11:30:00"), patient(2, "11:59:00")
+    _, after = read(START, [old, recent])
+
+    assert read(START, [old, recent, patient(3, "11:59:30")], again=after)[0] == [1, 2]
+    assert read(START, [old, patient(2, "12:10:00")], again=after)[0] == [1]
+
+
+@pytest.mark.parametrize(("change", "expected"), [("created", [1]), ("updated", [2]), ("any", [1, 2])])
+def test_creations_and_updates(change: Change, expected: list[int]) -> None:
+    records = [patient(1, "11:30:00", created="2026-07-01T11:20:00"), patient(2, "11:40:00")]
+
+    assert read(START, records, change=change)[0] == expected
+
+
+def test_a_creation_is_given_again_in_its_present_version() -> None:
+    _, after = read(START, [patient(1, "11:59:00", created="2026-07-01T11:59:00")], change="created")
+    later = patient(1, "12:30:00", created="2026-07-01T11:59:00")
+
+    assert read(START, [later], change="created", again=after)[0] == [1]
+    assert read(after, [later], change="created")[0] == []
+    assert read(after, [later], change="updated")[0] == [1]
+
+
+def test_a_creation_that_slipped_through_between_pages_is_still_one() -> None:
+    _, after = read(START, [patient(1, "11:10:00")], [patient(2, "11:20:00")], change="created")
+
+    slipped = patient(3, "12:00:10", created="2026-07-01T11:15:00")
+    assert read(after, [slipped], change="created")[0] == [3]
+
+
+def test_records_without_a_change_time_are_remembered_by_content() -> None:
+    orders = IncrementalList.of(load(), "lab_orders")
+    order = {"id": 7, "timestamp": "2026-07-01T11:00:00", "status": "Sent"}
+    first = ChangeDetector(orders, "salt", START)
+    assert list(first.fresh([order])) == [order]
+    after = first.ended(NOON, LOOKBACK, ZONES)
+
+    second = ChangeDetector(orders, "salt", after)
+    assert list(second.fresh([order])) == []
+    assert list(ChangeDetector(orders, "salt", after).fresh([order | {"status": "Done"}])) == [
+        order | {"status": "Done"}
+    ]
+
+
+def test_equal_records_without_a_key_are_counted() -> None:
+    entry = {"action": "View", "updated_at": "2026-07-01T11:59:00"}
+    log = IncrementalList.of(load(), "audit_log")
+    first = ChangeDetector(log, "salt", START)
+    assert len(list(first.fresh([dict(entry), dict(entry)]))) == 2
+
+    second = ChangeDetector(log, "salt", first.ended(NOON, LOOKBACK, ZONES))
+    assert len(list(second.fresh([dict(entry), dict(entry), dict(entry)]))) == 1
+
+
+def test_signatures_in_links_are_no_change() -> None:
+    marker = Fingerprinter("salt", ("id",))
+    links = [{"id": 1, "document": f"https://files.example.com/a.pdf?Signature={n}"} for n in range(2)]
+
+    assert marker.mark(links[0]) == marker.mark(links[1])
+    assert marker.mark(links[0]) != Fingerprinter("other", ("id",)).mark(links[0])
+
+
+def test_marks_survive_packing() -> None:
+    marker = Fingerprinter("salt", ("id",))
+    seen = dict(marker.mark({"id": number}) for number in range(20))
+
+    assert unpack(pack(seen)) == seen
+    assert len(pack(seen)) == 20 * 16
+    for spoilt in (pack(seen)[:-1], "!" * 16):
+        with pytest.raises(ValueError, match="marks that cannot be read"):
+            unpack(spoilt)
+
+
+def test_the_hour_that_comes_twice_is_remembered_whole() -> None:
+    second_hour = datetime(2026, 11, 1, 6, 45, tzinfo=UTC)
+    before = Position(second_hour, datetime(2026, 11, 1, 1), datetime(2026, 11, 1, 1), {"A" * 8: "B" * 8})
+
+    after = ChangeDetector(PATIENTS, "salt", before, "created").ended(second_hour, LOOKBACK, ZONES)
+    assert after.seen == before.seen
+    later = ChangeDetector(PATIENTS, "salt", after, "created").ended(second_hour + timedelta(hours=25), LOOKBACK, ZONES)
+    assert later.seen == {}
+
+
+def test_a_window_ends_before_its_end() -> None:
+    records = [patient(1, "11:59:59"), patient(2, "12:00:00"), {"id": 3}]
+
+    kept = within(PATIENTS, records, datetime(2026, 7, 1, 12))
+
+    assert [each["id"] for each in kept] == [1, 3]
+
+
+def test_long_ranges_of_dates_are_split() -> None:
+    assert split_range("date_range", "2026-01-01/2026-12-31") == [
+        "2026-01-01/2026-07-09",
+        "2026-07-10/2026-12-31",
+    ]
+    visits = IncrementalList.of(load(), "appointments")
+    queries = visits.queries({"date_range": "2026-01-01/2026-12-31"}, datetime(2026, 5, 1))
+    assert [(each["date_range"], each["since"]) for each in queries] == [
+        ("2026-01-01/2026-07-09", "2026-05-01T00:00:00"),
+        ("2026-07-10/2026-12-31", "2026-05-01T00:00:00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [("2026-01-01", "two dates"), ("a/b", "two dates"), (None, "two dates"), ("2026-02-01/2026-01-01", "ends before")],
+    ids=["one date", "no dates", "nothing", "backwards"],
+)
+def test_what_is_no_range_is_refused(value: object, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        split_range("date_range", value)
+
+
+def test_a_list_that_insists_on_a_start_gets_one() -> None:
+    assert IncrementalList.of(load(), "appointments").queries({}, None) == [{"since": "1970-01-01T00:00:00"}]
+    assert IncrementalList.of(load(), "patients").queries({}, None) == [{}]
+    assert IncrementalList.of(load(), "messages").queries({}, datetime(2026, 1, 1)) == [
+        {"updated_since": "2026-01-01T00:00:00"}
+    ]
+
+
+@pytest.mark.parametrize("value", [None, 5, "soon", "2026-01-01T00:00:00Z"], ids=["null", "number", "word", "zoned"])
+def test_a_timestamp_that_says_nothing(value: object) -> None:
+    assert moment_of(value) is None
