@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -13,6 +14,7 @@ from airflow_provider_drchrono.catalog.model import (
     Action,
     Bulk,
     Catalog,
+    Conflict,
     Field,
     Incremental,
     Operation,
@@ -30,6 +32,20 @@ from airflow_provider_drchrono.catalog.model import (
 Raw = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the operations of a resource take from elsewhere.
+
+    :param enumerations: allowed values by the name of the enumeration.
+    :param fields: the fields of the resource's record.
+    :param abouts: what parameters are about that mean the same everywhere, by name or role.
+    """
+
+    enumerations: Mapping[str, tuple[str | int, ...]]
+    fields: Mapping[str, Raw]
+    abouts: Mapping[str, str]
+
+
 @lru_cache(maxsize=1)
 def load() -> Catalog:
     """Return the catalogue. The first call reads about a hundred and seventy small files; later calls are free."""
@@ -38,7 +54,12 @@ def load() -> Catalog:
     raw_records = list(_read_folder(data / "records"))
     apply_corrections(_read(data / "corrections.json"), raw_resources, raw_records)
     enumerations = {name: tuple(values) for name, values in _read(data / "enumerations.json").items()}
-    all_resources = {raw["resource"]: _resource(raw, enumerations) for raw in raw_resources}
+    abouts = _read(data / "parameters.json")
+    fields = {raw["record"]: {each["name"]: each for each in raw["fields"]} for raw in raw_records}
+    all_resources = {
+        raw["resource"]: _resource(raw, _Shared(enumerations, fields.get(raw["record"], {}), abouts))
+        for raw in raw_resources
+    }
     return Catalog(
         service=_service(_read(data / "service.json")),
         resources=all_resources,
@@ -103,8 +124,8 @@ def _field(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> Field
     return Field(**rest)
 
 
-def _resource(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> Resource:
-    operations = [_operation(each, raw["resource"], enumerations) for each in raw["operations"]]
+def _resource(raw: Raw, shared: _Shared) -> Resource:
+    operations = [_operation(each, raw["resource"], shared) for each in raw["operations"]]
     return Resource(
         name=raw["resource"],
         domain=raw["domain"],
@@ -116,13 +137,20 @@ def _resource(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> Re
         operations={each.id: each for each in operations},
         paging=Paging(**raw["paging"]) if "paging" in raw else None,
         incremental=Incremental(**raw["incremental"]) if "incremental" in raw else None,
-        bulk=Bulk(**raw["bulk"]) if "bulk" in raw else None,
+        bulk=_bulk(raw["bulk"]) if "bulk" in raw else None,
         requires_one_of=tuple(raw.get("requires_one_of", ())),
+        may_require_one_of=tuple(raw.get("may_require_one_of", ())),
+        practice_access=tuple(raw["practice_access"]) if "practice_access" in raw else None,
+        own_application_only=raw.get("own_application_only", False),
         because=raw.get("because", {}),
     )
 
 
-def _operation(raw: Raw, resource: str, enumerations: Mapping[str, tuple[str | int, ...]]) -> Operation:
+def _bulk(raw: Raw) -> Bulk:
+    return Bulk(**raw | {"failed_states": tuple(raw["failed_states"])})
+
+
+def _operation(raw: Raw, resource: str, shared: _Shared) -> Operation:
     return Operation(
         id=raw["id"],
         resource=resource,
@@ -132,16 +160,36 @@ def _operation(raw: Raw, resource: str, enumerations: Mapping[str, tuple[str | i
         summary=raw["summary"],
         scopes=tuple(raw["scopes"]),
         permissions=tuple(raw["permissions"]),
-        parameters=tuple(_parameter(each) for each in raw["parameters"]),
-        response=Response(**raw["response"]),
-        body=_body(raw["body"], enumerations) if "body" in raw else None,
+        parameters=tuple(_parameter(each, shared) for each in raw["parameters"]),
+        response=_response(raw["response"]),
+        body=_body(raw["body"], shared.enumerations) if "body" in raw else None,
         action=Action(**raw["action"]) if "action" in raw else None,
+        conflict=Conflict(**raw["conflict"]) if "conflict" in raw else None,
+        create_or_update=raw.get("create_or_update", False),
+        soft_delete=raw.get("soft_delete"),
+        order=raw.get("order"),
+        beta=raw.get("beta", False),
+        because=raw.get("because", {}),
     )
 
 
-def _parameter(raw: Raw) -> Parameter:
+def _parameter(raw: Raw, shared: _Shared) -> Parameter:
     rest = dict(raw)
+    if "about" not in rest:
+        rest["about"] = shared.abouts[rest["name"] if rest["role"] == "page" else rest["role"]]
+    if name := rest.pop("enum_of_field", None):
+        rest["enum"] = _enum(shared.fields[name], shared.enumerations)
+    rest["enum"] = tuple(rest.get("enum", ()))
+    rest["keywords"] = tuple(rest.get("keywords", ()))
     return Parameter(place=rest.pop("in"), **rest)
+
+
+def _enum(field: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> tuple[str | int, ...]:
+    return enumerations[field["enumeration"]] if "enumeration" in field else tuple(field["enum"])
+
+
+def _response(raw: Raw) -> Response:
+    return Response(**raw | {"other_statuses": tuple(raw.get("other_statuses", ()))})
 
 
 def _body(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> RequestBody:

@@ -17,6 +17,8 @@ Role = Literal["id", "filter", "option", "page", "leftover"]
 JsonType = Literal["string", "integer", "number", "boolean", "object", "array", "any"]
 ParameterType = JsonType | Literal["file"]
 Format = Literal["date", "date-time", "time", "decimal", "file", "base64"]
+ParameterFormat = Literal["integer", "appointment-id", "date", "date-time", "date-range", "M/D/YYYY", "comma-separated"]
+ConflictMeaning = Literal["overlap", "locked", "duplicate"]
 Encoding = Literal["json", "multipart", "none"]
 Shape = Literal["page", "record", "bulk_ticket", "bulk_result", "empty", "any"]
 
@@ -100,18 +102,32 @@ class Parameter:
 
     ``role`` says what it is for: the ``id`` of the thing, a ``filter`` of a list, an ``option`` that changes what the
     operation does, ``page`` for the mechanics of paging, or ``leftover`` for filters that the contract repeats on
-    operations of a single record, where they have no effect.
+    operations of a single record, where they have no effect. ``about`` says in one line what it selects or does.
+
+    ``format`` narrows what the text may hold: a whole number, an ``appointment-id`` (a whole number, or
+    ``YYYY-MM-DD_<number>`` for one day of a recurring visit), a date or a time without a zone, two dates with a slash
+    between them, a date in the American order, or values with commas between them. ``enum`` holds the allowed
+    values, ``minimum`` and ``maximum`` the bounds of a number; of several values, those of each. ``longest_days`` is
+    how many days a range may span. ``keywords`` are words that are taken besides. ``refers_to`` names the resource
+    whose id it takes. ``because`` maps an attribute that the vendor's contract does not state in its structure to the
+    key of its :class:`Reason`, and ``name`` to that of a parameter which the contract leaves out.
     """
 
     name: str
     place: Place
     type: ParameterType
     role: Role
+    about: str
     required: bool = False
     items: JsonType | None = None
+    format: ParameterFormat | None = None
+    enum: tuple[str | int, ...] = ()
+    keywords: tuple[str, ...] = ()
+    refers_to: str | None = None
     minimum: int | None = None
     maximum: int | None = None
-    because: str | None = None
+    longest_days: int | None = None
+    because: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def public(self) -> bool:
@@ -121,23 +137,46 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class RequestBody:
-    """The body of a write: the writable fields of ``record``, or ``fields`` of its own."""
+    """The body of a write: the writable fields of ``record``, or ``fields`` of its own.
+
+    A ``multipart`` body is JSON where it holds no file, unless ``multipart_only`` says that a form is always wanted.
+    """
 
     encoding: Encoding
     record: str | None = None
     fields: tuple[Field, ...] = ()
+    multipart_only: bool = False
     because: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a success answers. ``rows`` is the key that the contract gives for the records of a page."""
+    """What a success answers. ``rows`` is the key that the contract gives for the records of a page.
+
+    ``other_statuses`` are further statuses of a success; an answer of 204 is empty whatever ``shape`` says.
+    """
 
     status: int
     shape: Shape
     record: str | None = None
     rows: str | None = None
+    media_type: str = "application/json"
+    other_statuses: tuple[int, ...] = ()
     because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """What the status 409 of a write means.
+
+    ``remedy`` is the field of the body, or the query parameter, that lets the write through when it is true.
+    ``feature_flag`` marks a check that the vendor has switched on for some practices only.
+    """
+
+    meaning: ConflictMeaning
+    remedy: str | None = None
+    place: Literal["body", "query"] | None = None
+    feature_flag: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +190,13 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method on one path."""
+    """One method on one path.
+
+    ``order`` is the field by which the rows of a list come unless something else is asked for. A ``create`` marked
+    ``create_or_update`` changes the record if it is there. ``soft_delete`` is the field that a ``delete`` sets to true
+    where it leaves the record in place. ``because`` maps an attribute that the vendor's contract does not state in
+    its structure to the key of its :class:`Reason`.
+    """
 
     id: str
     resource: str
@@ -165,6 +210,12 @@ class Operation:
     response: Response
     body: RequestBody | None = None
     action: Action | None = None
+    conflict: Conflict | None = None
+    create_or_update: bool = False
+    soft_delete: str | None = None
+    order: str | None = None
+    beta: bool = False
+    because: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sufficient_scopes(self) -> tuple[str, ...]:
@@ -182,15 +233,23 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """How a list is paged and how many records its pages hold at most."""
+    """How a list is paged and how many records its pages hold at most.
+
+    Where sources disagree, ``size`` is the most that one of them allows, and ``reported_size`` what another says.
+    """
 
     kind: Literal["cursor", "none"]
     size: int = 250
     verbose_size: int = 50
+    reported_size: int | None = None
 
     def largest(self, *, verbose: bool) -> int:
         """The largest page worth asking for."""
         return self.verbose_size if verbose else self.size
+
+    def expected(self, *, verbose: bool) -> int:
+        """The page to reckon with: where sources disagree, the smaller one."""
+        return self.verbose_size if verbose else self.reported_size or self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +263,17 @@ class Incremental:
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """The pair of operations that make and fetch a background list, and the rows a page of it holds at most."""
+    """The pair of operations that make and fetch a background list, and the rows a page of it holds at most.
+
+    ``lifetime`` is how many seconds a finished page can be fetched. A list whose ``status`` is one of
+    ``failed_states`` will never be finished.
+    """
 
     start: str
     result: str
     size: int
-    since_format: Literal["date", "date-time"] = "date-time"
+    lifetime: int
+    failed_states: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +281,10 @@ class Resource:
     """A thing the API serves under one first path segment, with everything that can be done to it.
 
     ``key`` names the fields that tell two records apart; it is empty where nothing does. ``requires_one_of`` names
-    the filters of which a list needs at least one.
+    the filters of which a list needs at least one, ``may_require_one_of`` those of a list that is reported to be
+    refused at times without one. ``practice_access`` names the sharing switches that must be on for a user to see the
+    records of other doctors of the practice; empty: no switch is needed; None: the contract does not say.
+    ``own_application_only`` marks records that only the API application which created them can see.
     """
 
     name: str
@@ -232,6 +299,9 @@ class Resource:
     incremental: Incremental | None = None
     bulk: Bulk | None = None
     requires_one_of: tuple[str, ...] = ()
+    may_require_one_of: tuple[str, ...] = ()
+    practice_access: tuple[str, ...] | None = None
+    own_application_only: bool = False
     because: Mapping[str, str] = field(default_factory=dict)
 
     @property

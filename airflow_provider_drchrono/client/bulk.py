@@ -102,7 +102,7 @@ def start_request(
         query["verbose"] = True
     if page < 1 or (page_size is not None and page_size < 1):
         raise InvalidArgumentError(f"{operation.id}: page and page_size must be at least 1", operation_id=operation.id)
-    if bulk.since_format == "date" and query.get("since") is not None:
+    if query.get("since") is not None and operation.parameter("since").format == "date":
         query["since"] = _day(query["since"])
     query |= {"order_by": order_by, "page_size": page_size or bulk.size, "page": page if page > 1 else None}
     return build_request(catalog, base_url, operation, query=query)

@@ -128,7 +128,7 @@ class DrChronoClient:
         page_size: int | None = None,
         deadline: float = DEADLINE,
     ) -> Iterator[Page]:
-        """Iterate over the pages of a bulk list, which the API makes in the background, up to 1000 records each.
+        """Iterate over the pages of a bulk list, which the API makes in the background, each as long as the API allows.
 
         Each page costs one call to start it and one for each question whether it is done, the first after a few
         seconds.

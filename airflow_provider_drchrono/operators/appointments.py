@@ -628,7 +628,7 @@ class DrChronoDeleteAppointmentTemplateOperator(DeleteOperator):
 
 
 class DrChronoListAppointmentsOperator(ListOperator):
-    """List appointments.
+    """List visits and breaks in the order of their scheduled times.
 
     ``GET /api/appointments``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
@@ -684,7 +684,7 @@ class DrChronoListAppointmentsOperator(ListOperator):
 
 
 class DrChronoCreateAppointmentOperator(CreateOperator):
-    """Create an appointment.
+    """Put a visit or a break on a doctor's calendar.
 
     ``POST /api/appointments``. The action "Create Appointment On Doctor Calendar". Scopes: ``calendar:read``,
     ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
@@ -727,7 +727,7 @@ class DrChronoCreateAppointmentOperator(CreateOperator):
 
 
 class DrChronoGetAppointmentOperator(GetOperator):
-    """Read an appointment by id.
+    """Read a visit or break by id.
 
     ``GET /api/appointments/{id}``. The action "Appointments Read". Scopes: ``calendar:read``,
     ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
@@ -768,7 +768,7 @@ class DrChronoGetAppointmentOperator(GetOperator):
 
 
 class DrChronoReplaceAppointmentOperator(ReplaceOperator):
-    """Replace an appointment.
+    """Replace a visit or break.
 
     ``PUT /api/appointments/{id}``. The action "Update Appointment". Scopes: ``calendar:read``,
     ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
@@ -811,7 +811,7 @@ class DrChronoReplaceAppointmentOperator(ReplaceOperator):
 
 
 class DrChronoUpdateAppointmentOperator(UpdateOperator):
-    """Change the given fields of an appointment.
+    """Change the given fields of a visit or break.
 
     ``PATCH /api/appointments/{id}``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
@@ -852,7 +852,7 @@ class DrChronoUpdateAppointmentOperator(UpdateOperator):
 
 
 class DrChronoDeleteAppointmentOperator(DeleteOperator):
-    """Delete an appointment.
+    """Delete a visit or break, which stays there, marked as deleted.
 
     ``DELETE /api/appointments/{id}``. The action "Delete Appointment". Scopes: ``calendar:read``,
     ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
@@ -887,7 +887,7 @@ class DrChronoDeleteAppointmentOperator(DeleteOperator):
 
 
 class DrChronoListAppointmentsListEntriesOperator(ListOperator):
-    """List appointments list entries.
+    """List visits and breaks, by the path of the background list.
 
     ``GET /api/appointments_list``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
@@ -1045,7 +1045,7 @@ class DrChronoCreateAppointmentsListOperator(BulkListOperator):
 
 
 class DrChronoGetAppointmentsListEntryOperator(GetOperator):
-    """Read an appointments list entry by id.
+    """Read a visit or break by id, by the path of the background list.
 
     ``GET /api/appointments_list/{id}``. The action "Appointments List Read". Scopes: ``calendar:read``,
     ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
@@ -1085,7 +1085,7 @@ class DrChronoGetAppointmentsListEntryOperator(GetOperator):
 
 
 class DrChronoReplaceAppointmentsListEntryOperator(ReplaceOperator):
-    """Replace an appointments list entry.
+    """Replace a visit or break, by the path of the background list.
 
     ``PUT /api/appointments_list/{id}``. The action "Update Appointments List". Scopes: ``calendar:read``,
     ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
@@ -1127,7 +1127,7 @@ class DrChronoReplaceAppointmentsListEntryOperator(ReplaceOperator):
 
 
 class DrChronoUpdateAppointmentsListEntryOperator(UpdateOperator):
-    """Change the given fields of an appointments list entry.
+    """Change the given fields of a visit or break, by the path of the background list.
 
     ``PATCH /api/appointments_list/{id}``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
@@ -1167,7 +1167,7 @@ class DrChronoUpdateAppointmentsListEntryOperator(UpdateOperator):
 
 
 class DrChronoDeleteAppointmentsListEntryOperator(DeleteOperator):
-    """Delete an appointments list entry.
+    """Delete a visit or break, by the path of the background list; it stays, marked as deleted.
 
     ``DELETE /api/appointments_list/{id}``. The action "Delete Appointments List". Scopes: ``calendar:read``,
     ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
@@ -1201,7 +1201,7 @@ class DrChronoDeleteAppointmentsListEntryOperator(DeleteOperator):
 
 
 class DrChronoGetAvailabilityOperator(ReportOperator):
-    """Find free time of a doctor or office.
+    """Find the free time of a doctor or office, on a day or over a range of days.
 
     ``GET /api/availability``.
 
@@ -1664,7 +1664,7 @@ class DrChronoDeleteReminderProfileOperator(DeleteOperator):
 
 
 class DrChronoListScheduleBlocksOperator(ListOperator):
-    """List schedule blocks.
+    """List schedule blocks; asking for a date or a range of dates is advised.
 
     ``GET /api/schedule_blocks``. Scopes: ``calendar:read``, ``calendar:write``. Permissions in DrChrono:
     ``calendar``.
@@ -1704,7 +1704,7 @@ class DrChronoListScheduleBlocksOperator(ListOperator):
 
 
 class DrChronoCreateScheduleBlockOperator(CreateOperator):
-    """Create a schedule block.
+    """Block time of a provider, so that nothing can be booked in it.
 
     ``POST /api/schedule_blocks``. The action "Create Schedule Block". Scopes: ``calendar:read``,
     ``calendar:write``. Permissions in DrChrono: ``calendar``.
@@ -1783,7 +1783,7 @@ class DrChronoGetScheduleBlockOperator(GetOperator):
 
 
 class DrChronoReplaceScheduleBlockOperator(ReplaceOperator):
-    """Replace a schedule block.
+    """Replace a schedule block; all its fields must be given.
 
     ``PUT /api/schedule_blocks/{id}``. The action "Update Schedule Block". Scopes: ``calendar:read``,
     ``calendar:write``. Permissions in DrChrono: ``calendar``.
@@ -1864,7 +1864,7 @@ class DrChronoUpdateScheduleBlockOperator(UpdateOperator):
 
 
 class DrChronoDeleteScheduleBlockOperator(DeleteOperator):
-    """Delete a schedule block.
+    """Remove a schedule block, so that its time can be booked again.
 
     ``DELETE /api/schedule_blocks/{id}``. The action "Delete Schedule Block". Scopes: ``calendar:read``,
     ``calendar:write``. Permissions in DrChrono: ``calendar``.

@@ -373,7 +373,7 @@ class DrChronoGetCustomInsurancePlanNameOperator(GetOperator):
 
 
 class DrChronoGetDaySheetChargesOperator(ReportOperator):
-    """Report the day sheet of charges.
+    """Report the charges of a range of days.
 
     ``GET /api/day_sheet_charges``. Scopes: ``billing:read``. Permissions in DrChrono: ``billing``,
     ``access-patient-payments``.
@@ -417,7 +417,7 @@ class DrChronoGetDaySheetChargesOperator(ReportOperator):
 
 
 class DrChronoGetDaySheetCreditsOperator(ReportOperator):
-    """Report the day sheet of credits.
+    """Report the credits and adjustments of a range of days.
 
     ``GET /api/day_sheet_credits``. Scopes: ``billing:read``. Permissions in DrChrono: ``billing``,
     ``access-patient-payments``.
@@ -461,7 +461,7 @@ class DrChronoGetDaySheetCreditsOperator(ReportOperator):
 
 
 class DrChronoGetDaySheetPatientPaymentsOperator(ReportOperator):
-    """Report the day sheet of patient payments.
+    """Report the payments of patients over a range of days.
 
     ``GET /api/day_sheet_patient_payments``. Scopes: ``billing:read``. Permissions in DrChrono: ``billing``,
     ``access-patient-payments``.
@@ -505,7 +505,7 @@ class DrChronoGetDaySheetPatientPaymentsOperator(ReportOperator):
 
 
 class DrChronoGetDaySheetTotalsOperator(ReportOperator):
-    """Report the day sheet of totals.
+    """Report the totals of a range of days.
 
     ``GET /api/day_sheet_totals``. Scopes: ``billing:read``. Permissions in DrChrono: ``billing``,
     ``access-patient-payments``.
@@ -553,7 +553,7 @@ class DrChronoGetDaySheetTotalsOperator(ReportOperator):
 
 
 class DrChronoListEligibilityChecksOperator(ListOperator):
-    """List eligibility checks.
+    """List past eligibility checks.
 
     ``GET /api/eligibility_checks``. Scopes: ``calendar:read``, ``calendar:write``, ``patients:read``,
     ``patients:write``. Permissions in DrChrono: ``scheduling``, ``manage-patients``.
@@ -601,7 +601,7 @@ class DrChronoListEligibilityChecksOperator(ListOperator):
 
 
 class DrChronoGetEligibilityCheckOperator(GetOperator):
-    """Read an eligibility check by id.
+    """Read a past eligibility check by id.
 
     ``GET /api/eligibility_checks/{id}``. The action "Eligibility Checks Read". Scopes: ``calendar:read``,
     ``calendar:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono: ``scheduling``,
@@ -1116,7 +1116,7 @@ class DrChronoGetInsuranceOperator(GetOperator):
 
 
 class DrChronoListLineItemDeletionsOperator(ListOperator):
-    """List line item deletions.
+    """List which line items were deleted, and to which appointments they belonged.
 
     ``GET /api/line_item_deletions``. Scopes: ``billing:read``. Permissions in DrChrono: ``billing``,
     ``show-billing-tab``.
@@ -1199,7 +1199,7 @@ class DrChronoListLineItemsOperator(ListOperator):
 
 
 class DrChronoCreateLineItemOperator(CreateOperator):
-    """Create a line item.
+    """Create a line item of an appointment.
 
     ``POST /api/line_items``. The action "Create Line Item". Scopes: ``billing:read``, ``billing:write``.
     Permissions in DrChrono: ``billing``, ``show-billing-tab``.
@@ -1602,7 +1602,7 @@ class DrChronoGetProcedureOperator(GetOperator):
 
 
 class DrChronoListTransactionsOperator(ListOperator):
-    """List transactions.
+    """List what insurers paid and adjusted on line items.
 
     ``GET /api/transactions``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
     ``billing``, ``show-billing-tab``.

@@ -46,7 +46,7 @@ _CLINICAL_NOTE_FIELD_VALUE_READ_ONLY = ("created_at", "id", "updated_at")
 
 
 class DrChronoListAmendmentsOperator(ListOperator):
-    """List amendments.
+    """List the amendments that this API application created.
 
     ``GET /api/amendments``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
     ``clinical-notes``.
@@ -86,7 +86,7 @@ class DrChronoListAmendmentsOperator(ListOperator):
 
 
 class DrChronoCreateAmendmentOperator(CreateOperator):
-    """Create an amendment.
+    """Add an amendment, with the PDF that states it, to a patient's record.
 
     ``POST /api/amendments``. The action "Create Amendment". Scopes: ``clinical:read``, ``clinical:write``.
     Permissions in DrChrono: ``clinical-notes``.
@@ -128,7 +128,7 @@ class DrChronoCreateAmendmentOperator(CreateOperator):
 
 
 class DrChronoGetAmendmentOperator(GetOperator):
-    """Read an amendment by id.
+    """Read an amendment that this API application created.
 
     ``GET /api/amendments/{id}``. The action "Amendments Read". Scopes: ``clinical:read``, ``clinical:write``.
     Permissions in DrChrono: ``clinical-notes``.
@@ -164,7 +164,7 @@ class DrChronoGetAmendmentOperator(GetOperator):
 
 
 class DrChronoReplaceAmendmentOperator(ReplaceOperator):
-    """Replace an amendment.
+    """Replace an amendment that this API application created.
 
     ``PUT /api/amendments/{id}``. The action "Update Amendment". Scopes: ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
@@ -205,7 +205,7 @@ class DrChronoReplaceAmendmentOperator(ReplaceOperator):
 
 
 class DrChronoUpdateAmendmentOperator(UpdateOperator):
-    """Change the given fields of an amendment.
+    """Change the given fields of an amendment that this API application created.
 
     ``PATCH /api/amendments/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
     ``clinical-notes``.
@@ -245,7 +245,7 @@ class DrChronoUpdateAmendmentOperator(UpdateOperator):
 
 
 class DrChronoDeleteAmendmentOperator(DeleteOperator):
-    """Delete an amendment.
+    """Delete an amendment that this API application created.
 
     ``DELETE /api/amendments/{id}``. The action "Delete Amendment". Scopes: ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
@@ -354,7 +354,7 @@ class DrChronoGetClinicalNoteFieldTypeOperator(GetOperator):
 
 
 class DrChronoUpdateClinicalNoteFieldTypeOperator(UpdateOperator):
-    """Change the given fields of a clinical note field type.
+    """Set the size of the picture in a free-draw field of clinical notes.
 
     ``PATCH /api/clinical_note_field_types/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions
     in DrChrono: ``clinical-notes``.
@@ -1090,7 +1090,7 @@ class DrChronoGetYellowNotepadOperator(GetOperator):
 
 
 class DrChronoCreateYellowNotepadOperator(CreateOperator):
-    """Write the yellow notepad of an appointment and template.
+    """Write the yellow notepad of an appointment and template, in place of what is on it.
 
     ``POST /api/yellow_notepad``. The action "Create Yellow Notepad". Scopes: ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.

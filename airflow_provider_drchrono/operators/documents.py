@@ -516,7 +516,7 @@ class DrChronoUpdateDocumentOperator(UpdateOperator):
 
 
 class DrChronoDeleteDocumentOperator(DeleteOperator):
-    """Delete a document.
+    """Archive a document, which stays there, marked as archived.
 
     ``DELETE /api/documents/{id}``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
     ``manage-patients``.
@@ -589,7 +589,7 @@ class DrChronoListSignedConsentFormsOperator(ListOperator):
 
 
 class DrChronoCreateSignedConsentFormOperator(CreateOperator):
-    """Create a signed consent form.
+    """Store a consent form that a patient signed.
 
     ``POST /api/signed_consent_forms``. The action "Create Signed Consent Form". Scopes: ``patients:read``,
     ``patients:write``. Permissions in DrChrono: ``manage-patients``.
@@ -653,7 +653,7 @@ class DrChronoCreateSignedConsentFormOperator(CreateOperator):
 
 
 class DrChronoUpdateSignedConsentFormOperator(UpdateOperator):
-    """Change the given fields of a signed consent form.
+    """Archive a signed consent form, or change its appointment or signature.
 
     ``PATCH /api/signed_consent_forms``. The action "Update Signed Consent Form". Scopes: ``patients:read``,
     ``patients:write``. Permissions in DrChrono: ``manage-patients``.

@@ -147,7 +147,7 @@ class DrChronoListLabDocumentsOperator(ListOperator):
 
 
 class DrChronoCreateLabDocumentOperator(CreateOperator):
-    """Create a lab document.
+    """File a document of a lab order, such as the PDF of its results.
 
     ``POST /api/lab_documents``. The action "Create Lab Document". Scopes: ``labs:read``, ``labs:write``.
 
@@ -374,7 +374,7 @@ class DrChronoListLabOrdersOperator(ListOperator):
 
 
 class DrChronoCreateLabOrderOperator(CreateOperator):
-    """Create a lab order.
+    """Create a lab order, which doctors then see in DrChrono.
 
     ``POST /api/lab_orders``. The action "Create Lab Order". Scopes: ``labs:read``, ``labs:write``.
 
@@ -676,7 +676,7 @@ class DrChronoListLabResultsOperator(ListOperator):
 
 
 class DrChronoCreateLabResultOperator(CreateOperator):
-    """Create a lab result.
+    """Report a result of a lab test; its document goes to lab_documents.
 
     ``POST /api/lab_results``. The action "Create Lab Result". Scopes: ``labs:read``, ``labs:write``.
 
@@ -902,7 +902,7 @@ class DrChronoListLabTestsOperator(ListOperator):
 
 
 class DrChronoCreateLabTestOperator(CreateOperator):
-    """Create a lab test.
+    """Add a test to a lab order.
 
     ``POST /api/lab_tests``. The action "Create Lab Test". Scopes: ``labs:read``, ``labs:write``.
 

@@ -111,7 +111,7 @@ class DrChronoListCommunicationLogsOperator(ListOperator):
 
 
 class DrChronoCreateCommunicationLogOperator(CreateOperator):
-    """Create a communication log.
+    """Log a phone call or another contact with a patient.
 
     ``POST /api/comm_logs``. The action "Create Communication Log". Scopes: ``calendar:read``,
     ``calendar:write``. Permissions in DrChrono: ``scheduling``.
@@ -271,7 +271,7 @@ class DrChronoUpdateCommunicationLogOperator(UpdateOperator):
 
 
 class DrChronoListMessagesOperator(ListOperator):
-    """List messages.
+    """List the messages of a doctor's message center.
 
     ``GET /api/messages``. Scopes: ``messages:read``, ``messages:write``. Permissions in DrChrono:
     ``message-center``.
@@ -311,7 +311,7 @@ class DrChronoListMessagesOperator(ListOperator):
 
 
 class DrChronoCreateMessageOperator(CreateOperator):
-    """Create a message.
+    """Put a message into a doctor's message center.
 
     ``POST /api/messages``. The action "Create Message". Scopes: ``messages:read``, ``messages:write``.
     Permissions in DrChrono: ``message-center``.

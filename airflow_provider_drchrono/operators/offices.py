@@ -256,7 +256,7 @@ class DrChronoUpdateCustomDemographicsOperator(UpdateOperator):
 
 
 class DrChronoListDoctorWorkSchedulesOperator(ListOperator):
-    """List doctor work schedules.
+    """Read the work schedule of the signed-in doctor (beta).
 
     ``GET /api/doctor_work_schedule``.
 
@@ -291,7 +291,7 @@ class DrChronoListDoctorWorkSchedulesOperator(ListOperator):
 
 
 class DrChronoGetDoctorWorkScheduleOperator(GetOperator):
-    """Read a doctor work schedule by id.
+    """Read a doctor's work schedule by id (beta).
 
     ``GET /api/doctor_work_schedule/{id}``. The action "Doctor Work Schedule Read". Scopes: ``user:read``,
     ``user:write``.
@@ -327,7 +327,7 @@ class DrChronoGetDoctorWorkScheduleOperator(GetOperator):
 
 
 class DrChronoReplaceDoctorWorkScheduleOperator(ReplaceOperator):
-    """Replace a doctor work schedule.
+    """Replace a doctor's whole work schedule.
 
     ``PUT /api/doctor_work_schedule/{id}``. The action "Update Doctor Work Schedule". Scopes: ``user:read``,
     ``user:write``.
@@ -367,7 +367,7 @@ class DrChronoReplaceDoctorWorkScheduleOperator(ReplaceOperator):
 
 
 class DrChronoUpdateDoctorWorkScheduleOperator(UpdateOperator):
-    """Change the given fields of a doctor work schedule.
+    """Change the given parts of a doctor's work schedule.
 
     ``PATCH /api/doctor_work_schedule/{id}``. Scopes: ``user:read``, ``user:write``.
 
@@ -406,7 +406,7 @@ class DrChronoUpdateDoctorWorkScheduleOperator(UpdateOperator):
 
 
 class DrChronoListOfficeWorkSchedulesOperator(ListOperator):
-    """List office work schedules.
+    """Read the work schedule of the signed-in doctor's primary office (beta).
 
     ``GET /api/office_work_schedule``.
 
@@ -441,7 +441,7 @@ class DrChronoListOfficeWorkSchedulesOperator(ListOperator):
 
 
 class DrChronoGetOfficeWorkScheduleOperator(GetOperator):
-    """Read an office work schedule by id.
+    """Read an office's work schedule by id (beta).
 
     ``GET /api/office_work_schedule/{id}``. The action "Office Work Schedule Read". Scopes: ``user:read``,
     ``user:write``.
@@ -477,7 +477,7 @@ class DrChronoGetOfficeWorkScheduleOperator(GetOperator):
 
 
 class DrChronoReplaceOfficeWorkScheduleOperator(ReplaceOperator):
-    """Replace an office work schedule.
+    """Replace an office's whole work schedule.
 
     ``PUT /api/office_work_schedule/{id}``. The action "Update Office Work Schedule". Scopes: ``user:read``,
     ``user:write``.
@@ -517,7 +517,7 @@ class DrChronoReplaceOfficeWorkScheduleOperator(ReplaceOperator):
 
 
 class DrChronoUpdateOfficeWorkScheduleOperator(UpdateOperator):
-    """Change the given fields of an office work schedule.
+    """Change the given parts of an office's work schedule.
 
     ``PATCH /api/office_work_schedule/{id}``. Scopes: ``user:read``, ``user:write``.
 

@@ -195,7 +195,7 @@ class DrChronoListPatientAuthorizationsOperator(ListOperator):
 
 
 class DrChronoListPatientCommunicationsOperator(ListOperator):
-    """List patient communications.
+    """List patient communications for clinical quality measures.
 
     ``GET /api/patient_communications``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
     DrChrono: ``clinical-notes``.
@@ -235,7 +235,7 @@ class DrChronoListPatientCommunicationsOperator(ListOperator):
 
 
 class DrChronoCreatePatientCommunicationOperator(CreateOperator):
-    """Create a patient communication.
+    """Create a patient communication for clinical quality measures.
 
     ``POST /api/patient_communications``. The action "Create Patient Communication". Scopes:
     ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
@@ -598,7 +598,7 @@ class DrChronoUpdatePatientFlagTypeOperator(UpdateOperator):
 
 
 class DrChronoListPatientInterventionsOperator(ListOperator):
-    """List patient interventions.
+    """List patient interventions for clinical quality measures.
 
     ``GET /api/patient_interventions``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
     DrChrono: ``clinical-notes``.
@@ -638,7 +638,7 @@ class DrChronoListPatientInterventionsOperator(ListOperator):
 
 
 class DrChronoCreatePatientInterventionOperator(CreateOperator):
-    """Create a patient intervention.
+    """Create a patient intervention for clinical quality measures.
 
     ``POST /api/patient_interventions``. The action "Create Patient Intervention". Scopes: ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
@@ -1198,7 +1198,7 @@ class DrChronoGetPatientPaymentOperator(GetOperator):
 
 
 class DrChronoListPatientPhysicalExamsOperator(ListOperator):
-    """List patient physical exams.
+    """List patient physical exams for clinical quality measures.
 
     ``GET /api/patient_physical_exams``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
     DrChrono: ``clinical-notes``.
@@ -1238,7 +1238,7 @@ class DrChronoListPatientPhysicalExamsOperator(ListOperator):
 
 
 class DrChronoCreatePatientPhysicalExamOperator(CreateOperator):
-    """Create a patient physical exam.
+    """Create a patient physical exam for clinical quality measures.
 
     ``POST /api/patient_physical_exams``. The action "Create Patient Physical Exam". Scopes:
     ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
@@ -1854,7 +1854,7 @@ class DrChronoDeletePatientOperator(DeleteOperator):
 
 
 class DrChronoGetPatientCcdaOperator(ReportOperator):
-    """Export a patient's chart as a C-CDA document.
+    """Export a patient's chart as a C-CDA document, which is XML.
 
     ``GET /api/patients/{id}/ccda``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
     ``manage-patients``.
@@ -1920,7 +1920,7 @@ class DrChronoRequestPatientCcdaOperator(ReportOperator):
 
 
 class DrChronoGetOnPatientAccessOperator(GetOperator):
-    """Read the state of a patient's OnPatient invite.
+    """Read the invites to the OnPatient portal that a patient was sent.
 
     ``GET /api/patients/{id}/onpatient_access``. The action "Patients OnPatient Access Read". Scopes:
     ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
@@ -1956,7 +1956,7 @@ class DrChronoGetOnPatientAccessOperator(GetOperator):
 
 
 class DrChronoSendOnPatientInviteOperator(ActionOperator):
-    """Send a patient an invite to the OnPatient portal.
+    """Send a patient a new invite to the OnPatient portal.
 
     ``POST /api/patients/{id}/onpatient_access``. The action "Send OnPatient Invite". Scopes:
     ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
@@ -1985,7 +1985,7 @@ class DrChronoSendOnPatientInviteOperator(ActionOperator):
 
 
 class DrChronoRevokeOnPatientInviteOperator(ActionOperator):
-    """Revoke a patient's OnPatient invite.
+    """Revoke the invites to the OnPatient portal that a patient was sent.
 
     ``DELETE /api/patients/{id}/onpatient_access``. The action "Revoke OnPatient Invite". Scopes:
     ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
@@ -2014,7 +2014,7 @@ class DrChronoRevokeOnPatientInviteOperator(ActionOperator):
 
 
 class DrChronoGetPatientQrda1Operator(ReportOperator):
-    """Export a patient's quality report as a QRDA category 1 document.
+    """Export a patient's quality report as a QRDA category 1 document, which is XML.
 
     ``GET /api/patients/{id}/qrda1``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
     ``manage-patients``.
@@ -2047,7 +2047,7 @@ class DrChronoGetPatientQrda1Operator(ReportOperator):
 
 
 class DrChronoGetPatientsListOperator(BulkResultOperator):
-    """Fetch the state and rows of a background list of patients.
+    """Fetch the state and rows of a background list of patients, in the order of their ids.
 
     ``GET /api/patients_list``. Scopes: ``patients:read``. Permissions in DrChrono: ``manage-patients``.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DrChronoListAuditLogEntriesOperator(ListOperator):
-    """List audit log entries.
+    """List who created, read, changed or deleted what.
 
     ``GET /api/audit_log``. Scopes: ``billing:read``.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class DrChronoListDoctorOptionsOperator(ListOperator):
-    """List doctor options.
+    """List the options of the doctors of the practice group.
 
     ``GET /api/doctor_options``. Scopes: ``user:read``, ``user:write``.
 
@@ -99,7 +99,7 @@ class DrChronoGetDoctorOptionsOperator(GetOperator):
 
 
 class DrChronoListDoctorsOperator(ListOperator):
-    """List doctors.
+    """List the doctors of the practice group.
 
     ``GET /api/doctors``. Scopes: ``user:read``, ``user:write``.
 
@@ -286,7 +286,7 @@ class DrChronoListUsersOperator(ListOperator):
 
 
 class DrChronoGetUserOperator(GetOperator):
-    """Read a user by id.
+    """Read a user by id, or the one who is signed in as `current`.
 
     ``GET /api/users/{id}``. The action "Get User".
 

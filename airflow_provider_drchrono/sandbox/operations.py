@@ -155,7 +155,7 @@ def start_bulk(call: Call) -> Response:
         call.resource,
         call.operation,
         given,
-        since_is_date=source.bulk.since_format == "date",
+        since_is_date=call.operation.parameter("since").format == "date",
     )
     call.entry.notes += filters.notes
     return call.bulk.start(call.table, filters, given, resource=call.resource.name, largest=source.bulk.size)

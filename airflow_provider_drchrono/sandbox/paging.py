@@ -45,7 +45,7 @@ class Cursor:
 
 def page_size(paging: Paging | None, asked: str | None, *, verbose: bool) -> int:
     """Return how many records a page holds: what was asked for, up to the largest the list serves."""
-    largest = (paging or Paging("cursor")).largest(verbose=verbose)
+    largest = (paging or Paging("cursor")).expected(verbose=verbose)
     if asked and asked.isdigit() and int(asked) > 0:
         return min(int(asked), largest)
     return largest

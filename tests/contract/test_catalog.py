@@ -36,6 +36,15 @@ def every_field() -> Iterator[catalog.Field]:
             yield from walk(operation.body.fields)
 
 
+def reasons_of(operation: catalog.Operation) -> Iterator[str]:
+    yield from operation.because.values()
+    for parameter in operation.parameters:
+        yield from parameter.because.values()
+    for part in (operation.response, operation.body):
+        if part and part.because:
+            yield part.because
+
+
 def test_holds_the_whole_contract() -> None:
     methods = Counter(each.method for each in CATALOG.operations.values())
     assert len(CATALOG.operations) == 327
@@ -68,9 +77,7 @@ def test_operation_is_whole(operation: catalog.Operation) -> None:
     assert set(operation.scopes) <= set(CATALOG.service.scopes)
     for name in (operation.response.record, operation.body.record if operation.body else None):
         assert name is None or name in CATALOG.records
-    for because in (operation.response.because, operation.body.because if operation.body else None):
-        assert because is None or because in CATALOG.reasons
-    assert {each.because for each in operation.parameters if each.because} <= set(CATALOG.reasons)
+    assert set(reasons_of(operation)) <= set(CATALOG.reasons)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -98,7 +105,7 @@ def test_resource_is_whole(resource: catalog.Resource) -> None:
     assert (resource.paging is not None) == (listing is not None)
     if listing:
         filters = {each.name for each in listing.parameters if each.role == "filter"}
-        assert set(resource.requires_one_of) <= filters
+        assert set(resource.requires_one_of) | set(resource.may_require_one_of) <= filters
         if resource.incremental:
             assert resource.incremental.filter in filters
             assert {resource.incremental.cursor_field, resource.incremental.created_field} <= fields | {None}
@@ -106,6 +113,7 @@ def test_resource_is_whole(resource: catalog.Resource) -> None:
         assert CATALOG.operation(resource.bulk.start).kind == "bulk_start"
         result = CATALOG.operation(resource.bulk.result)
         assert "uuid" in {each.name for each in result.parameters}
+        assert resource.bulk.failed_states
 
 
 @pytest.mark.parametrize("record", RECORDS)
@@ -140,8 +148,7 @@ def test_every_reason_is_used() -> None:
     for resource in CATALOG.resources.values():
         used |= set(resource.because.values())
         for operation in resource.operations.values():
-            used |= {each.because for each in operation.parameters if each.because}
-            used |= {each for each in (operation.response.because, operation.body and operation.body.because) if each}
+            used |= set(reasons_of(operation))
     for field in every_field():
         used |= set(field.because.values())
     assert used == set(CATALOG.reasons)

@@ -106,11 +106,16 @@ def test_next_links_may_be_relative_and_never_foreign() -> None:
         pytest.param({"filters": {"doctor": 7}}, {"doctor": "7", "page_size": "250"}, id="filter"),
         pytest.param(
             {"name": "appointments", "filters": {"since": "2026-01-01"}},
-            {"since": "2026-01-01", "page_size": "20"},
+            {"since": "2026-01-01", "page_size": "250"},
             id="appointments",
         ),
+        pytest.param(
+            {"name": "appointments", "filters": {"since": "2026-01-01"}, "verbose": True},
+            {"since": "2026-01-01", "page_size": "25", "verbose": "true"},
+            id="appointments-verbose",
+        ),
         pytest.param({"name": "patients_list"}, {"page_size": "250"}, id="by-operation"),
-        pytest.param({"name": "patients_summary"}, {"page_size": "50"}, id="summary"),
+        pytest.param({"name": "patients_summary"}, {"page_size": "250"}, id="summary"),
     ],
 )
 def test_the_first_page_asks_for_as_much_as_there_may_be(arguments: dict[str, Any], query: dict[str, str]) -> None:

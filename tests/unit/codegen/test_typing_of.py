@@ -73,13 +73,15 @@ def test_a_list_of_records_that_hold_records() -> None:
 @pytest.mark.parametrize(
     ("parameter", "annotation"),
     [
-        pytest.param(Parameter("since", "query", "string", "filter"), "Date", id="since"),
-        pytest.param(Parameter("updated_since", "query", "string", "filter"), "Date", id="another-since"),
-        pytest.param(Parameter("posted_date", "query", "string", "filter"), "Date", id="date"),
-        pytest.param(Parameter("date_range", "query", "string", "filter"), "Text", id="range"),
-        pytest.param(Parameter("doctor", "query", "integer", "filter"), "Whole", id="id"),
+        pytest.param(Parameter("since", "query", "string", "filter", "What it selects."), "Date", id="since"),
         pytest.param(
-            Parameter("week_days", "query", "array", "filter", items="integer"),
+            Parameter("updated_since", "query", "string", "filter", "What it selects."), "Date", id="another-since"
+        ),
+        pytest.param(Parameter("posted_date", "query", "string", "filter", "What it selects."), "Date", id="date"),
+        pytest.param(Parameter("date_range", "query", "string", "filter", "What it selects."), "Text", id="range"),
+        pytest.param(Parameter("doctor", "query", "integer", "filter", "What it selects."), "Whole", id="id"),
+        pytest.param(
+            Parameter("week_days", "query", "array", "filter", "What it selects.", items="integer"),
             "Sequence[Whole] | str | XComArg",
             id="list",
         ),
@@ -91,8 +93,8 @@ def test_parameters(parameter: Parameter, annotation: str) -> None:
 
 def test_required_filters_are_required_in_their_type() -> None:
     filters = (
-        Parameter("payer_type", "query", "string", "filter", required=True),
-        Parameter("term", "query", "string", "filter"),
+        Parameter("payer_type", "query", "string", "filter", "What it selects.", required=True),
+        Parameter("term", "query", "string", "filter", "What it selects."),
     )
 
     plan = TypedDictPlan.of_filters("InsuranceFilters", "About.", filters)
