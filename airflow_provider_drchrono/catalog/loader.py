@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -53,6 +53,7 @@ def load() -> Catalog:
     raw_resources = list(_read_folder(data / "resources"))
     raw_records = list(_read_folder(data / "records"))
     apply_corrections(_read(data / "corrections.json"), raw_resources, raw_records)
+    _add_meanings(_read(data / "meanings.json"), (each for raw in raw_records for each in raw["fields"]))
     enumerations = {name: tuple(values) for name, values in _read(data / "enumerations.json").items()}
     abouts = _read(data / "parameters.json")
     fields = {raw["record"]: {each["name"]: each for each in raw["fields"]} for raw in raw_records}
@@ -89,6 +90,15 @@ def apply_corrections(corrections: list[Raw], raw_resources: list[Raw], raw_reco
         if all(target.get(key) == value for key, value in correction["set"].items()):
             raise LookupError(f"A correction changes nothing and can go: {correction}")
         target.update(correction["set"])
+
+
+def _add_meanings(meanings: Mapping[str, Mapping[str, str]], raw_fields: Iterable[Raw]) -> None:
+    """Give fields whose enumeration is kept apart, in place, what its values stand for, which is kept apart too."""
+    for raw in raw_fields:
+        if found := meanings.get(raw.get("enumeration", "")):
+            raw["meanings"] = found
+        _add_meanings(meanings, raw.get("fields", ()))
+        _add_meanings(meanings, [raw["items"]] if "items" in raw else ())
 
 
 def _read(path: Traversable) -> Any:

@@ -56,20 +56,61 @@ class Reason:
 class Field:
     """One field of a record, or of an object inside one.
 
-    ``type`` is the JSON type and ``format`` narrows it. ``refers_to`` names the resource whose id the field holds.
-    ``verbose`` fields come only in answers to requests with ``verbose=true``. ``record`` names the record that an
-    object is. The element of an array is ``items``, whose ``name`` is empty. ``because`` maps an attribute that the
-    vendor's contract does not state to the key of its :class:`Reason`.
+    The element of an array is ``items``, whose ``name`` is empty. ``because`` maps an attribute that the structure of
+    the vendor's contract does not state to the key of its :class:`Reason`.
+
+    :param about: one line on what a value means: its unit, form and code set, whose id it is, and what empty says.
+        Empty for the elements of an array, which the array's own line covers.
+    :param type: the JSON type; ``format`` narrows it.
+    :param nullable: the field is null where the thing it says does not apply; a required one may then be sent as null.
+    :param verbose: the field comes only in answers to requests with ``verbose=true``.
+    :param enum: the allowed values; with ``open_enum`` just the standard ones, beside which there are others, such as
+        a practice's own.
+    :param meanings: what values of ``enum`` stand for, by the value as text.
+    :param refers_to: the resource whose id the field holds; of an array, whose ids.
+    :param record: the record that an object is.
+    :param default: what the API stores where a create leaves the field out; None where it stores nothing or the
+        contract does not say.
+    :param minimum: the smallest allowed number; ``maximum`` is the largest, both are allowed themselves.
+    :param nonzero: the number must not be 0.
+    :param pattern: a regular expression that a text matches as a whole, unless it is empty.
+    :param max_items: how many elements an array has at most.
+    :param required_unless: another field of the record; a create in which that one has no value, or false, has to
+        give this one a value.
+    :param only_with: another field of the record, without which a write must not send this one.
+    :param before: another field of the record, which holds a later time than this one.
+    :param write_only: the field is sent, and answers never hold it.
+    :param returned_if: what it takes for answers to hold the field, beside ``verbose``: the query parameter of this
+        name, or that one record is read (``read``), or a feature that the vendor switches on for a practice
+        (``feature``).
+    :param json_text: the text is itself JSON.
+    :param utc: the time is in UTC, and not on the practice's wall clock.
     """
 
     name: str
     type: JsonType
     format: Format | None = None
+    about: str = ""
     required: bool = False
     read_only: bool = False
     nullable: bool = False
     verbose: bool = False
     enum: tuple[str | int, ...] = ()
+    open_enum: bool = False
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    default: str | int | bool | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    nonzero: bool = False
+    pattern: str | None = None
+    max_items: int | None = None
+    required_unless: str | None = None
+    only_with: str | None = None
+    before: str | None = None
+    write_only: bool = False
+    returned_if: str | None = None
+    json_text: bool = False
+    utc: bool = False
     refers_to: str | None = None
     record: str | None = None
     fields: tuple[Field, ...] = ()

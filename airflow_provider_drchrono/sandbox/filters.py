@@ -30,6 +30,7 @@ DAY_OF = {
 FIELD_OF: Mapping[tuple[str, str], str] = {
     ("audit_log", "appointment"): "appointment_id",
     ("audit_log", "doctor"): "doctor_id",
+    ("audit_log", "patient"): "_patient",
     ("audit_log", "user"): "user_id",
     ("custom_insurance_plan_names", "name"): "insurance_plan_name",
     ("doctors", "doctor"): "id",

@@ -115,7 +115,7 @@ def _check_inside(practice: Practice, expected: Field, value: Any) -> Any:
 def _check_plain(expected: Field, value: Any) -> Any:
     if isinstance(value, (list, dict, Upload)):
         raise InvalidBodyError(["Not a valid value of this field."])
-    if expected.enum:
+    if expected.enum and not expected.open_enum:
         return _choice(expected, value)
     if expected.format in _FORMATS:
         return _FORMATS[expected.format](expected, value)

@@ -19,6 +19,17 @@ OPERATIONS = [pytest.param(each, id=each.id) for each in CATALOG.operations.valu
 RESOURCES = [pytest.param(each, id=each.name) for each in CATALOG.resources.values()]
 RECORDS = [pytest.param(each, id=each.name) for each in CATALOG.records.values()]
 
+IN_WORDS_ONLY = frozenset(
+    {"before", "default", "json_text", "max_items", "maximum", "meanings", "minimum", "nonzero", "only_with"}
+    | {"open_enum", "pattern", "required_unless", "returned_if", "utc", "write_only"}
+)
+"""Attributes of a field that the structure of the vendor's contract never states."""
+
+SAYS_NOTHING = frozenset(
+    {"a", "an", "and", "are", "at", "by", "field", "for", "in", "is", "it", "its", "of", "on", "or", "that", "the"}
+    | {"this", "to", "value", "with"}
+)
+
 
 def walk(fields: tuple[catalog.Field, ...]) -> Iterator[catalog.Field]:
     for each in fields:
@@ -26,6 +37,15 @@ def walk(fields: tuple[catalog.Field, ...]) -> Iterator[catalog.Field]:
         yield from walk(each.fields)
         if each.items:
             yield from walk((each.items,))
+
+
+def with_siblings(fields: tuple[catalog.Field, ...]) -> Iterator[tuple[catalog.Field, dict[str, catalog.Field]]]:
+    """Yield each named field beside the fields of the same object, by name."""
+    siblings = {each.name: each for each in fields}
+    for each in fields:
+        yield each, siblings
+        inner = each.items if each.items is not None else each
+        yield from with_siblings(inner.fields)
 
 
 def every_field() -> Iterator[catalog.Field]:
@@ -50,7 +70,8 @@ def test_holds_the_whole_contract() -> None:
     assert len(CATALOG.operations) == 327
     assert methods == {"GET": 164, "POST": 57, "PATCH": 45, "PUT": 42, "DELETE": 19}
     assert len(CATALOG.records) == 77
-    assert sum(len(record.fields) for record in CATALOG.records.values()) == 961
+    fields_of_a_newer_edition = 1
+    assert sum(len(record.fields) for record in CATALOG.records.values()) == 961 + fields_of_a_newer_edition
     assert len(CATALOG.resources) == 88
     assert len({each.path for each in CATALOG.operations.values()}) == 168
     assert len(CATALOG.service.scopes) == 22
@@ -117,12 +138,115 @@ def test_resource_is_whole(resource: catalog.Resource) -> None:
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_record_is_whole(record: catalog.Record) -> None:
+def test_record_is_whole(record: catalog.RecordSchema) -> None:
     for each in walk(tuple(record.fields.values())):
         assert each.refers_to is None or each.refers_to in CATALOG.resources
         assert each.record is None or each.record in CATALOG.records
         assert set(each.because.values()) <= set(CATALOG.reasons)
         assert each.type != "array" or each.items is not None
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_each_field_says_in_one_line_what_it_means(record: catalog.RecordSchema) -> None:
+    for field, _ in with_siblings(tuple(record.fields.values())):
+        about = field.about
+        assert 10 <= len(about) <= 110, (field.name, about)
+        assert " ".join(about.split()) == about, f"{field.name}: one line, single spaces"
+        assert about[0].isupper() or about[0].isdigit(), (field.name, about)
+        assert not re.search(r"\. |[.;,]$", about), f"{field.name}: one sentence, without a full stop"
+        named = set(re.findall(r"[a-z0-9]+", field.name.lower()))
+        told = set(re.findall(r"[a-z0-9]+", about.lower())) - SAYS_NOTHING
+        assert told - named, f"{field.name}: {about!r} tells nothing that the name does not"
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_facts_of_a_field_agree(record: catalog.RecordSchema) -> None:
+    for field, siblings in with_siblings(tuple(record.fields.values())):
+        for other in (field.required_unless, field.only_with, field.before):
+            assert other is None or (other in siblings and other != field.name), field.name
+        if field.before:
+            assert field.format in ("date", "date-time", "time"), field.name
+            assert siblings[field.before].format == field.format, field.name
+        assert not (field.write_only and field.read_only), field.name
+        assert not (field.required and field.default is not None), field.name
+    for field in walk(tuple(record.fields.values())):
+        check_values(field)
+
+
+def check_values(field: catalog.Field) -> None:
+    """What a field says of its values fits its type and its enumeration."""
+    bounded = field.minimum is not None or field.maximum is not None
+    numeric = field.type in ("integer", "number") or field.format == "decimal"
+    assert numeric or not (bounded or field.nonzero), field.name
+    if field.minimum is not None and field.maximum is not None:
+        assert field.minimum <= field.maximum, field.name
+    assert not (bounded and field.enum), field.name
+    assert field.enum or not (field.open_enum or field.meanings), field.name
+    assert set(field.meanings) <= {str(each) for each in field.enum}, field.name
+    assert all(each == each.strip() and each for each in field.meanings.values()), field.name
+    plain = field.type == "string" and field.format is None
+    assert plain or not (field.pattern or field.json_text), field.name
+    assert not (field.pattern and field.enum), field.name
+    assert field.type == "array" or field.max_items is None, field.name
+    assert field.format == "date-time" or not field.utc, field.name
+    if field.pattern:
+        assert not re.fullmatch(field.pattern, "?"), f"the pattern of {field.name} takes anything"
+    if field.default is not None:
+        kinds = {"string": str, "integer": int, "number": str, "boolean": bool}
+        assert type(field.default) is kinds[field.type], field.name
+        assert not field.enum or field.default in field.enum, field.name
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_facts_that_stand_only_in_words_have_a_reason(record: catalog.RecordSchema) -> None:
+    plain = catalog.Field("", "any")
+    for field in walk(tuple(record.fields.values())):
+        facts = {name for name in IN_WORDS_ONLY if getattr(field, name) != getattr(plain, name)}
+        assert facts <= set(field.because), f"{field.name} does not say where these come from: {facts}"
+        for name in field.because:
+            assert getattr(field, name) != getattr(plain, name), f"{field.name} gives a reason for no {name}"
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_field_that_comes_on_demand_names_the_demand(record: catalog.RecordSchema) -> None:
+    parameters = {each.name for operation in CATALOG.operations.values() for each in operation.parameters}
+    # The vendor's words name this parameter, and none of its operations has it.
+    known = parameters | {"read", "feature", "show_inactive"}
+    for field in walk(tuple(record.fields.values())):
+        assert field.returned_if is None or field.returned_if in known, field.name
+
+
+@pytest.mark.parametrize(
+    ("record", "name", "fact", "value"),
+    [
+        pytest.param("Appointment", "patient", "required_unless", "appt_is_break", id="a-break-has-no-patient"),
+        pytest.param("Appointment", "patient", "nullable", True, id="the-patient-of-a-break-is-null"),
+        pytest.param("Appointment", "status", "open_enum", True, id="a-practice-has-statuses-of-its-own"),
+        pytest.param("Appointment", "billing_status", "open_enum", True, id="and-billing-statuses"),
+        pytest.param("AuditLog", "patient", "refers_to", None, id="the-audit-log-names-patients-in-words"),
+        pytest.param("CashPayment", "amount", "nonzero", True, id="nobody-pays-nothing"),
+        pytest.param("LabOrder", "status", "default", "N", id="an-order-begins-unsent"),
+        pytest.param("Office", "end_time", "default", "24:00", id="an-office-closes-at-midnight"),
+        pytest.param("Patient", "patient_photo_date", "only_with", "patient_photo", id="no-date-without-a-photo"),
+        pytest.param("ScannedClinicalDocument", "metatags", "json_text", True, id="tags-are-json-in-text"),
+        pytest.param("ScheduleBlock", "start_time", "before", "end_time", id="a-block-ends-after-it-starts"),
+        pytest.param("TelemedicineAppointment", "created_at", "utc", True, id="telehealth-keeps-utc"),
+        pytest.param("UserProfile", "staff", "refers_to", "staff", id="a-user-names-its-staff-entry"),
+    ],
+)
+def test_rules_that_stand_only_in_words_are_facts(record: str, name: str, fact: str, value: object) -> None:
+    assert getattr(CATALOG.record(record).fields[name], fact) == value
+
+
+def test_patterns_take_what_the_vendor_shows() -> None:
+    offset = CATALOG.record("TaskTemplate").fields["default_due_date_offset"].pattern
+    assert offset is not None
+    assert all(re.fullmatch(offset, each) for each in ("30", "05:30", "12:05:30", "3 12:05:30", "3 12:05:30.123456"))
+    assert not any(re.fullmatch(offset, each) for each in ("3 days", "12:", "1:2:3:4", "30.1234567"))
+    name = CATALOG.record("CustomPatientFieldType").fields["template_name"].pattern
+    assert name is not None
+    assert re.fullmatch(name, "shoe_size_2")
+    assert not re.fullmatch(name, "shoe size")
 
 
 def test_every_action_and_trigger_is_mapped() -> None:
@@ -158,6 +282,18 @@ def test_every_enumeration_is_used() -> None:
     texts = [path.read_text() for path in (DATA / "records").iterdir()]
     for name in json.loads((DATA / "enumerations.json").read_text()):
         assert any(f'"enumeration": "{name}"' in text for text in texts), name
+
+
+def test_meanings_kept_apart_belong_to_an_enumeration() -> None:
+    enumerations = json.loads((DATA / "enumerations.json").read_text())
+    for name, meanings in json.loads((DATA / "meanings.json").read_text()).items():
+        assert set(meanings) <= {str(each) for each in enumerations[name]}, name
+    payment = CATALOG.record("CashPayment").fields["payment_method"]
+    assert payment.meanings["CHCK"] == "check"
+    drug = CATALOG.record("BillingProfile").fields["cpt_codes"].items
+    assert drug is not None
+    units = {each.name: each for each in walk(drug.fields)}["units"]
+    assert units.meanings["GR"] == "grams", "fields deep inside a record have meanings too"
 
 
 def test_corrections_carry_a_source_and_a_reason() -> None:

@@ -130,6 +130,8 @@ def value_of(sandbox: Sandbox, expected: Field) -> Any:
     """Return a value that a field of a body takes."""
     if expected.refers_to and expected.name != "exam_room":
         key = sandbox.practice.table(expected.refers_to).keys[0]
+        if expected.type == "array":
+            return [key]
         return str(key) if expected.type == "string" else key
     if expected.enum:
         return next(each for each in expected.enum if each != "")

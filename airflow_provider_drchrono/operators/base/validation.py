@@ -318,7 +318,7 @@ def _unless_none(value: object, validate: Callable[[object], Any]) -> Any:
 
 
 def _check_of(field_: Field, *, filters: bool = False) -> Check:
-    if field_.enum:
+    if field_.enum and not field_.open_enum:
         chosen = values.choice_of(field_.enum)
         return lambda value, _: chosen(value)
     if filters and field_.type == "string":

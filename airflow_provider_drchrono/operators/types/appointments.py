@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Required, TypedDict
+from typing import Literal, Required, TypedDict
 
 from airflow.sdk import XComArg
 
@@ -225,7 +225,21 @@ class AppointmentData(TypedDict, total=False):
     allow_overlapping: Flag | None
     appt_is_break: Flag | None
     billing_provider: Text | None
-    billing_status: Text | None
+    billing_status: (
+        Literal[
+            "Auto Accident Claim",
+            "Balance Due",
+            "Bill Insurance",
+            "Bill Secondary Insurance",
+            "Durable Medical Equipment Claim",
+            "Internal Review",
+            "Paid In Full",
+            "Settled",
+            "Worker's Comp Claim",
+        ]
+        | Text
+        | None
+    )
     clinical_note: AppointmentClinicalNote | str | XComArg | None
     cloned_from: Whole | None
     color: Text | None
@@ -247,7 +261,12 @@ class AppointmentData(TypedDict, total=False):
     recur_end_date: Date | None
     recur_start_date: Date | None
     recurring_appointment: Flag | None
-    recurring_days: Sequence[Any] | str | XComArg | None
+    recurring_days: (
+        Sequence[Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] | Text]
+        | str
+        | XComArg
+        | None
+    )
     recurs_every: Whole | None
     reminder_profile: Text | None
     resubmit_claim_original_id: Whole | None
@@ -280,7 +299,21 @@ class AppointmentChanges(TypedDict, total=False):
     allow_overlapping: Flag | None
     appt_is_break: Flag | None
     billing_provider: Text | None
-    billing_status: Text | None
+    billing_status: (
+        Literal[
+            "Auto Accident Claim",
+            "Balance Due",
+            "Bill Insurance",
+            "Bill Secondary Insurance",
+            "Durable Medical Equipment Claim",
+            "Internal Review",
+            "Paid In Full",
+            "Settled",
+            "Worker's Comp Claim",
+        ]
+        | Text
+        | None
+    )
     clinical_note: AppointmentClinicalNote | str | XComArg | None
     cloned_from: Whole | None
     color: Text | None
@@ -302,7 +335,12 @@ class AppointmentChanges(TypedDict, total=False):
     recur_end_date: Date | None
     recur_start_date: Date | None
     recurring_appointment: Flag | None
-    recurring_days: Sequence[Any] | str | XComArg | None
+    recurring_days: (
+        Sequence[Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] | Text]
+        | str
+        | XComArg
+        | None
+    )
     recurs_every: Whole | None
     reminder_profile: Text | None
     resubmit_claim_original_id: Whole | None
@@ -361,7 +399,21 @@ class AppointmentsListEntryData(TypedDict, total=False):
     allow_overlapping: Flag | None
     appt_is_break: Flag | None
     billing_provider: Text | None
-    billing_status: Text | None
+    billing_status: (
+        Literal[
+            "Auto Accident Claim",
+            "Balance Due",
+            "Bill Insurance",
+            "Bill Secondary Insurance",
+            "Durable Medical Equipment Claim",
+            "Internal Review",
+            "Paid In Full",
+            "Settled",
+            "Worker's Comp Claim",
+        ]
+        | Text
+        | None
+    )
     clinical_note: AppointmentsListEntryClinicalNote | str | XComArg | None
     cloned_from: Whole | None
     color: Text | None
@@ -383,7 +435,12 @@ class AppointmentsListEntryData(TypedDict, total=False):
     recur_end_date: Date | None
     recur_start_date: Date | None
     recurring_appointment: Flag | None
-    recurring_days: Sequence[Any] | str | XComArg | None
+    recurring_days: (
+        Sequence[Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] | Text]
+        | str
+        | XComArg
+        | None
+    )
     recurs_every: Whole | None
     reminder_profile: Text | None
     resubmit_claim_original_id: Whole | None
@@ -416,7 +473,21 @@ class AppointmentsListEntryChanges(TypedDict, total=False):
     allow_overlapping: Flag | None
     appt_is_break: Flag | None
     billing_provider: Text | None
-    billing_status: Text | None
+    billing_status: (
+        Literal[
+            "Auto Accident Claim",
+            "Balance Due",
+            "Bill Insurance",
+            "Bill Secondary Insurance",
+            "Durable Medical Equipment Claim",
+            "Internal Review",
+            "Paid In Full",
+            "Settled",
+            "Worker's Comp Claim",
+        ]
+        | Text
+        | None
+    )
     clinical_note: AppointmentsListEntryClinicalNote | str | XComArg | None
     cloned_from: Whole | None
     color: Text | None
@@ -438,7 +509,12 @@ class AppointmentsListEntryChanges(TypedDict, total=False):
     recur_end_date: Date | None
     recur_start_date: Date | None
     recurring_appointment: Flag | None
-    recurring_days: Sequence[Any] | str | XComArg | None
+    recurring_days: (
+        Sequence[Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] | Text]
+        | str
+        | XComArg
+        | None
+    )
     recurs_every: Whole | None
     reminder_profile: Text | None
     resubmit_claim_original_id: Whole | None
@@ -581,7 +657,7 @@ class TelehealthAppointmentData(TypedDict, total=False):
 
     appointment: Required[Whole]
     overlapping_duration: Text | None
-    sent_patient_email: Any | None
+    sent_patient_email: Flag | None
 
 
 class TelehealthAppointmentChanges(TypedDict, total=False):
@@ -589,4 +665,4 @@ class TelehealthAppointmentChanges(TypedDict, total=False):
 
     appointment: Whole | None
     overlapping_duration: Text | None
-    sent_patient_email: Any | None
+    sent_patient_email: Flag | None

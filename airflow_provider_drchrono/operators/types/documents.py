@@ -21,7 +21,7 @@ class ConsentFormData(TypedDict, total=False):
     doctor: Required[Whole]
     is_mandatory: Required[Flag]
     title: Required[Text]
-    uri: Required[Text]
+    uri: Required[File]
 
 
 class ConsentFormChanges(TypedDict, total=False):
@@ -31,7 +31,7 @@ class ConsentFormChanges(TypedDict, total=False):
     doctor: Whole | None
     is_mandatory: Flag | None
     title: Text | None
-    uri: Text | None
+    uri: File | None
 
 
 class ApplyConsentFormData(TypedDict, total=False):

@@ -59,7 +59,7 @@ class LabOrderData(TypedDict, total=False):
     notes: Text | None
     patient: Required[Whole]
     priority: Literal["N", "S"] | Text | None
-    status: Text | None
+    status: Literal["N", "Q", "A", "S", "R", "E"] | Text | None
     sublab: Required[Whole]
 
 
@@ -73,7 +73,7 @@ class LabOrderChanges(TypedDict, total=False):
     notes: Text | None
     patient: Whole | None
     priority: Literal["N", "S"] | Text | None
-    status: Text | None
+    status: Literal["N", "Q", "A", "S", "R", "E"] | Text | None
     sublab: Whole | None
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Required, TypedDict
+from typing import Literal, Required, TypedDict
 
 from airflow.sdk import XComArg
 
@@ -39,7 +39,7 @@ class OfficeOfficeWorkScheduleWorkDays(TypedDict, total=False):
     """An object of the field ``work_days``."""
 
     enabled: Flag | None
-    iso_weekday: Text | None
+    iso_weekday: Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] | Text | None
     work_hours: Sequence[OfficeOfficeWorkScheduleWorkDaysWorkHours] | str | XComArg | None
 
 
@@ -47,7 +47,7 @@ class DoctorWorkScheduleWorkDays(TypedDict, total=False):
     """An object of the field ``work_days``."""
 
     enabled: Flag | None
-    iso_weekday: Text | None
+    iso_weekday: Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] | Text | None
     work_hours: Sequence[DoctorWorkScheduleWorkDaysWorkHours] | str | XComArg | None
 
 
@@ -55,7 +55,7 @@ class OfficeWorkScheduleWorkDays(TypedDict, total=False):
     """An object of the field ``work_days``."""
 
     enabled: Flag | None
-    iso_weekday: Text | None
+    iso_weekday: Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] | Text | None
     work_hours: Sequence[OfficeWorkScheduleWorkDaysWorkHours] | str | XComArg | None
 
 
@@ -72,7 +72,7 @@ class OfficeOnlineTimeslots(TypedDict, total=False):
 
     day: Whole | None
     hour: Whole | None
-    minute: Whole | None
+    minute: Literal[0, 15, 30, 45] | Whole | None
 
 
 class CustomDemographicsFilters(TypedDict, total=False):

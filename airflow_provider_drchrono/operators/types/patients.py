@@ -14,7 +14,7 @@ from airflow_provider_drchrono.operators.types.values import Date, File, Flag, M
 class PatientMessageAttachments(TypedDict, total=False):
     """An object of the field ``attachments``."""
 
-    attachment: Text | None
+    attachment: File | None
     doctor: Whole | None
 
 
@@ -29,7 +29,7 @@ class PatientAutoAccidentInsurance(TypedDict, total=False):
     auto_accident_claim_rep_state: Text | None
     auto_accident_claim_rep_zip: Text | None
     auto_accident_company: Text | None
-    auto_accident_date_of_accident: Text | None
+    auto_accident_date_of_accident: Date | None
     auto_accident_disabled_from_date: Date | None
     auto_accident_disabled_to_date: Date | None
     auto_accident_had_similar_condition: Flag | None
@@ -404,7 +404,7 @@ class PatientWorkersCompInsurance(TypedDict, total=False):
     workers_comp_carrier_code: Text | None
     workers_comp_case_number: Text | None
     workers_comp_company: Text | None
-    workers_comp_date_of_accident: Text | None
+    workers_comp_date_of_accident: Date | None
     workers_comp_group_name: Text | None
     workers_comp_group_number: Text | None
     workers_comp_notes: Text | None
@@ -429,7 +429,7 @@ class PatientSummaryAutoAccidentInsurance(TypedDict, total=False):
     auto_accident_claim_rep_state: Text | None
     auto_accident_claim_rep_zip: Text | None
     auto_accident_company: Text | None
-    auto_accident_date_of_accident: Text | None
+    auto_accident_date_of_accident: Date | None
     auto_accident_disabled_from_date: Date | None
     auto_accident_disabled_to_date: Date | None
     auto_accident_had_similar_condition: Flag | None
@@ -804,7 +804,7 @@ class PatientSummaryWorkersCompInsurance(TypedDict, total=False):
     workers_comp_carrier_code: Text | None
     workers_comp_case_number: Text | None
     workers_comp_company: Text | None
-    workers_comp_date_of_accident: Text | None
+    workers_comp_date_of_accident: Date | None
     workers_comp_group_name: Text | None
     workers_comp_group_number: Text | None
     workers_comp_notes: Text | None
@@ -839,24 +839,24 @@ class PatientCommunicationData(TypedDict, total=False):
     """The fields of a patient communication that may be written."""
 
     code: Text | None
-    code_system: Text | None
+    code_system: Literal["SNOMEDCT", "LOINC"] | Text | None
     doctor: Required[Whole]
     effective_time: Moment | None
     patient: Required[Whole]
     value_code: Text | None
-    value_code_system: Text | None
+    value_code_system: Literal["SNOMEDCT", "ICD10CM", "LOINC"] | Text | None
 
 
 class PatientCommunicationChanges(TypedDict, total=False):
     """The fields of a patient communication that a change may set."""
 
     code: Text | None
-    code_system: Text | None
+    code_system: Literal["SNOMEDCT", "LOINC"] | Text | None
     doctor: Whole | None
     effective_time: Moment | None
     patient: Whole | None
     value_code: Text | None
-    value_code_system: Text | None
+    value_code_system: Literal["SNOMEDCT", "ICD10CM", "LOINC"] | Text | None
 
 
 class PatientFlagTypeFilters(TypedDict, total=False):
@@ -894,24 +894,24 @@ class PatientInterventionData(TypedDict, total=False):
     """The fields of a patient intervention that may be written."""
 
     code: Text | None
-    code_system: Text | None
+    code_system: Literal["SNOMEDCT", "HCPCS", "CPT", "ICD10CM"] | Text | None
     doctor: Required[Whole]
     effective_time: Moment | None
     patient: Required[Whole]
     value_code: Text | None
-    value_code_system: Text | None
+    value_code_system: Literal["SNOMEDCT", "ICD10CM", "LOINC"] | Text | None
 
 
 class PatientInterventionChanges(TypedDict, total=False):
     """The fields of a patient intervention that a change may set."""
 
     code: Text | None
-    code_system: Text | None
+    code_system: Literal["SNOMEDCT", "HCPCS", "CPT", "ICD10CM"] | Text | None
     doctor: Whole | None
     effective_time: Moment | None
     patient: Whole | None
     value_code: Text | None
-    value_code_system: Text | None
+    value_code_system: Literal["SNOMEDCT", "ICD10CM", "LOINC"] | Text | None
 
 
 class PatientMessageFilters(TypedDict, total=False):
@@ -1004,24 +1004,24 @@ class PatientPhysicalExamData(TypedDict, total=False):
     """The fields of a patient physical exam that may be written."""
 
     code: Text | None
-    code_system: Text | None
+    code_system: Literal["SNOMEDCT", "LOINC"] | Text | None
     doctor: Required[Whole]
     effective_time: Moment | None
     patient: Required[Whole]
     value_code: Text | None
-    value_code_system: Text | None
+    value_code_system: Literal["SNOMEDCT", "ICD10CM", "LOINC"] | Text | None
 
 
 class PatientPhysicalExamChanges(TypedDict, total=False):
     """The fields of a patient physical exam that a change may set."""
 
     code: Text | None
-    code_system: Text | None
+    code_system: Literal["SNOMEDCT", "LOINC"] | Text | None
     doctor: Whole | None
     effective_time: Moment | None
     patient: Whole | None
     value_code: Text | None
-    value_code_system: Text | None
+    value_code_system: Literal["SNOMEDCT", "ICD10CM", "LOINC"] | Text | None
 
 
 class PatientRiskAssessmentFilters(TypedDict, total=False):

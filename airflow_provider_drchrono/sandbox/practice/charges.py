@@ -129,13 +129,13 @@ def seed_payments(practice: Practice, rng: random.Random, now: datetime, count: 
     if not visits:
         return
     base, log_base = (empty_row(practice.table(name)) for name in ("patient_payments", "patient_payment_log"))
+    user = str(practice.table("users").keys[0])
     payments, log = [], []
     for _ in range(count):
         visit = rng.choice(visits)
         paid = visit["scheduled_time"]
         shared = {
             "amount": "25.00",
-            "created_by": "frontdesk",
             "doctor": visit["doctor"],
             "patient": visit["patient"],
             "payment_method": rng.choice(METHODS),
@@ -147,11 +147,13 @@ def seed_payments(practice: Practice, rng: random.Random, now: datetime, count: 
             | {
                 "appointment": int(visit["id"]),
                 "created_at": paid,
+                "created_by": "frontdesk",
                 "payment_transaction_type": "COPAY",
                 "posted_date": paid[:10],
                 "received_date": paid[:10],
             }
         )
-        log.append(log_base | shared | {"action": "C", "appointment": visit["id"], "source": "Web"})
+        entry = {"action": "C", "appointment": visit["id"], "created_by": user, "source": "Web"}
+        log.append(log_base | shared | entry)
     add(practice, "patient_payments", payments)
     add(practice, "patient_payment_log", log)

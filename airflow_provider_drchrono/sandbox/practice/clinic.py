@@ -16,6 +16,7 @@ DOCTORS = 3
 OFFICES = 2
 STAFF = 4
 EXAM_ROOMS = ("Exam 1", "Exam 2", "Procedure Room")
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SPECIALTIES = ("Family Practice", "Internal Medicine", "Pediatrics")
 
 
@@ -46,12 +47,14 @@ def seed_clinic(practice: Practice, rng: random.Random, now: datetime) -> None:
     doctors = add(practice, "doctors", [_doctor(practice, rng, number) for number in range(DOCTORS)])
     offices = add(practice, "offices", [_office(practice, rng, number, doctors) for number in range(OFFICES)])
     users = add(practice, "users", _users(practice, doctors))
-    add(practice, "staff", [_staff(practice, rng, user, now) for user in users[DOCTORS:]])
+    staff = add(practice, "staff", [_staff(practice, rng, user, now) for user in users[DOCTORS:]])
+    for user, person in zip(users[DOCTORS:], staff, strict=True):
+        user["staff"] = person["id"]
     group = empty_row(practice.table("user_groups")) | {
         "created_at": (now - timedelta(days=700)).isoformat(),
         "updated_at": (now - timedelta(days=350)).isoformat(),
         "members": [user["id"] for user in users],
-        "practice_group": "1",
+        "practice_group": 1,
     }
     add(practice, "user_groups", [group | {"name": name} for name in ("Front desk", "Billing")])
     for doctor in doctors:
@@ -80,7 +83,7 @@ def _doctor(practice: Practice, rng: random.Random, number: int) -> Row:
         "last_name": LAST_NAMES[number],
         "npi_number": f"000000000{number + 1}",
         "office_phone": phone(rng),
-        "practice_group": "1",
+        "practice_group": 1,
         "practice_group_name": "Sandbox Family Practice",
         "specialty": SPECIALTIES[number % len(SPECIALTIES)],
         "timezone": zones[number % len(zones)],
@@ -109,13 +112,13 @@ def _office(practice: Practice, rng: random.Random, number: int, doctors: list[R
 
 
 def _users(practice: Practice, doctors: list[Row]) -> list[Row]:
-    base = empty_row(practice.table("users")) | {"practice_group": "1"}
+    base = empty_row(practice.table("users")) | {"practice_group": 1}
     as_doctors: list[Row] = [
-        base | {"doctor": doctor["id"], "is_doctor": "true", "is_staff": "false", "username": f"doctor{number}"}
+        base | {"doctor": doctor["id"], "is_doctor": True, "is_staff": False, "username": f"doctor{number}"}
         for number, doctor in enumerate(doctors, 1)
     ]
     as_staff: list[Row] = [
-        base | {"doctor": doctors[0]["id"], "is_doctor": "false", "is_staff": "true", "username": f"staff{number}"}
+        base | {"doctor": doctors[0]["id"], "is_doctor": False, "is_staff": True, "username": f"staff{number}"}
         for number in range(1, STAFF + 1)
     ]
     return as_doctors + as_staff
@@ -123,7 +126,7 @@ def _users(practice: Practice, doctors: list[Row]) -> list[Row]:
 
 def _staff(practice: Practice, rng: random.Random, user: Row, now: datetime) -> Row:
     return empty_row(practice.table("staff")) | {
-        "active": "true",
+        "active": True,
         "cell_phone": phone(rng),
         "created_at": (now - timedelta(days=700)).isoformat(),
         "doctor": user["doctor"],
@@ -141,13 +144,18 @@ def _schedule(practice: Practice, name: str, **owner: int) -> Row:
     table = practice.table(name)
     days: list[dict[str, Any]] = [
         {
-            "enabled": weekday <= 5,
-            "id": table.next_key * 10 + weekday,
-            "iso_weekday": str(weekday),
+            "enabled": weekday < 5,
+            "id": table.next_key * 10 + weekday + 1,
+            "iso_weekday": name,
             "work_hours": [
-                {"enabled": True, "end_time": "18:00:00", "id": table.next_key * 10 + weekday, "start_time": "08:00:00"}
+                {
+                    "enabled": True,
+                    "end_time": "18:00:00",
+                    "id": table.next_key * 10 + weekday + 1,
+                    "start_time": "08:00:00",
+                }
             ],
         }
-        for weekday in range(1, 8)
+        for weekday, name in enumerate(WEEKDAYS)
     ]
     return add(practice, name, [empty_row(table) | owner | {"work_days": days}])[0]

@@ -20,7 +20,7 @@ def seed_lists(practice: Practice, rng: random.Random, now: datetime) -> None:
     made = {"created_at": (now - timedelta(days=700)).isoformat(), "practice_group": 1}
     made |= {"updated_at": made["created_at"]}
     base = empty_row(practice.table("task_categories")) | made
-    add(practice, "task_categories", [base | {"is_global": "false", "name": name} for name in CATEGORIES])
+    add(practice, "task_categories", [base | {"is_global": False, "name": name} for name in CATEGORIES])
     base = empty_row(practice.table("task_statuses")) | made
     add(practice, "task_statuses", [base | {"name": name, "status_category": kind} for name, kind in STATUSES])
 

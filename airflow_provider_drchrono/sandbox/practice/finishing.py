@@ -102,7 +102,7 @@ def _patient_lab_result(scene: Scene, row: Row, number: int) -> None:
 
 
 def _eligibility(scene: Scene, row: Row, number: int) -> None:
-    row |= {"payer_name": PAYERS[number % len(PAYERS)][1], "cob_level": "primary", "eligibility": "active"}
+    row |= {"payer_name": PAYERS[number % len(PAYERS)][1], "cob_level": "Primary Insurance", "eligibility": "1"}
     row |= {"query_date": row["updated_at"][:10], "request_service_type": "30"}
 
 
@@ -150,6 +150,9 @@ def _authorization(scene: Scene, row: Row, number: int) -> None:
 def _audit(scene: Scene, row: Row, number: int) -> None:
     row |= {"action": "Update", "type": "Appointment", "page": "/appointments", "field": "status"}
     row["user_id"] = int(scene.user)
+    patient = scene.practice.refers("patients", scene.visit.get("patient")) or {}
+    row["patient"] = " ".join(filter(None, (patient.get("first_name"), patient.get("last_name"))))
+    row["_patient"] = patient.get("id")
 
 
 def _deletion(scene: Scene, row: Row, number: int) -> None:
@@ -219,7 +222,7 @@ FINISH: Mapping[str, Finish] = {
     "inventory_categories": _named("Vaccines", "Supplies"),
     "inventory_vaccines": _named(*(name for name, _ in VACCINES)),
     "lab_documents": _lab_document,
-    "lab_orders": _fixed(documents=[], priority="N", status="Order Entered", icd10_codes=[]),
+    "lab_orders": _fixed(documents=[], priority="N", status="S", icd10_codes=[]),
     "lab_results": _lab_result,
     "lab_tests": _lab_test,
     "line_item_deletions": _deletion,
@@ -230,7 +233,7 @@ FINISH: Mapping[str, Finish] = {
     "patient_lab_results": _patient_lab_result,
     "patient_messages": _fixed(subject="Appointment question", attachments=[]),
     "patient_vaccine_records": _vaccine,
-    "prescription_messages": _fixed(parent_message=None, message_type="NewRx", message_status="sent"),
+    "prescription_messages": _fixed(parent_message=None, message_type="NewRx", message_status="Sent"),
     "problems": _problem,
     "procedures": _procedure,
     "reminder_profiles": _fixed(reminders=[{"amount": 1, "type": "email", "unit": "days"}]),

@@ -51,7 +51,7 @@ def _patient(practice: Practice, row: Row, before: Row | None) -> None:
 
 def _payment(practice: Practice, row: Row, before: Row | None) -> None:
     entry = {name: row[name] for name in ("amount", "doctor", "patient", "payment_method")}
-    entry |= {"action": "U" if before else "C", "source": "API", "created_by": "api"}
+    entry |= {"action": "U" if before else "C", "source": "API", "created_by": str(_first_user(practice))}
     entry["appointment"] = None if row["appointment"] is None else str(row["appointment"])
     practice.create("patient_payment_log", entry)
 

@@ -43,7 +43,7 @@ def _departures(expected: Field, value: Any, where: str) -> Iterator[str]:
     pattern = FORMATS.get(expected.format or "")
     if pattern and not re.fullmatch(pattern, str(value)):
         yield f"{where} {value!r} is no {expected.format}"
-    if expected.enum and value not in expected.enum and value != "":
+    if expected.enum and not expected.open_enum and value not in expected.enum and value != "":
         yield f"{where} {value!r} is none of the choices"
     if isinstance(value, list) and expected.items:
         for each in value:

@@ -190,6 +190,18 @@ class TestFilters:
 
         assert ids(walk(api, "/api/line_items", office=office)) == expected != []
 
+    def test_the_audit_log_is_filtered_by_id_and_names_the_patient(self, sandbox: Sandbox, api: httpx.Client) -> None:
+        names = {
+            each["id"]: f"{each['first_name']} {each['last_name']}" for each in sandbox.practice.records("patients")
+        }
+        entry = next(each for each in sandbox.practice.table("audit_log") if each.get("patient"))
+        patient = next(number for number, name in names.items() if name == entry["patient"])
+
+        listed = api.get("/api/audit_log", params={"since": "2000-01-01", "patient": patient}).json()["data"]
+
+        assert listed != []
+        assert {each["patient"] for each in listed} == {names[patient]}
+
     @pytest.mark.parametrize(
         ("path", "query"),
         [

@@ -41,6 +41,15 @@ def test_a_wrong_value_is_refused_by_name(
     assert message in answer.json()[field][0]
 
 
+def test_a_practice_has_statuses_of_its_own(sandbox: Sandbox, api: httpx.Client) -> None:
+    visit = sandbox.practice.records("appointments")[0]["id"]
+
+    answer = api.patch(f"/api/appointments/{visit}", json={"status": "Ready for doctor"})
+
+    assert answer.status_code == 204
+    assert sandbox.practice.get("appointments", visit)["status"] == "Ready for doctor"
+
+
 @pytest.mark.parametrize(
     ("field", "sent", "stored"),
     [

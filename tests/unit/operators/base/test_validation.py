@@ -152,6 +152,28 @@ def test_files_are_kept_apart_and_base64_is_encoded(tmp_path: Any) -> None:
     assert photo.files == {}
 
 
+def test_a_file_inside_a_list_goes_as_base64(tmp_path: Any) -> None:
+    (tmp_path / "scan.pdf").write_bytes(b"content")
+    message = {"doctor": 1, "patient": 2, "subject": "scan", "attachments": [{"attachment": tmp_path / "scan.pdf"}]}
+
+    (body,) = check_body("patient_messages_create", message)
+
+    assert body.fields["attachments"] == [{"attachment": "Y29udGVudA=="}]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param("status", "Ready for doctor", id="status"),
+        pytest.param("billing_status", "Sent to agency", id="billing status"),
+    ],
+)
+def test_values_that_a_practice_made_up_itself_are_sent(field: str, value: str) -> None:
+    (body,) = check_body("appointments_partial_update", {field: value})
+
+    assert body.fields == {field: value}
+
+
 @pytest.mark.parametrize(
     ("filters", "sent"),
     [
