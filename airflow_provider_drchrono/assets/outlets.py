@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_drchrono.assets.uri import DrChronoUri, InvalidUriError, is_conn_id
+from airflow_provider_drchrono.assets.uri import DrChronoUri, InvalidAssetError, is_conn_id
 from airflow_provider_drchrono.assets.watchable import RESOURCES
 
 if TYPE_CHECKING:
@@ -125,5 +125,5 @@ def _asset(resource: str, conn_id: str, query: dict[str, str]) -> Asset:
     from airflow.sdk import Asset
 
     if not all(map(_is_text, (resource, conn_id, *query.values()))):
-        raise InvalidUriError("An asset takes no template and no task's output: give it text")
+        raise InvalidAssetError("An asset takes no template and no task's output: give it text")
     return Asset(uri=str(DrChronoUri(conn_id, resource, query)))

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 
 from airflow_provider_drchrono.assets.watchable import LISTS, RESOURCES
 from airflow_provider_drchrono.catalog.names import did_you_mean
+from airflow_provider_drchrono.client.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.assets.facts import WatchedList
@@ -35,8 +36,8 @@ TABLE_KEYS = {"table", "warehouse"}
 _CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 
 
-class InvalidUriError(ValueError):
-    """A ``drchrono://`` URI that cannot be right. The message says what to change."""
+class InvalidAssetError(InvalidArgumentError, ValueError):
+    """An argument of an asset, or its ``drchrono://`` URI, cannot work. The message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +57,17 @@ class DrChronoUri:
     def read(cls, parts: SplitResult) -> DrChronoUri:
         """Return what a URI says.
 
-        :raises InvalidUriError: it is not one of the three.
+        :raises InvalidAssetError: it is not one of the three.
         """
         conn_id, resource = unquote(parts.netloc), parts.path.strip("/")
         if not is_conn_id(conn_id):
-            raise InvalidUriError(f"A {SCHEME} URI has to name an Airflow connection: {SHAPE}")
+            raise InvalidAssetError(f"A {SCHEME} URI has to name an Airflow connection: {SHAPE}")
         if not resource:
-            raise InvalidUriError(f"A {SCHEME} URI has to name a resource, such as patients: {SHAPE}")
+            raise InvalidAssetError(f"A {SCHEME} URI has to name a resource, such as patients: {SHAPE}")
         pairs = parse_qsl(parts.query, keep_blank_values=True)
         query = dict(pairs)
         if len(query) < len(pairs) or "" in query.values():
-            raise InvalidUriError(f"{SCHEME}://{parts.netloc}/{resource}: each name after ? needs one value")
+            raise InvalidAssetError(f"{SCHEME}://{parts.netloc}/{resource}: each name after ? needs one value")
         check_resource(resource)
         _check_query(resource, query)
         return cls(conn_id, resource, query)
@@ -84,18 +85,18 @@ class DrChronoUri:
 def parse(uri: str) -> DrChronoUri:
     """Return what a URI says.
 
-    :raises InvalidUriError: it is none of DrChrono's, or cannot be right.
+    :raises InvalidAssetError: it is none of DrChrono's, or cannot be right.
     """
     parts = urlsplit(uri)
     if parts.scheme != SCHEME:
-        raise InvalidUriError(f"A URI of DrChrono begins with {SCHEME}://: {SHAPE}")
+        raise InvalidAssetError(f"A URI of DrChrono begins with {SCHEME}://: {SHAPE}")
     return DrChronoUri.read(parts)
 
 
 def sanitize_uri(parts: SplitResult) -> SplitResult:
     """Return the one spelling of a URI, for Airflow, which calls this for each ``drchrono`` asset.
 
-    :raises InvalidUriError: the URI cannot be right.
+    :raises InvalidAssetError: the URI cannot be right.
     """
     return DrChronoUri.read(parts).parts()
 
@@ -108,20 +109,20 @@ def is_conn_id(text: object) -> bool:
 def check_resource(resource: str) -> None:
     """Refuse a resource that DrChrono does not have.
 
-    :raises InvalidUriError: naming the nearest.
+    :raises InvalidAssetError: naming the nearest.
     """
     if resource not in RESOURCES:
-        raise InvalidUriError(f"DrChrono has no resource {resource!r}{did_you_mean(resource, RESOURCES)}")
+        raise InvalidAssetError(f"DrChrono has no resource {resource!r}{did_you_mean(resource, RESOURCES)}")
 
 
 def check_watched(resource: str) -> WatchedList:
     """Return the facts of a list that may be watched.
 
-    :raises InvalidUriError: DrChrono does not have it, or cannot be asked what changed in it.
+    :raises InvalidAssetError: DrChrono does not have it, or cannot be asked what changed in it.
     """
     check_resource(resource)
     if resource not in LISTS:
-        raise InvalidUriError(
+        raise InvalidAssetError(
             f"{resource} cannot be watched: DrChrono does not tell what changed in it. Those that can be: "
             f"{', '.join(LISTS)}"
         )
@@ -134,13 +135,13 @@ def _check_query(resource: str, query: Mapping[str, str]) -> None:
     if "watch" in query:
         facts = check_watched(resource)
         if query["watch"] not in facts.changes:
-            raise InvalidUriError(f"{resource}: watch must be one of {', '.join(facts.changes)}")
+            raise InvalidAssetError(f"{resource}: watch must be one of {', '.join(facts.changes)}")
         known = {"watch", *WATCH_OPTIONS, *facts.filters} - (set() if facts.verbose else {"verbose"})
     else:
         known = TABLE_KEYS
         if missing := sorted(TABLE_KEYS - set(query)):
-            raise InvalidUriError(
+            raise InvalidAssetError(
                 f"{resource}: after ? a URI needs watch, or both table and warehouse; missing: {', '.join(missing)}"
             )
     if unknown := sorted(set(query) - known):
-        raise InvalidUriError(f"{resource}: a URI does not take {unknown[0]!r}{did_you_mean(unknown[0], known)}")
+        raise InvalidAssetError(f"{resource}: a URI does not take {unknown[0]!r}{did_you_mean(unknown[0], known)}")

@@ -8,11 +8,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_provider_drchrono.assets.uri import DrChronoUri, check_watched
-from airflow_provider_drchrono.catalog.names import did_you_mean
+from airflow_provider_drchrono.assets.uri import DrChronoUri, InvalidAssetError, check_watched
+from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.client.errors import InvalidArgumentError
+from airflow_provider_drchrono.client.filters import Filters
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.assets.facts import Kind, WatchedList
     from airflow_provider_drchrono.incremental.lists import Change
 
 POLL_INTERVAL = 360.0
@@ -26,12 +27,10 @@ LONGEST_NAME = 180
 
 WORDS = ("now", "beginning")
 
+PRIVATE = "may name a person, and Airflow stores and shows what an asset watches: use the sensor of the list instead"
+
 # Where a time has no zone it is the practice's, which may be ahead of UTC by as much.
 _FARTHEST_EAST = timedelta(hours=14)
-
-
-class InvalidWatchError(ValueError):
-    """An argument of ``drchrono_asset`` that cannot work. The message names it and says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +70,20 @@ class Watch:
     ) -> Watch:
         """Judge what ``drchrono_asset`` was given.
 
-        :raises InvalidWatchError: an argument cannot work.
-        :raises InvalidUriError: the resource cannot be watched.
+        :raises InvalidAssetError: an argument cannot work.
+        :raises InvalidAssetError: the resource cannot be watched.
         """
         facts = check_watched(_text("resource", resource))
         chosen = next((each for each in facts.changes if each == change), None)
         if chosen is None:
             options = ", ".join(map(repr, facts.changes))
-            raise InvalidWatchError(f"{facts.operation_id}: change must be one of {options}, not {change!r}")
+            raise InvalidAssetError(f"{facts.operation_id}: change must be one of {options}, not {change!r}")
         if verbose not in (True, False) or (verbose and not facts.verbose):
-            raise InvalidWatchError(f"{facts.operation_id}: verbose must be False; the list has no verbose form")
+            raise InvalidAssetError(f"{facts.operation_id}: verbose must be False; the list has no verbose form")
         watch = cls(
             conn_id=_text("drchrono_conn_id", drchrono_conn_id),
             resource=str(resource),
-            filters=_filters(facts, filters),
+            filters=_filters(str(resource), filters),
             change=chosen,
             verbose=bool(verbose),
             start=_start(start),
@@ -130,104 +129,38 @@ class Watch:
     def _check_name(self) -> None:
         if self.name != self.name.strip() or not self.name.isprintable() or len(self.name) > LONGEST_NAME:
             whose = "name" if self.given_name is not None else "the name that is made of the arguments"
-            raise InvalidWatchError(
+            raise InvalidAssetError(
                 f"{self.resource}: {whose} must be {LONGEST_NAME} printable characters at most, with no space at an "
                 "end; give the asset a short name="
             )
 
 
-def _filters(facts: WatchedList, filters: object) -> dict[str, Any]:
-    where = facts.operation_id
-    if filters is None:
-        return {}
-    if not isinstance(filters, Mapping):
-        raise InvalidWatchError(f"{where}: filters must be a mapping of names to values; an asset takes no template")
-    given = {str(name): value for name, value in filters.items() if value is not None}
-    if problems := [problem for name in given if (problem := _problem_of_name(facts, name))]:
-        raise InvalidWatchError(f"{where}: {'; '.join(problems)}")
-    return {name: _value(where, name, facts.filters[name], value) for name, value in sorted(given.items())}
+def _filters(resource: str, given: object) -> dict[str, Any]:
+    """Return the filters of an asset in canonical form, by name."""
+    from airflow_provider_drchrono.common.arguments import incremental_filters, is_template
 
-
-def _problem_of_name(facts: WatchedList, name: str) -> str | None:
-    if name in facts.filters:
-        return None
-    if name in facts.private:
-        return (
-            f"the filter {name!r} may name a person, and Airflow stores and shows what an asset watches: use the "
-            "sensor of the list instead"
+    private = {each.name: PRIVATE for each in incremental_filters(resource).parameters.values() if not each.public}
+    filters = Filters.of_incremental(load(), resource, reserved=private)
+    if not isinstance(given, Mapping | None):
+        raise InvalidAssetError(
+            f"{filters.operation_id}: filters must be a mapping of names to values; an asset takes no template"
         )
-    if name in (facts.since_filter, "since"):
-        return f"{name} is what a watch goes by: use start, not the filter"
-    return f"there is no filter {name!r}{did_you_mean(name, facts.filters)}"
-
-
-def _value(where: str, name: str, kind: Kind, value: object) -> Any:
-    """Return a filter's value as JSON has it."""
-    if isinstance(value, str) and ("{" in value or not value.strip()):
-        raise InvalidWatchError(f"{where}: filters[{name!r}] must be a value; an asset takes no template")
-    wanted, read = _KINDS[kind]
+    if templates := [name for name, value in (given or {}).items() if is_template(value)]:
+        raise InvalidAssetError(
+            f"{filters.operation_id}: filters[{templates[0]!r}] must be a value; an asset takes no template"
+        )
     try:
-        return read(value)
-    except (TypeError, ValueError):
-        raise InvalidWatchError(f"{where}: filters[{name!r}] must be {wanted}") from None
-
-
-def _integer(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise TypeError
-    return int(value)
-
-
-def _boolean(value: object) -> bool:
-    words = {"true": True, "false": False}
-    text = str(value).strip().lower()
-    return words[text] if isinstance(value, bool | str) and text in words else _refuse()
-
-
-def _plain_text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else _refuse()
-
-
-def _date(value: object) -> str:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value.isoformat()
-    return date.fromisoformat(value.strip()).isoformat() if isinstance(value, str) else _refuse()
-
-
-def _time(value: object) -> str:
-    moment = datetime.fromisoformat(value.strip() if isinstance(value, str) else _isoformat(value))
-    # DrChrono misreads a time with an offset.
-    return moment.isoformat() if moment.tzinfo is None else _refuse()
-
-
-def _isoformat(value: object) -> str:
-    return value.isoformat() if isinstance(value, date) else _refuse()
-
-
-def _range(value: object) -> str:
-    from airflow_provider_drchrono.incremental.lists import split_range
-
-    parts = split_range("", value)
-    return f"{parts[0].partition('/')[0]}/{parts[-1].partition('/')[2]}"
-
-
-def _refuse() -> Any:
-    raise TypeError
-
-
-_KINDS = {
-    "boolean": ("True or False", _boolean),
-    "date": ("a date such as 2026-01-31", _date),
-    "integer": ("a whole number", _integer),
-    "range": ("two dates, as in 2026-01-01/2026-01-31, the first one first", _range),
-    "text": ("text", _plain_text),
-    "time": ("a date or a time of the practice's clock such as 2026-01-31T08:00:00, without an offset", _time),
-}
+        checked = filters.checked(given)
+    except InvalidArgumentError as error:
+        problem = str(error)
+    else:
+        return dict(sorted(checked.items()))
+    raise InvalidAssetError(problem.removesuffix(". Nothing was sent"))
 
 
 def _text(argument: str, value: object) -> str:
     if not isinstance(value, str) or not value or "{" in value:
-        raise InvalidWatchError(f"{argument} of an asset must be text; an asset takes no template and no task's output")
+        raise InvalidAssetError(f"{argument} of an asset must be text; an asset takes no template and no task's output")
     return value
 
 
@@ -235,7 +168,7 @@ def _seconds(argument: str, value: object, least: float) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
-        raise InvalidWatchError(f"{argument} must be a timedelta or seconds, {least:g} or more")
+        raise InvalidAssetError(f"{argument} must be a timedelta or seconds, {least:g} or more")
     return float(value)
 
 
@@ -245,12 +178,12 @@ def _start(start: object) -> str:
         return str(start)
     moment = _moment(start)
     if moment is None:
-        raise InvalidWatchError(
+        raise InvalidAssetError(
             "start must be 'now', 'beginning', or a date or time such as 2026-01-31T08:00:00, by the practice's clock "
             "or with an offset; an asset takes no template"
         )
     if (moment - _FARTHEST_EAST if moment.tzinfo is None else moment) > datetime.now(UTC).replace(tzinfo=moment.tzinfo):
-        raise InvalidWatchError("start is in the future, where nothing has changed yet; leave it out to begin now")
+        raise InvalidAssetError("start is in the future, where nothing has changed yet; leave it out to begin now")
     return moment.date().isoformat() if moment.tzinfo is None and moment.time() == time() else moment.isoformat()
 
 
@@ -259,7 +192,7 @@ def _moment(value: object) -> datetime | None:
     if isinstance(value, date) and not isinstance(value, datetime):
         return datetime.combine(value, time())
     try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(_plain_text(value))
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
     except (TypeError, ValueError):
         return None
     return moment if moment.tzinfo is None else moment.astimezone(UTC)

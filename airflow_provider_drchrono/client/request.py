@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -19,14 +19,11 @@ from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Res
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client.errors import InvalidArgumentError
 from airflow_provider_drchrono.client.files import FileArgument, Multipart, open_upload
+from airflow_provider_drchrono.client.filters import convert, encode, split_range
 
 Id = int | str
 Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
-LONGEST_DATE_RANGE = 190
-"""Days. The API answers a longer one with an empty list instead of an error."""
-
-HAS_ZONE = re.compile(r"\d{2}:\d{2}.*([zZ]|[+-]\d{2}:?\d{2})\s*$")
 INTEGER = re.compile(r"[+-]?\d+")
 
 
@@ -131,91 +128,25 @@ def _query(operation: Operation, resource: Resource, values: Mapping[str, Any]) 
             f"{', '.join(alternatives)}; add one",
             operation_id=operation.id,
         )
-    return [(name, encode_filter(operation.id, known[name], value)) for name, value in given.items()]
+    return [(name, _encoded(operation, known[name], value)) for name, value in given.items()]
 
 
-def encode_filter(operation_id: str, parameter: Parameter, value: object) -> str:
-    """Return a query parameter's value as the API reads it.
-
-    :raises InvalidArgumentError: the value has a type, a time zone or a range that the API does not take.
-    """
-    where = f"{operation_id}: {parameter.name}"
-    if str(parameter.type) == "file":
-        raise InvalidArgumentError(f"{where} is a file; give it in files", operation_id=operation_id)
-    if parameter.name == "date_range":
-        return _date_range(where, operation_id, value)
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        if parameter.type != "array":
-            raise InvalidArgumentError(f"{where} takes one value, not several", operation_id=operation_id)
-        return ",".join(_scalar(where, operation_id, each) for each in value)
-    text = _scalar(where, operation_id, value)
-    if parameter.type == "integer":
-        _check_integer(where, operation_id, parameter, text)
-    if "since" in parameter.name and HAS_ZONE.search(text):
-        raise _zone_refused(where, operation_id)
-    return text
-
-
-def _check_integer(where: str, operation_id: str, parameter: Parameter, text: str) -> None:
-    if not INTEGER.fullmatch(text):
-        raise InvalidArgumentError(f"{where} must be a whole number", operation_id=operation_id)
-    low, high = parameter.minimum, parameter.maximum
-    if (low is not None and int(text) < low) or (high is not None and int(text) > high):
-        raise InvalidArgumentError(f"{where} must be between {low} and {high}", operation_id=operation_id)
-
-
-def _scalar(where: str, operation_id: str, value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime | time) and value.tzinfo is not None:
-        raise _zone_refused(where, operation_id)
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds" if not value.microsecond else "microseconds")
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, str | int | Decimal | UUID):
-        return str(value)
-    if isinstance(value, float) and value - value == 0:
-        return repr(value)
-    raise InvalidArgumentError(
-        f"{where} cannot be sent as {type(value).__name__}; give text, a number, a date or true/false",
-        operation_id=operation_id,
-    )
-
-
-def _zone_refused(where: str, operation_id: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"{where} has a time zone, but the API reads times as the practice's wall clock and misreads zones; "
-        "convert it to the practice's time zone and give it without one, as in 2026-01-31T08:00:00",
-        operation_id=operation_id,
-    )
-
-
-def _date_range(where: str, operation_id: str, value: object) -> str:
-    ends = value.split("/") if isinstance(value, str) else value
-    dates = [_date(each) for each in ends] if isinstance(ends, list | tuple) else []
-    if len(dates) != 2 or dates[0] is None or dates[1] is None:
-        raise InvalidArgumentError(f"{where} must be two dates, as in 2026-01-01/2026-01-31", operation_id=operation_id)
-    first, last = dates[0], dates[1]
-    days = (last - first).days
-    if days < 0:
-        raise InvalidArgumentError(f"{where} ends before it begins", operation_id=operation_id)
-    if days > LONGEST_DATE_RANGE:
-        raise InvalidArgumentError(
-            f"{where} spans {days} days, and the API answers more than {LONGEST_DATE_RANGE} with an empty list; "
-            "ask for shorter ranges one after the other",
-            operation_id=operation_id,
-        )
-    return f"{first}/{last}"
-
-
-def _date(value: object) -> date | None:
-    if isinstance(value, date):
-        return value.date() if isinstance(value, datetime) else value
-    try:
-        return date.fromisoformat(str(value).strip())
-    except ValueError:
-        return None
+def _encoded(operation: Operation, parameter: Parameter, value: object) -> str:
+    where = f"filters[{parameter.name!r}]" if parameter.role == "filter" else parameter.name
+    if parameter.type == "file":
+        problem = "is a file; give it in files"
+    else:
+        try:
+            converted = convert(parameter, value)
+            if not parameter.longest_days or len(split_range(str(converted), parameter.longest_days)) == 1:
+                return encode(converted)
+            problem = (
+                f"spans more than {parameter.longest_days} days, which the API answers with an empty list; ask for "
+                "shorter ranges one after the other"
+            )
+        except ValueError as error:
+            problem = str(error)
+    raise InvalidArgumentError(f"{operation.id}: {where} {problem}", operation_id=operation.id)
 
 
 def _body(
@@ -297,6 +228,33 @@ def encode_json(operation_id: str, body: object) -> bytes:
     raise InvalidArgumentError(
         f"{operation_id}: the body holds a number that is not finite, a key that is not text, or text that is "
         "not valid Unicode",
+        operation_id=operation_id,
+    )
+
+
+def _scalar(where: str, operation_id: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime | time) and value.tzinfo is not None:
+        raise _zone_refused(where, operation_id)
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds" if not value.microsecond else "microseconds")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, str | int | Decimal | UUID):
+        return str(value)
+    if isinstance(value, float) and value - value == 0:
+        return repr(value)
+    raise InvalidArgumentError(
+        f"{where} cannot be sent as {type(value).__name__}; give text, a number, a date or true/false",
+        operation_id=operation_id,
+    )
+
+
+def _zone_refused(where: str, operation_id: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{where} has a time zone, but the API reads times as the practice's wall clock and misreads zones; "
+        "convert it to the practice's time zone and give it without one, as in 2026-01-31T08:00:00",
         operation_id=operation_id,
     )
 

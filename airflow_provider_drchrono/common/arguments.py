@@ -5,13 +5,17 @@ Names are judged while the DAG is parsed, and values when they are known: a temp
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_drchrono.catalog import Parameter, load
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client import errors
+from airflow_provider_drchrono.client.filters import Filters, convert
 
 
 class InvalidArgumentError(errors.InvalidArgumentError, AirflowFailException, ValueError):
@@ -19,8 +23,51 @@ class InvalidArgumentError(errors.InvalidArgumentError, AirflowFailException, Va
 
 
 def is_template(value: object) -> bool:
-    """Tell whether an argument gets its value only when the task runs: a template or another task's output."""
-    return (isinstance(value, str) and "{" in value) or callable(getattr(value, "resolve", None))
+    """Tell whether an argument has its value only when the task runs: a template, a task's output, or a callable."""
+    if isinstance(value, str):
+        return "{" in value
+    return callable(value) or callable(getattr(value, "resolve", None))
+
+
+@lru_cache(maxsize=512)
+def operation_filters(operation_id: str) -> Filters:
+    """Return the filters that an operation takes, as the catalogue knows them."""
+    catalog = load()
+    return Filters.of(catalog, catalog.operation(operation_id))
+
+
+@lru_cache(maxsize=128)
+def incremental_filters(resource: str) -> Filters:
+    """Return the filters that a list takes beside the one by which changes are looked for."""
+    return Filters.of_incremental(load(), resource)
+
+
+def check_filters(filters: Filters, given: object) -> None:
+    """Refuse filters, while the DAG is parsed, in which a name or a literal value cannot be right.
+
+    :param filters: what the operation takes.
+    :param given: the argument ``filters``; whatever is a template or another task's output is judged when it runs.
+    :raises InvalidArgumentError: everything that is wrong, in one line.
+    """
+    if is_template(given):
+        return
+    if problems := filters.problems(given, is_template=is_template):
+        raise InvalidArgumentError(f"{filters.operation_id}: {'; '.join(problems)}")
+
+
+def checked_filters(filters: Filters, given: object, *, zone: str | None) -> dict[str, Any]:
+    """Return rendered filters as the API reads them. One that is None is left out.
+
+    :param filters: what the operation takes.
+    :param given: the argument ``filters`` after rendering.
+    :param zone: IANA name of the practice's time zone, where the connection names it.
+    :raises InvalidArgumentError: everything that is wrong, in one line. Nothing was sent.
+    """
+    try:
+        return filters.checked(given, zone=zone)
+    except errors.InvalidArgumentError as error:
+        problem = str(error)
+    raise InvalidArgumentError(problem)
 
 
 def check_names(operation_id: str, argument: str, names: Iterable[str], known: Collection[str]) -> None:
@@ -37,8 +84,6 @@ def checked_fields(operation_id: str, fields: object, *, verbose: bool) -> tuple
 
     :raises InvalidArgumentError: the record has no such field, or shows it only with ``verbose=True``.
     """
-    from airflow_provider_drchrono.catalog import load
-
     if fields is None:
         return None
     names = tuple(fields) if isinstance(fields, Iterable) and not isinstance(fields, str) else ()
@@ -56,26 +101,6 @@ def checked_fields(operation_id: str, fields: object, *, verbose: bool) -> tuple
             f"{operation_id}: {', '.join(needs)} come{'s' if len(needs) == 1 else ''} only with verbose=True; set it"
         )
     return names
-
-
-def check_filter_names(operation_id: str, filters: object, known: Collection[str], since_filter: str) -> None:
-    """Refuse literal filters of what is followed, where a name cannot be right.
-
-    :param since_filter: the filter that is set by what follows.
-    :raises InvalidArgumentError: everything that is wrong, in one line.
-    """
-    if filters is None or is_template(filters):
-        return
-    if not isinstance(filters, Mapping):
-        raise InvalidArgumentError(f"{operation_id}: filters must be a mapping, not {type(filters).__name__}")
-    problems = []
-    for name in filters:
-        if name in (since_filter, "since"):
-            problems.append(f"{name} is what the sensor goes by: use the argument since or start, not the filter")
-        elif name not in known:
-            problems.append(f"there is no filter {name!r}{did_you_mean(name, known)}")
-    if problems:
-        raise InvalidArgumentError(f"{operation_id}: {'; '.join(problems)}")
 
 
 def check_count(operation_id: str, argument: str, value: object) -> None:
@@ -129,3 +154,40 @@ def checked_lookback(operation_id: str, lookback: object, default: timedelta) ->
     if not isinstance(lookback, timedelta) or lookback < timedelta(0):
         raise InvalidArgumentError(f"{operation_id}: lookback must be a timedelta or seconds, and not negative")
     return lookback
+
+
+def check_choice(operation_id: str, argument: str, value: object, choices: Collection[str]) -> None:
+    """Refuse a literal option that is none of the choices."""
+    if value not in choices:
+        raise InvalidArgumentError(
+            f"{operation_id}: {argument} must be one of {', '.join(map(repr, choices))}, not {value!r}"
+        )
+
+
+def path_id(operation_id: str, argument: str, value: object, parameter: Parameter) -> int | str:
+    """Return an id fit for a path.
+
+    :param value: a whole number, or text such as ``2026-01-31_4711`` for one occurrence of an appointment.
+    :param parameter: what the path takes there.
+    :raises InvalidArgumentError: it is missing, or is no id of that kind.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        kind = "missing" if value is None else f"of type {type(value).__name__}"
+        raise InvalidArgumentError(f"{operation_id}: {argument} is {kind}; give the id as a number or text")
+    text = str(value).strip()
+    if text in ("", "None", "null", "undefined"):
+        raise InvalidArgumentError(
+            f"{operation_id}: {argument} is empty; did its template or XCom find no record to take the id from?"
+        )
+    if ".." in text or any(each in "/\\?#%" or each.isspace() or not each.isprintable() for each in text):
+        raise InvalidArgumentError(
+            f"{operation_id}: {argument} has a character that no id has (a slash, '..', a space or the like); "
+            "give the id alone"
+        )
+    try:
+        convert(parameter, text)
+    except ValueError as error:
+        problem = str(error)
+    else:
+        return value if isinstance(value, int) else text
+    raise InvalidArgumentError(f"{operation_id}: {argument} {problem}")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_names
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice, check_names, is_template
 from airflow_provider_drchrono.common.masking import unmask
-from airflow_provider_drchrono.operators.base.arguments import check_choice, is_unresolved
 from airflow_provider_drchrono.operators.base.writes import WriteOperator
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class CreateOperator(WriteOperator):
         **kwargs: Any,
     ) -> None:
         check_choice(self.operation_id, "if_exists", if_exists, IF_EXISTS)
-        if isinstance(match_on, str) or not is_unresolved(match_on):
+        if not is_template(match_on):
             check_names(self.operation_id, "match_on", match_on, self.data_fields)
         if if_exists != "create" and not match_on and self.operation_id not in GUARDED:
             raise InvalidArgumentError(
@@ -97,7 +96,7 @@ class CreateOperator(WriteOperator):
         return results[0]
 
     def _is_one(self) -> bool:
-        from airflow_provider_drchrono.operators.base.values import rendered
+        from airflow_provider_drchrono.client.values import rendered
 
         data = unmask(self.data)
         return isinstance(rendered(data) if isinstance(data, str) else data, Mapping)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.common.arguments import path_id
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
-from airflow_provider_drchrono.operators.base.arguments import path_id
 from airflow_provider_drchrono.operators.base.links import PATIENT_OPERATIONS, DrChronoPatientLink
 
 if TYPE_CHECKING:
@@ -88,8 +89,9 @@ class DrChronoOperationOperator(MasksTemplateFields, BaseOperator):
 
         :raises InvalidArgumentError: one is missing or would lead to another address.
         """
+        operation = load().operation(self.operation_id)
         path = {
-            name: path_id(self.operation_id, argument, getattr(self, argument))
+            name: path_id(self.operation_id, argument, getattr(self, argument), operation.parameter(name))
             for argument, name in self.path_arguments.items()
         }
         self.record_id = next(iter(path.values()), None)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_drchrono.common.arguments import InvalidArgumentError
+from airflow_provider_drchrono.common import arguments
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice
 from airflow_provider_drchrono.common.masking import unmask
-from airflow_provider_drchrono.operators.base.arguments import check_choice, check_filters
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
 if TYPE_CHECKING:
@@ -79,13 +79,7 @@ class SelectingOperator(DrChronoOperationOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
 
     def __init__(self, *, filters: Mapping[str, Any] | XComArg | str | None = None, **kwargs: Any) -> None:
-        check_filters(
-            self.operation_id,
-            filters,
-            known=self.filter_names,
-            required=self.required_filters,
-            one_of=self.one_of_filters,
-        )
+        arguments.check_filters(arguments.operation_filters(self.operation_id), filters)
         super().__init__(**kwargs)
         self.filters = filters
 
@@ -94,9 +88,9 @@ class SelectingOperator(DrChronoOperationOperator):
 
         :raises InvalidArgumentError: a name or a value is wrong.
         """
-        from airflow_provider_drchrono.operators.base import validation
-
-        return validation.check_filters(self.operation_id, unmask(self.filters), zone=self.zone)
+        return arguments.checked_filters(
+            arguments.operation_filters(self.operation_id), unmask(self.filters), zone=self.zone
+        )
 
 
 class RecordsOperator(SelectingOperator):

@@ -1,4 +1,4 @@
-"""Judges the values of a body and of filters before anything is sent, by pydantic models built from the catalogue.
+"""Judges the values of a body before anything is sent, by pydantic models built from the catalogue.
 
 The models are built when an operation is first used in a process, so parsing a DAG costs nothing of it. Errors name
 the place, as in ``data[2]['first_name']``, and never hold a value.
@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Required
 
-from airflow_provider_drchrono.catalog import Field, Operation, Parameter, load
+from airflow_provider_drchrono.catalog import Field, Operation, load
 from airflow_provider_drchrono.catalog.names import did_you_mean
+from airflow_provider_drchrono.client import values
+from airflow_provider_drchrono.client.filters import convert
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
-from airflow_provider_drchrono.operators.base import values
 from airflow_provider_drchrono.operators.base.file_arguments import FileSource, file_source
 
 if TYPE_CHECKING:
@@ -85,29 +86,6 @@ def check_body(operation_id: str, data: object, extra_fields: object = None, *, 
     return bodies
 
 
-def check_filters(operation_id: str, filters: object, *, zone: str | None = None) -> dict[str, Any]:
-    """Return the filters of a list or report, coerced to what the API reads. A filter that is None is left out.
-
-    :param filters: a mapping whose templates have been rendered, the text of one, or None.
-    :raises InvalidArgumentError: everything that is wrong, in one line.
-    """
-    given = values.rendered(filters) if isinstance(filters, str) else filters
-    if given is None and not isinstance(filters, str):
-        given = {}
-    if not isinstance(given, Mapping):
-        kind = type(filters).__name__
-        raise InvalidArgumentError(f"{operation_id}: filters must be a mapping of filters, not {kind}")
-    present = {name: value for name, value in given.items() if value is not None}
-    operation = load().operation(operation_id)
-    checked, wrong = _validate(_filter_adapter(operation_id), present, zone)
-    problems = _told("filters", wrong, _parameters(operation, "filter"), "filter")
-    one_of = load().resource(operation.resource).requires_one_of
-    if operation.kind in ("list", "bulk_start") and one_of and not set(one_of) & set(present):
-        problems.append(f"filters need at least one of {', '.join(one_of)}: the API lists nothing without")
-    _refuse(operation_id, problems)
-    return checked
-
-
 def check_option(operation_id: str, argument: str, name: str, value: object, *, zone: str | None = None) -> Any:
     """Return the value of a query parameter that has an argument of its own; None means that it is left out.
 
@@ -119,10 +97,10 @@ def check_option(operation_id: str, argument: str, name: str, value: object, *, 
     missing = value is None or (isinstance(value, str) and value.strip() in ("", "None"))
     if missing and not parameter.required:
         return None
-    problem = "is missing" if missing else None
+    problem = "is missing"
     if not missing:
         try:
-            return _check_of(_field_of(parameter))(value, zone)
+            return convert(parameter, value, zone)
         except ValueError as error:
             problem = str(error)
     raise InvalidArgumentError(f"{operation_id}: {argument} {problem}")
@@ -183,7 +161,7 @@ def _refuse(operation_id: str, problems: list[str]) -> None:
         raise InvalidArgumentError(f"{operation_id}: {'; '.join(told)}. Nothing was sent")
 
 
-def _told(where: str, errors: Iterable[ErrorDetails], tree: Iterable[Field], noun: str = "field") -> list[str]:
+def _told(where: str, errors: Iterable[ErrorDetails], tree: Iterable[Field]) -> list[str]:
     missing: dict[str, list[str]] = {}
     problems = []
     for error in errors:
@@ -192,11 +170,11 @@ def _told(where: str, errors: Iterable[ErrorDetails], tree: Iterable[Field], nou
         if error["type"] == "missing":
             missing.setdefault(place, []).append(str(name))
         elif error["type"] == "extra_forbidden":
-            problems.append(_unknown(place, str(name), _fields_at(tree, outer), noun))
+            problems.append(_unknown(place, str(name), _fields_at(tree, outer)))
         else:
             exact = f"{place}[{name!r}]" if name != "" else place
             problems.append(f"{exact} {_wording(error)}")
-    needs = [f"{place} need{'' if noun == 'filter' else 's'} {', '.join(each)}" for place, each in missing.items()]
+    needs = [f"{place} needs {', '.join(each)}" for place, each in missing.items()]
     return needs + problems
 
 
@@ -207,12 +185,12 @@ def _wording(error: ErrorDetails) -> str:
     return "must be a mapping of fields" if error["type"] in ("dict_type", "model_type") else "cannot be sent"
 
 
-def _unknown(place: str, name: str, fields: Iterable[Field], noun: str) -> str:
+def _unknown(place: str, name: str, fields: Iterable[Field]) -> str:
     known = {each.name: each for each in fields}
     if name in known:
         return f"{place} has {name!r}, which is read-only: DrChrono sets it, leave it out"
     writable = [each.name for each in known.values() if not each.read_only]
-    return f"{place} has no {noun} {name!r}{did_you_mean(name, writable)}"
+    return f"{place} has no field {name!r}{did_you_mean(name, writable)}"
 
 
 def _fields_at(fields: Iterable[Field], path: Sequence[str | int]) -> tuple[Field, ...]:
@@ -238,16 +216,6 @@ def _tree(operation: Operation) -> tuple[Field, ...]:
     return load().body_fields(operation)
 
 
-def _parameters(operation: Operation, role: str) -> tuple[Field, ...]:
-    return tuple(_field_of(each) for each in operation.parameters if each.role == role)
-
-
-def _field_of(parameter: Parameter) -> Field:
-    items = Field("", parameter.items) if parameter.items else None
-    kind = "string" if parameter.type == "file" else parameter.type
-    return Field(parameter.name, kind, required=parameter.required, items=items)
-
-
 @lru_cache(maxsize=512)
 def _body_adapter(operation_id: str, given_elsewhere: frozenset[str]) -> TypeAdapter[dict[str, Any]]:
     operation = load().operation(operation_id)
@@ -261,26 +229,18 @@ def _body_adapter(operation_id: str, given_elsewhere: frozenset[str]) -> TypeAda
     return _adapter_of(_typed_dict(fields, needed))
 
 
-@lru_cache(maxsize=128)
-def _filter_adapter(operation_id: str) -> TypeAdapter[dict[str, Any]]:
-    fields = _parameters(load().operation(operation_id), "filter")
-    return _adapter_of(_typed_dict(fields, frozenset(each.name for each in fields if each.required), filters=True))
-
-
 def _adapter_of(kind: Any) -> TypeAdapter[dict[str, Any]]:
     from pydantic import BeforeValidator, TypeAdapter
 
     return TypeAdapter(Annotated[kind, BeforeValidator(values.to_mapping)])
 
 
-def _typed_dict(fields: Iterable[Field], needed: frozenset[str], *, filters: bool = False) -> Any:
+def _typed_dict(fields: Iterable[Field], needed: frozenset[str]) -> Any:
     from pydantic import ConfigDict
     from typing_extensions import TypedDict
 
     annotations = {
-        each.name: Required[_type_of(each, False, filters)]
-        if each.name in needed
-        else NotRequired[_type_of(each, True, filters)]
+        each.name: Required[_type_of(each, False)] if each.name in needed else NotRequired[_type_of(each, True)]
         for each in fields
     }
     # A typed dict and not a model: its fields may have any name, and the result holds just what was given.
@@ -289,19 +249,19 @@ def _typed_dict(fields: Iterable[Field], needed: frozenset[str], *, filters: boo
     return kind
 
 
-def _type_of(field_: Field, nullable: bool, filters: bool) -> Any:
+def _type_of(field_: Field, nullable: bool) -> Any:
     from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WrapValidator
 
     inner: Any = None
     before: Callable[[object], Any] = values.to_mapping
     if field_.type == "array" and field_.items is not None:
-        inner, before = list[_type_of(field_.items, False, filters)], values.to_list  # type: ignore[misc]
+        inner, before = list[_type_of(field_.items, False)], values.to_list  # type: ignore[misc]
     elif field_.type == "object" and (writable := [each for each in _inner_fields(field_) if not each.read_only]):
         inner = _typed_dict(writable, frozenset())
     if inner is not None:
         whole = Annotated[inner, BeforeValidator(before)]
         return Annotated[whole, WrapValidator(_unless_none)] if nullable else whole
-    check = _check_of(field_, filters=filters)
+    check = _check_of(field_)
 
     def validate(value: object, info: ValidationInfo) -> Any:
         if value is None:
@@ -317,12 +277,10 @@ def _unless_none(value: object, validate: Callable[[object], Any]) -> Any:
     return None if value is None else validate(value)
 
 
-def _check_of(field_: Field, *, filters: bool = False) -> Check:
+def _check_of(field_: Field) -> Check:
     if field_.enum and not field_.open_enum:
         chosen = values.choice_of(field_.enum)
         return lambda value, _: chosen(value)
-    if filters and field_.type == "string":
-        return values.to_filter
     if field_.format:
         return FORMAT_CHECKS[field_.format]
     return PLAIN_CHECKS[field_.type]

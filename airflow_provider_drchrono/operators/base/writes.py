@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_drchrono.common.arguments import check_choice
 from airflow_provider_drchrono.common.masking import unmask
-from airflow_provider_drchrono.operators.base.arguments import BodyNames, check_choice, check_data
+from airflow_provider_drchrono.operators.base.body_names import BodyNames, check_data
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
 if TYPE_CHECKING:

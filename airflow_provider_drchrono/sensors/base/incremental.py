@@ -24,7 +24,6 @@ from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
 from airflow_provider_drchrono.compat import shortest_deferral, waits_in_triggerer
 from airflow_provider_drchrono.incremental.lists import LOOKBACK
-from airflow_provider_drchrono.sensors.base.arguments import checked_filters, public_filters
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -114,7 +113,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, mode=mode, **kwargs)
-        arguments.check_filter_names(self.operation_id, filters, self.filter_names, self.since_filter)
+        arguments.check_filters(arguments.incremental_filters(self.resource), filters)
         for name, value, words in (("since", since, ()), ("until", until, ()), ("start", start, STARTS)):
             arguments.check_time(self.operation_id, name, value, words)
         self.filters = filters
@@ -221,7 +220,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         from airflow_provider_drchrono.incremental.lists import IncrementalList
 
         subject = IncrementalList.of(load(), self.resource)
-        filters = checked_filters(subject, unmask(self.filters), self.filter_names)
+        filters = self._checked_filters()
         fields = arguments.checked_fields(self.operation_id, self.fields, verbose=self.verbose)
         output = Output(self.operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
         span: tuple[datetime | None, datetime | None] = (None, None)
@@ -281,7 +280,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         if left <= 0:
             raise AirflowSensorTimeout(f"{self.operation_id}: nothing changed within {self.timeout:g} seconds")
         subject = IncrementalList.of(load(), self.resource)
-        filters = checked_filters(subject, unmask(self.filters), self.filter_names)
+        filters = self._checked_filters()
         followed = self._followed(subject, filters)
         window = self._window(subject, filters) if self.since is not None else None
         name = _name(context)
@@ -289,7 +288,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
             trigger=DrChronoIncrementalTrigger(
                 drchrono_conn_id=self.drchrono_conn_id,
                 resource=self.resource,
-                filters=public_filters(subject, filters),
+                filters=arguments.incremental_filters(self.resource).public(filters),
                 change=self.change,
                 verbose=self.verbose,
                 cursor=[name.dag_id, name.task_id, name.map_index] if window is None else None,
@@ -306,6 +305,11 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=left) + GRACE,
+        )
+
+    def _checked_filters(self) -> dict[str, Any]:
+        return arguments.checked_filters(
+            arguments.incremental_filters(self.resource), unmask(self.filters), zone=self.hook.settings.timezone
         )
 
     def _followed(self, subject: IncrementalList, filters: dict[str, Any]) -> Selection:

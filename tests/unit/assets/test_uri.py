@@ -13,7 +13,7 @@ from airflow_provider_drchrono.assets.uri import (
     TABLE_KEYS,
     WATCH_OPTIONS,
     DrChronoUri,
-    InvalidUriError,
+    InvalidAssetError,
     parse,
     sanitize_uri,
 )
@@ -64,14 +64,14 @@ REFUSED = {
 
 @pytest.mark.parametrize(("uri", "problem"), REFUSED.values(), ids=REFUSED)
 def test_a_uri_that_cannot_be_right_is_refused(uri: str, problem: str) -> None:
-    with pytest.raises(InvalidUriError) as found:
+    with pytest.raises(InvalidAssetError) as found:
         Asset(uri)
 
     assert problem in str(found.value)
 
 
 def test_a_uri_of_something_else_is_refused() -> None:
-    with pytest.raises(InvalidUriError, match="begins with drchrono://"):
+    with pytest.raises(InvalidAssetError, match="begins with drchrono://"):
         parse("postgres://north/patients")
 
 
@@ -89,9 +89,9 @@ def test_lists_and_tables_have_functions() -> None:
     table = drchrono_table("patients", warehouse_conn_id="dwh", table="people", schema="clinic")
     assert table.uri == table.name == "drchrono://drchrono_default/patients?table=clinic.people&warehouse=dwh"
     assert drchrono_table("patients", warehouse_conn_id="dwh").uri.endswith("?table=patients&warehouse=dwh")
-    with pytest.raises(InvalidUriError, match="did you mean 'patients'"):
+    with pytest.raises(InvalidAssetError, match="did you mean 'patients'"):
         drchrono_list("pateints")
-    with pytest.raises(InvalidUriError, match="takes no template"):
+    with pytest.raises(InvalidAssetError, match="takes no template"):
         drchrono_table("patients", warehouse_conn_id="{{ params.warehouse }}")
 
 
@@ -108,6 +108,10 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
+# What takes nothing but the standard library.
+LIGHT = {"errors", "filters", "values"}
+
+
 def modules_after(module: str, imports: str = "") -> set[str]:
     script = LIST_MODULES.format(module=module, imports=imports)
     listing = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -119,7 +123,8 @@ def test_the_handler_that_every_process_loads_needs_nothing_but_the_standard_lib
 
     assert {name.split(".")[0] for name in loaded} & {"airflow", "authlib", "httpx", "pydantic"} == set()
     ours = {name for name in loaded if name.startswith("airflow_provider_drchrono.")}
-    assert {name.split(".")[1] for name in ours} == {"assets", "catalog"}
+    assert {name.split(".")[1] for name in ours} == {"assets", "catalog", "client"}
+    assert {name.split(".")[2] for name in ours if name.startswith("airflow_provider_drchrono.client.")} <= LIGHT
 
 
 def test_an_asset_is_made_without_the_client_and_the_types_of_editors() -> None:
@@ -127,5 +132,6 @@ def test_an_asset_is_made_without_the_client_and_the_types_of_editors() -> None:
     ours = {name for name in modules_after("json", make) if name.startswith("airflow_provider_drchrono.")}
 
     assert "airflow_provider_drchrono.triggers.incremental" in ours
-    assert {name.split(".")[1] for name in ours} & {"client", "hooks", "operators", "sensors", "transfers"} == set()
-    assert not [name for name in ours if name.endswith((".filters", ".overloads"))]
+    assert {name.split(".")[1] for name in ours} & {"hooks", "operators", "sensors", "transfers"} == set()
+    assert {name.split(".")[2] for name in ours if name.startswith("airflow_provider_drchrono.client.")} <= LIGHT
+    assert not [name for name in ours if name.endswith(("watchable.filters", ".overloads"))]

@@ -9,11 +9,12 @@ from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.common.arguments import (
     InvalidArgumentError,
     check_count,
-    check_filter_names,
+    check_filters,
     check_size,
     check_time,
     checked_fields,
     checked_lookback,
+    incremental_filters,
 )
 
 
@@ -41,20 +42,20 @@ def test_a_name_is_only_guessed_where_one_is_near() -> None:
 @pytest.mark.parametrize(
     ("filters", "problem"),
     [
-        pytest.param(["doctor"], "filters must be a mapping, not list", id="a list"),
-        pytest.param({"offise": 1}, r"no filter 'offise' \(did you mean 'office'", id="a near name"),
+        pytest.param(["doctor"], "filters must be a mapping of filters, not list", id="a list"),
+        pytest.param({"docter": 1}, r"no filter 'docter' \(did you mean 'doctor'", id="a near name"),
         pytest.param({"since": 1, "zzz": 2}, "use the argument since or start.*; there is no filter 'zzz'$", id="all"),
-        pytest.param({"updated_since": 1}, "updated_since is what the sensor goes by", id="what polls set"),
+        pytest.param({"updated_since": 1}, "updated_since is what changes are looked for by", id="what polls set"),
     ],
 )
 def test_filters_with_names_that_cannot_be_right(filters: Any, problem: str) -> None:
     with pytest.raises(InvalidArgumentError, match=f"messages_list: .*{problem}"):
-        check_filter_names("messages_list", filters, ["doctor", "office"], "updated_since")
+        check_filters(incremental_filters("messages"), filters)
 
 
 @pytest.mark.parametrize("filters", [None, {}, {"doctor": 1}, "{{ params.filters }}"])
 def test_filters_that_may_be_right(filters: Any) -> None:
-    check_filter_names("messages_list", filters, ["doctor"], "updated_since")
+    check_filters(incremental_filters("messages"), filters)
 
 
 @pytest.mark.parametrize("count", [0, -1, True, None, "10", 1.5])

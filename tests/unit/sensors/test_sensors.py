@@ -207,9 +207,9 @@ def test_creations_are_not_told_apart_where_nothing_tells(sandbox: Sandbox) -> N
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        pytest.param({"filters": "{{ doctor }}"}, "filters must be a mapping, not str", id="filters as text"),
+        pytest.param({"filters": "{{ doctor }}"}, "must be a mapping of filters, not str", id="filters as text"),
         pytest.param({"filters": {"doctor": ""}}, r"filters\['doctor'\] is empty", id="an empty filter"),
-        pytest.param({"filters": {"doctor": "Who"}}, "doctor must be a whole number", id="a name for an id"),
+        pytest.param({"filters": {"doctor": "Who"}}, r"doctor'\] must be a whole number", id="a name for an id"),
         pytest.param({"fields": ["last_nam"]}, "no field 'last_nam'.*did you mean 'last_name'", id="unknown field"),
         pytest.param({"fields": "last_name"}, "fields must be a list", id="one field"),
         pytest.param({"since": "2999-01-01"}, "since is in the future", id="since in the future"),

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, XComArg
 
+from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.common.arguments import path_id
 from airflow_provider_drchrono.operators.appointments import DrChronoListAppointmentsOperator
 from airflow_provider_drchrono.operators.base import InvalidArgumentError
-from airflow_provider_drchrono.operators.base.arguments import path_id
 from airflow_provider_drchrono.operators.billing import (
     DrChronoCreateLineItemOperator,
     DrChronoGetDaySheetTotalsOperator,
@@ -20,6 +21,7 @@ from airflow_provider_drchrono.operators.patients import (
     DrChronoUpdatePatientOperator,
 )
 
+AN_ID = load().operation("appointments_read").parameter("id")
 PATIENT = {"doctor": 1, "gender": "Female"}
 
 
@@ -110,7 +112,7 @@ def test_extra_fields_count_and_may_not_repeat_a_field() -> None:
             id="misspelt",
         ),
         pytest.param(DrChronoListPatientsOperator, {"cursor": "x"}, "there is no filter 'cursor'", id="mechanics"),
-        pytest.param(DrChronoListPatientsOperator, ["x"], "filters must be a mapping, not list", id="list"),
+        pytest.param(DrChronoListPatientsOperator, ["x"], "filters must be a mapping of filters, not list", id="list"),
         pytest.param(
             DrChronoListAppointmentsOperator,
             {"doctor": 1},
@@ -178,11 +180,10 @@ def test_bad_options_fail_when_the_dag_is_parsed(make: Any, told: str) -> None:
         pytest.param(42, 42, id="number"),
         pytest.param(" 42 ", "42", id="text"),
         pytest.param("2026-01-31_4711", "2026-01-31_4711", id="occurrence"),
-        pytest.param("current", "current", id="word"),
     ],
 )
 def test_ids_that_can_be_sent(value: Any, sent: Any) -> None:
-    assert path_id("patients_read", "patient_id", value) == sent
+    assert path_id("patients_read", "patient_id", value, AN_ID) == sent
 
 
 @pytest.mark.parametrize(
@@ -206,9 +207,16 @@ def test_ids_that_can_be_sent(value: Any, sent: Any) -> None:
 )
 def test_ids_that_cannot_be_sent(value: Any, told: str | None) -> None:
     if told is None:
-        assert path_id("patients_read", "patient_id", value) == "1"
+        assert path_id("patients_read", "patient_id", value, AN_ID) == "1"
         return
     with pytest.raises(InvalidArgumentError) as refused:
-        path_id("patients_read", "patient_id", value)
+        path_id("patients_read", "patient_id", value, AN_ID)
 
     assert told in str(refused.value)
+
+
+def test_the_signed_in_user_has_a_word_for_an_id_and_nobody_else() -> None:
+    user = load().operation("users_read").parameter("id")
+    assert path_id("users_read", "user_id", "current", user) == "current"
+    with pytest.raises(InvalidArgumentError, match="patient_id must be a whole number, not this text"):
+        path_id("patients_read", "patient_id", "abc", load().operation("patients_read").parameter("id"))

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_drchrono.common.arguments import checked_filters, operation_filters
 from airflow_provider_drchrono.operators.base import InvalidArgumentError
-from airflow_provider_drchrono.operators.base.validation import check_body, check_filters, check_option
+from airflow_provider_drchrono.operators.base.validation import check_body, check_option
 from tests.support.examples import operations
 
 PATIENT = {"doctor": "12", "gender": "Female"}
@@ -189,7 +190,7 @@ def test_values_that_a_practice_made_up_itself_are_sent(field: str, value: str) 
     ],
 )
 def test_filters_that_can_be_sent(filters: Any, sent: dict[str, Any]) -> None:
-    assert check_filters("appointments_list", filters, zone="America/New_York") == sent
+    assert checked_filters(operation_filters("appointments_list"), filters, zone="America/New_York") == sent
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_filters_that_can_be_sent(filters: Any, sent: dict[str, Any]) -> None:
         pytest.param(
             "appointments_list", {"sinse": CANARY}, "no filter 'sinse' (did you mean 'since'?)", id="misspelt"
         ),
-        pytest.param("appointments_list", {"since": "2026-01-01T00:00Z"}, "set timezone on the Airflow", id="zone"),
+        pytest.param("appointments_list", {"since": "2026-01-01T00:00Z"}, "set timezone on the connection", id="zone"),
         pytest.param("patients_list", {"doctor": CANARY}, "filters['doctor'] must be a whole number", id="type"),
         pytest.param("patients_list", CANARY, "filters must be a mapping of filters", id="text"),
         pytest.param("daysheet_totals_list", {}, "filters need start_date, end_date", id="required"),
@@ -209,7 +210,7 @@ def test_filters_that_can_be_sent(filters: Any, sent: dict[str, Any]) -> None:
 )
 def test_filters_that_cannot_be_sent(operation_id: str, filters: Any, told: str) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
-        check_filters(operation_id, filters)
+        checked_filters(operation_filters(operation_id), filters, zone=None)
 
     assert told in str(refused.value)
     assert CANARY not in str(refused.value)

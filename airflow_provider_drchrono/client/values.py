@@ -31,7 +31,6 @@ LONGEST_NUMBER = 40
 
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
-HAS_TIME = re.compile(r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}")
 
 
 def to_text(value: object) -> str:
@@ -125,20 +124,6 @@ def to_time(value: object) -> str:
     raise ValueError(f"must be a time of day such as 08:30, not {_kind(value)}")
 
 
-def to_filter(value: object, zone: str | None) -> str:
-    """Return the text of a filter; a time with a zone becomes the practice's wall clock."""
-    if isinstance(value, datetime):
-        return wall_clock(value, zone).isoformat()
-    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(each, date) for each in value):
-        return "/".join(to_date(each, zone) for each in value)
-    text = to_text(value).strip()
-    if not text:
-        raise ValueError("is empty, which would select everything: leave it out or give a value")
-    if HAS_TIME.match(text) and (moment := _parse_datetime(text)) and moment.tzinfo:
-        return wall_clock(moment, zone).isoformat()
-    return text
-
-
 def to_json(value: object) -> Any:
     """Return a value of no stated type, provided that JSON has a word for it."""
     if isinstance(value, str):
@@ -212,8 +197,8 @@ def wall_clock(moment: datetime, zone: str | None) -> datetime:
         return moment
     if zone is None:
         raise ValueError(
-            "has a time zone, but DrChrono reads times as the practice's wall clock: set timezone on the Airflow "
-            "connection, and it is converted, or give it without a zone"
+            "has a time zone, but DrChrono reads times as the practice's wall clock: set timezone on the connection, "
+            "and it is converted, or give it without one, as in 2026-01-31T08:00:00"
         )
     return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 
@@ -231,8 +216,10 @@ def rendered(text: str) -> Any:
 
 
 def _parse_datetime(text: str) -> datetime | None:
+    plain = text.strip()
     try:
-        return datetime.fromisoformat(text.strip())
+        # Python reads the zone of UTC only as a capital.
+        return datetime.fromisoformat(f"{plain[:-1]}Z" if plain.endswith("z") else plain)
     except ValueError:
         return None
 

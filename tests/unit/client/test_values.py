@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from airflow_provider_drchrono.operators.base import values
+from airflow_provider_drchrono.client import values
 
 NEW_YORK = "America/New_York"
 CANARY = "Canaryname"
@@ -60,13 +60,6 @@ def in_new_york(read: Callable[[Any, str | None], Any]) -> Callable[[Any], Any]:
         ),
         pytest.param(values.to_time, "08:30", "08:30:00", id="time of day as text"),
         pytest.param(values.to_time, time(8, 30), "08:30:00", id="time of day"),
-        pytest.param(in_new_york(values.to_filter), "  Ana ", "Ana", id="filter"),
-        pytest.param(
-            in_new_york(values.to_filter), "2026-01-01T12:00:00+00:00", "2026-01-01T07:00:00", id="rendered interval"
-        ),
-        pytest.param(
-            in_new_york(values.to_filter), (date(2026, 1, 1), date(2026, 1, 31)), "2026-01-01/2026-01-31", id="range"
-        ),
         pytest.param(values.to_json, {"a": [1, None, True, Decimal("1.5")]}, {"a": [1, None, True, "1.5"]}, id="any"),
         pytest.param(values.to_list, "[1, 'two']", [1, "two"], id="list printed by Python"),
         pytest.param(values.to_list, '[1, "two"]', [1, "two"], id="list in JSON"),
@@ -109,7 +102,6 @@ def test_values_that_can_be_sent(read: Callable[[Any], Any], value: Any, sent: A
         pytest.param(in_new_york(values.to_datetime), 1767225600, "must be a time", id="epoch"),
         pytest.param(values.to_time, "8 am", "must be a time of day such as 08:30", id="morning"),
         pytest.param(values.to_time, "08:30Z", "must be a time of day such as 08:30", id="zoned time of day"),
-        pytest.param(in_new_york(values.to_filter), " ", "is empty, which would select everything", id="empty filter"),
         pytest.param(values.to_json, {"a": object()}, "which JSON has no word for", id="object"),
         pytest.param(values.to_json, float("nan"), "which JSON has no word for", id="no number in JSON"),
         pytest.param(values.to_list, "one, two", "must be a list, not this text", id="text for a list"),
@@ -127,12 +119,12 @@ def test_values_that_cannot_be_sent(read: Callable[[Any], Any], value: Any, told
     assert len(str(refused.value)) < 200
 
 
-@pytest.mark.parametrize("read", [values.to_datetime, values.to_filter, values.to_date])
+@pytest.mark.parametrize("read", [values.to_datetime, values.to_date])
 def test_a_time_with_a_zone_needs_the_practices(read: Callable[[Any, str | None], Any]) -> None:
-    with pytest.raises(ValueError, match="set timezone on the Airflow connection"):
+    with pytest.raises(ValueError, match="set timezone on the connection"):
         read(datetime(2026, 1, 1, tzinfo=UTC), None)
     with pytest.raises(ValueError, match="DrChrono reads times as the practice's wall clock"):
-        values.to_filter("2026-01-01T00:00:00Z", None)
+        values.to_datetime("2026-01-01T00:00:00Z", None)
 
 
 @pytest.mark.parametrize(
