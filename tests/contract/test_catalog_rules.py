@@ -202,6 +202,7 @@ def test_the_most_is_asked_for() -> None:
     assert [appointments.paging.largest(verbose=each) for each in (False, True)] == [250, 25]
     assert [appointments.paging.expected(verbose=each) for each in (False, True)] == [20, 25]
     assert CATALOG.operation("appointments_list").parameter("page_size").maximum == 250
+    assert CATALOG.resource("patients_summary").paging == catalog.Paging("cursor", 250, reported_size=50)
     sizes = {each.name: each.bulk.size for each in CATALOG.resources.values() if each.bulk}
     assert sizes.pop("clinical_note_field_values") == 20_000
     assert set(sizes.values()) == {1000}
@@ -269,8 +270,15 @@ def test_marks_of_single_operations() -> None:
 
 
 def test_forms_and_documents() -> None:
-    only_forms = {each.resource for each in CATALOG.operations.values() if each.body and each.body.multipart_only}
-    assert only_forms == {"documents", "signed_consent_forms"}
+    only_forms = {each.id for each in CATALOG.operations.values() if each.body and each.body.multipart_only}
+    assert only_forms == {
+        f"{resource}_{what}"
+        for resource, verbs in (
+            ("documents", ("create", "update", "partial_update")),
+            ("signed_consent_forms", ("create", "partial_update")),
+        )
+        for what in verbs
+    }
     for operation in CATALOG.operations.values():
         assert not (operation.body and operation.body.multipart_only) or operation.body.encoding == "multipart"
     xml = {each.id for each in CATALOG.operations.values() if each.response.media_type == "application/xml"}

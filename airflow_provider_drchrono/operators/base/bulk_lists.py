@@ -231,6 +231,7 @@ class BulkResultOperator(BulkOperator):
     """
 
     template_fields: Collection[str] = ("uuid", "fields", "output_path", "drchrono_conn_id")
+    takes_filters = False
 
     def __init__(self, *, uuid: str | XComArg, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -77,9 +77,11 @@ class SelectingOperator(DrChronoOperationOperator):
     """
 
     template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+    takes_filters: ClassVar[bool] = True
 
     def __init__(self, *, filters: Mapping[str, Any] | XComArg | str | None = None, **kwargs: Any) -> None:
-        arguments.check_filters(arguments.operation_filters(self.operation_id), filters)
+        if self.takes_filters:
+            arguments.check_filters(arguments.operation_filters(self.operation_id), filters)
         super().__init__(**kwargs)
         self.filters = filters
 
