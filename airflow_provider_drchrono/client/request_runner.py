@@ -230,7 +230,7 @@ class RequestRunner:
             decision.seconds,
         )
         state.attempt += 1
-        state.doubtful = state.doubtful or reason.kind in ("lost", "malformed", "failed")
+        state.doubtful = state.doubtful or reason.kind in ("lost", "malformed", "failed", "unsent")
         return decision.seconds
 
     def _later(self, request: Request, seconds: float, reason: str, status: int | None) -> RateLimitedError:

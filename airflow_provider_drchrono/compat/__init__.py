@@ -8,6 +8,7 @@ ground on which to spend a refresh token, so reading goes one level deeper here.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -22,7 +23,7 @@ from airflow.sdk.exceptions import (
     AirflowRuntimeError,
     ErrorType,
 )
-from airflow.sdk.log import mask_secret
+from airflow.sdk.log import mask_secret as mask_in_task
 
 __all__ = [
     "AirflowException",
@@ -34,6 +35,7 @@ __all__ = [
     "quota_folder",
     "read_variable",
     "shortest_deferral",
+    "team_of_connection",
     "waits_in_triggerer",
     "write_variable",
 ]
@@ -46,20 +48,40 @@ class _Supervisor(Protocol):
         """Send a request and return the answer."""
 
 
+def mask_secret(secret: Any) -> None:
+    """Have Airflow replace a secret by asterisks in all that this process and its supervisor write.
+
+    :param secret: text; or a mapping, of which the values are masked whose names are those of secrets.
+    """
+    if not secret:
+        return
+    mask_in_task(secret)
+    # The API server and the command line have a masker of their own. A worker may be without their package.
+    with suppress(ImportError):
+        from airflow._shared.secrets_masker import mask_secret as mask_in_server
+
+        mask_in_server(secret)
+
+
 def read_variable(key: str) -> str | None:
     """Return a variable's stored value, or None where the variable does not exist.
 
     Only what Airflow's database holds counts: environment variables and secrets backends are not asked,
-    because they could not be written to.
+    because they could not be written to. Where the database is at hand, so does a variable of any team.
 
     :raises Exception: the read failed, so that nothing is known about the variable.
     """
     supervisor = _supervisor()
     if supervisor is not None:
         return _read_through(supervisor, key)
-    from airflow.secrets.metastore import MetastoreBackend
+    from airflow.models.variable import Variable as StoredVariable
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
 
-    return MetastoreBackend().get_variable(key)
+    # Airflow's own look-up takes a team's variable for absent, and nobody here speaks for a team.
+    with create_session() as session:
+        row = session.scalar(select(StoredVariable).where(StoredVariable.key == key))
+        return None if row is None else row.val
 
 
 def quota_folder() -> Path:
@@ -88,9 +110,11 @@ def waits_in_triggerer(deferrable: bool | None) -> bool:
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
 
 
-def write_variable(key: str, value: str, description: str) -> None:
+def write_variable(key: str, value: str, description: str, team: str | None = None) -> None:
     """Create or overwrite a variable.
 
+    :param team: the Airflow team of a new variable. One that is there keeps its team, and what a task makes belongs to
+        the team of the task.
     :raises Exception: the variable was not written, or it is not known whether it was.
     """
     if _supervisor() is not None:
@@ -98,7 +122,30 @@ def write_variable(key: str, value: str, description: str) -> None:
         return
     from airflow.models.variable import Variable as StoredVariable
 
-    StoredVariable.set(key, value, description=description)
+    StoredVariable.set(key, value, description=description, team_name=_team_of_variable(key, team))
+
+
+def team_of_connection(conn_id: str) -> str | None:
+    """Return the team of a connection in Airflow's database; None where it has none or there are no teams."""
+    from airflow.models.connection import Connection
+
+    return Connection.get_team_name(conn_id) if _has_teams() else None
+
+
+def _team_of_variable(key: str, team: str | None) -> str | None:
+    from airflow.models.variable import Variable as StoredVariable
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    if not _has_teams():
+        return None
+    with create_session() as session:
+        found = session.execute(select(StoredVariable.team_name).where(StoredVariable.key == key)).first()
+    return team if found is None else found.team_name
+
+
+def _has_teams() -> bool:
+    return bool(conf.getboolean("core", "multi_team", fallback=False))
 
 
 def _supervisor() -> _Supervisor | None:

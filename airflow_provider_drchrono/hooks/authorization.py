@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_drchrono import catalog
+from airflow_provider_drchrono import catalog, compat
 from airflow_provider_drchrono.client.authorization import check_redirect_uri
 from airflow_provider_drchrono.client.errors import ConfigurationError, DrChronoError
 from airflow_provider_drchrono.client.settings import ClientSettings
@@ -26,10 +26,10 @@ from airflow_provider_drchrono.client.synchronous import DrChronoClient
 from airflow_provider_drchrono.client.token_endpoint import TokenEndpoint
 from airflow_provider_drchrono.client.tokens import Token, grant_id_of
 from airflow_provider_drchrono.compat import AirflowNotFoundException
-from airflow_provider_drchrono.hooks.connection import CONNECTION_TYPE, settings_of
+from airflow_provider_drchrono.hooks.connection import CONNECTION_TYPE, mask_secrets_of, settings_of
 from airflow_provider_drchrono.hooks.drchrono import lease_timing
 from airflow_provider_drchrono.hooks.shared_quota import quota_of
-from airflow_provider_drchrono.state.token_store import TokenStoreError, VariableTokenStore
+from airflow_provider_drchrono.state.token_store import AirflowVariables, TokenStoreError, VariableTokenStore
 
 if TYPE_CHECKING:
     from airflow.models.connection import Connection
@@ -83,11 +83,13 @@ class Authorization:
     """A connection as far as its authorization is concerned.
 
     :param in_database: whether tasks see what Airflow's database holds, so that it can be written.
+    :param team: the Airflow team that the connection, and with it its tokens, belong to.
     """
 
     conn_id: str
     settings: ClientSettings
     in_database: bool
+    team: str | None = None
 
     @property
     def store(self) -> VariableTokenStore:
@@ -160,7 +162,9 @@ class Authorization:
 
     def _store_of(self, grant_id: str) -> VariableTokenStore:
         timing = replace(lease_timing(self.settings), patience=PATIENCE)
-        return VariableTokenStore(self.settings.client_id, grant_id, timing=timing)
+        return VariableTokenStore(
+            self.settings.client_id, grant_id, variables=AirflowVariables(self.team), timing=timing
+        )
 
 
 def find_authorization(conn_id: str) -> Authorization:
@@ -168,9 +172,10 @@ def find_authorization(conn_id: str) -> Authorization:
 
     :raises ConfigurationError: there is no such connection, or it cannot work.
     """
-    seen = _seen(conn_id)
+    team = compat.team_of_connection(conn_id)
+    seen = _seen(conn_id, team)
     stored = _row(conn_id)
-    return Authorization(conn_id, settings_of(seen), stored is not None and _equal(stored, seen))
+    return Authorization(conn_id, settings_of(seen), stored is not None and _equal(stored, seen), team)
 
 
 def settings_seen(conn_id: str) -> ClientSettings:
@@ -178,14 +183,14 @@ def settings_seen(conn_id: str) -> ClientSettings:
 
     :raises ConfigurationError: there is no such connection, or it cannot work.
     """
-    return settings_of(_seen(conn_id))
+    return settings_of(_seen(conn_id, compat.team_of_connection(conn_id)))
 
 
-def _seen(conn_id: str) -> Connection:
+def _seen(conn_id: str, team: str | None) -> Connection:
     from airflow.models.connection import Connection
 
     try:
-        seen = Connection.get_connection_from_secrets(conn_id)
+        seen = Connection.get_connection_from_secrets(conn_id, team)
     except AirflowNotFoundException:
         seen = None
     if seen is None:
@@ -193,8 +198,7 @@ def _seen(conn_id: str) -> Connection:
             f"There is no connection {conn_id!r}; add one of type {CONNECTION_TYPE} with the client ID as its login "
             f"and the client secret as its password"
         )
-    # Asking for it makes Airflow mask the secrets in the extra.
-    _ = seen.extra_dejson
+    mask_secrets_of(seen)
     return seen
 
 

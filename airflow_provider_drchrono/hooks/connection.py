@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from airflow_provider_drchrono import compat
 from airflow_provider_drchrono.catalog.names import nearest, offered
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ def settings_of(connection: Connection) -> ClientSettings:
         problem = str(error)
     # Raised out here so that no earlier exception, whose context may hold the secrets, is carried along.
     raise ConfigurationError(f"The connection {connection.conn_id} cannot be used. {problem}")
+
+
+def mask_secrets_of(connection: Any) -> None:
+    """Have Airflow mask a connection's password, and what in its extra has the name of a secret."""
+    compat.mask_secret(connection.password)
+    compat.mask_secret(connection.extra_dejson)
 
 
 def _values(connection: Connection) -> dict[str, Any]:

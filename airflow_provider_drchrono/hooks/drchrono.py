@@ -44,12 +44,11 @@ class DrChronoHook(BaseHook):
 
         :raises ConfigurationError: the connection cannot work.
         """
-        from airflow_provider_drchrono.hooks.connection import settings_of
+        from airflow_provider_drchrono.hooks.connection import mask_secrets_of, settings_of
 
         connection = self.get_connection(self.drchrono_conn_id)
         settings = settings_of(connection)
-        # Asking for it makes Airflow mask the secrets in the extra.
-        _ = connection.extra_dejson
+        mask_secrets_of(connection)
         return settings
 
     @cached_property

@@ -116,17 +116,20 @@ class Cursor:
     forgotten: tuple[str, ...] = ()
     announcement: ChangeEvent | None = None
 
-    def given_to(self, run_id: str) -> Window | None:
+    def given_to(self, run_id: str, cleared_from: datetime | None = None) -> Window | None:
         """Return what a DAG run was given, or None if that was nothing.
 
+        :param cleared_from: see :func:`cleared_from`.
         :raises ForgottenRunError: it was given something so long ago that it is not known any more.
         """
-        if run_id not in self.runs and hash_of_run(run_id) in self.forgotten:
+        if run_id in self.runs:
+            return self.runs[run_id]
+        if hash_of_run(run_id) in self.forgotten or self._is_older_than_memory(cleared_from):
             raise ForgottenRunError(
                 "what this DAG run was given is not remembered any more, as many runs came after it; to read a certain "
                 "time again, give since and until"
             )
-        return self.runs.get(run_id)
+        return None
 
     def hash_of(self, text: str) -> str:
         """Return a hash that means nothing to who does not know the salt."""
@@ -166,6 +169,13 @@ class Cursor:
             kept = kept._without_oldest((len(kept.runs) + 1) // 2)
             text = kept._text()
         return text
+
+    def _is_older_than_memory(self, cleared_from: datetime | None) -> bool:
+        """Tell whether a run may have been given something of which not even that is known any more."""
+        if cleared_from is None or len(self.forgotten) < MOST_FORGOTTEN:
+            return False
+        oldest = next(iter(self.runs.values()), None)
+        return oldest is None or cleared_from <= oldest.after.until
 
     def _without_oldest(self, count: int) -> Cursor:
         oldest = list(self.runs)[:count]
@@ -237,6 +247,15 @@ def read_state(text: str, version: int) -> dict[str, Any]:
     if state["version"] != version:
         raise CursorError(f"version {str(state['version'])[:20]!r}, and this release reads version {version}")
     return state
+
+
+def cleared_from(dag_run: Any) -> datetime | None:
+    """Return when a DAG run was due that has been cleared since, and so may be older than anything remembered.
+
+    :param dag_run: the run as it is in the context of a task.
+    :return: None for a run that goes through its tasks for the first time.
+    """
+    return dag_run.run_after if getattr(dag_run, "clear_number", None) else None
 
 
 def hash_of_run(run_id: str) -> str:

@@ -100,6 +100,7 @@ class Poller:
     """Gives one DAG run what is new.
 
     :param run_id: the DAG run.
+    :param cleared_from: see :func:`~airflow_provider_drchrono.incremental.cursor.cleared_from`.
     :param now: this machine's clock, for what the server's is not needed for.
     :ivar looked_at: when the last poll was asked for, by the server's clock; None before the first one.
     :ivar window: what the run was given, once it was given something.
@@ -113,6 +114,7 @@ class Poller:
         name: CursorName,
         run_id: str,
         clocks: Clocks,
+        cleared_from: datetime | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._followed = followed
@@ -120,6 +122,7 @@ class Poller:
         self._store = store
         self._name = name
         self._run_id = run_id
+        self._cleared_from = cleared_from
         self._clocks = clocks
         self._now = now
         self.looked_at: datetime | None = None
@@ -151,7 +154,7 @@ class Poller:
 
     def _given(self, cursor: Cursor) -> Window | None:
         """Return what is to be given again, if there is anything."""
-        return cursor.given_to(self._run_id)
+        return cursor.given_to(self._run_id, self._cleared_from)
 
     def _gave(self, cursor: Cursor, position: Position, result: Any) -> Cursor:
         """Return the cursor after all that is new up to a position was given."""

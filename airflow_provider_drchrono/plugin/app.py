@@ -65,9 +65,10 @@ async def sign_in(request: Request, error: HTTPException) -> Response:
 @app.get("/authorize")
 def list_connections(request: Request, user: GetUserDep) -> Response:
     """Show the DrChrono connections that the user may edit."""
-    require_edit(user)
-    base = base_url(request)
     names = [name for name in connections_in_database() if may_edit(user, name)]
+    if not names:
+        require_edit(user)
+    base = base_url(request)
     statuses = [status_of(name, time.time()) for name in names]
     return connections_page(statuses, f"{base}{CALLBACK_PATH}", f"{base}/")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
@@ -65,7 +65,7 @@ class App:
                 response = self._safely(lambda: admin.handle(self, request))
             else:
                 response = self._handle(request, now)
-            response.headers.setdefault("date", format_datetime(now.replace(microsecond=0), usegmt=True))
+            response.headers.setdefault("date", http_date(now))
             return response
 
     def _handle(self, request: Request, now: datetime) -> Response:
@@ -150,6 +150,11 @@ class App:
             key = envelope_key(self.options, operation)
             return answer(200, {"previous": None, key: [], "next": None})
         raise detail(403, "You do not have permission to perform this action.")
+
+
+def http_date(moment: datetime) -> str:
+    """Return an aware moment as the header Date spells it."""
+    return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
 
 
 def allowed(grant: Grant, operation: Operation) -> bool:

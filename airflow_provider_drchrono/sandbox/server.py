@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_provider_drchrono.sandbox.app import App
+from airflow_provider_drchrono.sandbox.app import App, http_date
 from airflow_provider_drchrono.sandbox.clock import Clock
 from airflow_provider_drchrono.sandbox.faults import Faults
 from airflow_provider_drchrono.sandbox.journal import Journal
@@ -248,6 +248,8 @@ def asgi(app: App) -> Callable[[Message, Receive, Send], Awaitable[None]]:
         response = app.handle(request)
         if response.delay:
             await asyncio.sleep(response.delay)
+            # Servers date an answer when they begin to send it, long after they looked the records up.
+            response.headers["date"] = http_date(app.clock.now())
         await _write(send, response)
 
     return application

@@ -38,7 +38,13 @@ class GrantLostError(AuthenticationError):
 
 
 class AirflowVariables:
-    """The variables of this Airflow, reached as the current process may reach them."""
+    """The variables of this Airflow, reached as the current process may reach them.
+
+    :param team: the Airflow team of new variables, where the process does not belong to one by itself.
+    """
+
+    def __init__(self, team: str | None = None) -> None:
+        self._team = team
 
     def read(self, key: str) -> str | None:
         """Return the value, or None where there is none."""
@@ -46,7 +52,7 @@ class AirflowVariables:
 
     def write(self, key: str, value: str, description: str) -> None:
         """Create or overwrite the value."""
-        compat.write_variable(key, value, description)
+        compat.write_variable(key, value, description, self._team)
 
 
 class VariableTokenStore:
@@ -262,8 +268,7 @@ class VariableTokenStore:
 
 def _mask(token: Token) -> None:
     for secret in (token.access_token, token.refresh_token):
-        if secret:
-            compat.mask_secret(secret)
+        compat.mask_secret(secret)
 
 
 def _lost(claim: Claim) -> GrantLostError:

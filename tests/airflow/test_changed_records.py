@@ -233,6 +233,16 @@ def test_spoilt_claims_stop_the_task_until_they_are_reset(
     assert ids(run(first)) == [one]
 
 
+def test_an_asset_can_be_set_before_it_was_ever_watched(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    command("set", asset=TASKS.name, to="1999-01-01")
+    assert "announces what changed since 1999-01-01" in capsys.readouterr().out
+
+    announcement = announce(VariableCursorStore(), TASKS)
+
+    assert announcement is not None
+    assert announcement.count == len(sandbox.practice.records("tasks")) > 0
+
+
 def test_an_asset_is_set_to_a_time_and_reset(sandbox: Sandbox, run: RunDag, capsys: pytest.CaptureFixture[str]) -> None:
     _, first = news(sandbox, 0)
     assert run(first).state == "success"

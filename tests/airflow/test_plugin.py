@@ -1,6 +1,7 @@
 """The plugin inside Airflow's own API server application: who may do what, and what a page may load."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,16 +12,23 @@ import pytest
 from airflow.models.connection import Connection
 from airflow.models.variable import Variable
 from airflow.utils.session import create_session
-from sqlalchemy import func, select
+from sqlalchemy import event, select
 
 from airflow_provider_drchrono.plugin import DrChronoPlugin, pending
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.state import lease as variable_lease
+from tests.support.api_server import (
+    CALLBACK,
+    PAGE,
+    SITE,
+    api_server_app,
+    begin,
+    browser_of,
+    pending_authorizations,
+    state_in,
+)
 
 pytestmark = pytest.mark.airflow
-
-SITE = "http://localhost:8080"
-PAGE = "/drchrono/authorize"
 
 
 @pytest.fixture(autouse=True)
@@ -37,22 +45,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def api_server() -> Iterator[Any]:
-    from airflow.api_fastapi.app import create_app, purge_cached_app
-
-    with pytest.MonkeyPatch.context() as environment:
-        # The default is shorter than what signs a session should be.
-        environment.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "tests-only-" * 8)
-        yield create_app(apps="core")
-        purge_cached_app()
+    with api_server_app() as app:
+        yield app
 
 
 @pytest.fixture
 def visit(api_server: Any, airflow_db: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Make a browser, as far as requests go, in which a user of a role is signed in; with no role, nobody is."""
-    from airflow.api_fastapi.app import get_auth_manager
-    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-    from fastapi.testclient import TestClient
-
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", SITE)
     with create_session() as session:
         session.add(
@@ -67,27 +66,12 @@ def visit(api_server: Any, airflow_db: Path, sandbox: Sandbox, monkeypatch: pyte
         session.add(Connection(conn_id="broken", conn_type="drchrono", login="client"))
         session.add(Connection(conn_id="of_others", conn_type="http", host="example.com"))
 
-    def visit(role: str | None, name: str = "someone") -> TestClient:
-        client = TestClient(api_server, base_url=SITE, follow_redirects=False)
-        if role:
-            user = SimpleAuthManagerUser(username=name, role=role)
-            client.cookies.set("_token", get_auth_manager().generate_jwt(user))
-        return client
-
-    return visit
+    return partial(browser_of, api_server)
 
 
-def begun(client: Any, conn_id: str = "practice") -> str:
+def begun(client: Any) -> str:
     """Begin an authorization, and return the state."""
-    answer = client.post(f"{PAGE}/{conn_id}", headers={"Origin": SITE})
-    assert answer.status_code == 303, answer.text
-    return parse_qs(urlsplit(answer.headers["location"]).query)["state"][0]
-
-
-def variables() -> int:
-    with create_session() as session:
-        query = select(func.count()).select_from(Variable).where(Variable.key.startswith(pending.PREFIX))
-        return int(session.scalar(query) or 0)
+    return state_in(begin(client))
 
 
 def test_is_registered_as_a_link_of_the_menu_that_opens_in_a_tab() -> None:
@@ -106,7 +90,7 @@ def test_the_page_lists_what_the_user_may_edit(visit: Callable[..., Any]) -> Non
     assert "no password, which is the client secret" in page.text
     assert "of_others" not in page.text
     assert "calls left this hour" not in page.text
-    assert f"{SITE}/drchrono/callback" in page.text
+    assert f"{SITE}{CALLBACK}" in page.text
 
 
 def test_pages_load_nothing_and_are_framed_by_nobody(visit: Callable[..., Any], sandbox: Sandbox) -> None:
@@ -148,7 +132,7 @@ def test_who_may_not_edit_connections_is_refused_everywhere(visit: Callable[...,
 
     assert [answer.status_code for answer in answers] == [403, 403]
     assert all("Only users who may edit connections may authorize them" in answer.text for answer in answers)
-    assert variables() == 0
+    assert pending_authorizations() == 0
 
 
 @pytest.mark.parametrize("role", ["op", "admin"])
@@ -158,12 +142,10 @@ def test_who_may_edit_connections_is_sent_to_drchrono(visit: Callable[..., Any],
     assert answer.status_code == 303
     address = urlsplit(answer.headers["location"])
     assert f"{address.scheme}://{address.netloc}" == sandbox.url
-    assert parse_qs(address.query)["redirect_uri"] == [f"{SITE}/drchrono/callback"]
+    assert parse_qs(address.query)["redirect_uri"] == [f"{SITE}{CALLBACK}"]
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", PAGE), ("POST", f"{PAGE}/practice"), ("GET", "/drchrono/callback")]
-)
+@pytest.mark.parametrize(("method", "path"), [("GET", PAGE), ("POST", f"{PAGE}/practice"), ("GET", CALLBACK)])
 def test_who_is_not_signed_in_is_led_to_the_login(visit: Callable[..., Any], method: str, path: str) -> None:
     answer = visit(None).request(method, path)
 
@@ -199,7 +181,7 @@ def test_forms_of_other_sites_are_refused(visit: Callable[..., Any], headers: di
 
     assert answer.status_code == 403
     assert "Another site has sent this request" in answer.text
-    assert variables() == 0
+    assert pending_authorizations() == 0
 
 
 def test_a_get_begins_nothing(visit: Callable[..., Any]) -> None:
@@ -240,28 +222,47 @@ class TestState:
     def test_counts_once(self, visit: Callable[..., Any], sandbox: Sandbox) -> None:
         client = visit("admin")
         state = begun(client)
-        first = client.get("/drchrono/callback", params={"state": state, "error": "access_denied"})
-        second = client.get("/drchrono/callback", params={"state": state, "code": "c"})
+        first = client.get(CALLBACK, params={"state": state, "error": "access_denied"})
+        second = client.get(CALLBACK, params={"state": state, "code": "c"})
 
         assert "was cancelled in DrChrono" in first.text
         assert (second.status_code, "or was used before" in second.text) == (400, True)
-        assert variables() == 0
+        assert pending_authorizations() == 0
+
+    def test_counts_once_though_it_comes_twice_at_the_same_moment(self, visit: Callable[..., Any]) -> None:
+        from airflow import settings
+
+        state = begun(visit("admin"))
+        taken = []
+
+        def come_between(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("DELETE FROM variable") and threading.current_thread() is threading.main_thread():
+                other = threading.Thread(target=lambda: taken.append(pending.take(state, "someone")))
+                other.start()
+                other.join()
+
+        event.listen(settings.engine, "before_cursor_execute", come_between)
+        try:
+            with pytest.raises(pending.PendingError, match="unknown"):
+                pending.take(state, "someone")
+        finally:
+            event.remove(settings.engine, "before_cursor_execute", come_between)
+
+        assert [each.conn_id for each in taken] == ["practice"]
 
     def test_of_another_user_is_refused_and_stays_good_for_the_first(self, visit: Callable[..., Any]) -> None:
         first, second = visit("admin", "ann"), visit("admin", "bob")
         state = begun(first)
 
-        assert "Somebody else began" in second.get("/drchrono/callback", params={"state": state, "code": "c"}).text
-        assert (
-            "was cancelled" in first.get("/drchrono/callback", params={"state": state, "error": "access_denied"}).text
-        )
+        assert "Somebody else began" in second.get(CALLBACK, params={"state": state, "code": "c"}).text
+        assert "was cancelled" in first.get(CALLBACK, params={"state": state, "error": "access_denied"}).text
 
     def test_ends_after_ten_minutes(self, visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
         client = visit("admin")
         with monkeypatch.context() as earlier:
             earlier.setattr(pending, "LIFETIME", -1.0)
             state = begun(client)
-        answer = client.get("/drchrono/callback", params={"state": state, "code": "c"})
+        answer = client.get(CALLBACK, params={"state": state, "code": "c"})
 
         assert (answer.status_code, "more than ten minutes" in answer.text) == (400, True)
 
@@ -272,12 +273,12 @@ class TestState:
             begun(client)
         begun(client)
 
-        assert variables() == 1
+        assert pending_authorizations() == 1
 
     @pytest.mark.parametrize("parameters", [{}, {"state": ""}, {"state": "forged", "code": "c"}])
     def test_is_asked_for(self, visit: Callable[..., Any], sandbox: Sandbox, parameters: dict[str, str]) -> None:
         before = len(sandbox.journal)
-        answer = visit("admin").get("/drchrono/callback", params=parameters)
+        answer = visit("admin").get(CALLBACK, params=parameters)
 
         assert (answer.status_code, "belongs to no authorization" in answer.text) == (400, True)
         assert len(sandbox.journal) == before
@@ -285,7 +286,7 @@ class TestState:
 
 def test_a_code_that_is_refused_is_explained(visit: Callable[..., Any]) -> None:
     client = visit("admin")
-    answer = client.get("/drchrono/callback", params={"state": begun(client), "code": "not-a-code"})
+    answer = client.get(CALLBACK, params={"state": begun(client), "code": "not-a-code"})
 
     assert answer.status_code == 400
     assert "does not take the authorization code" in answer.text

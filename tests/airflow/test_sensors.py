@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_drchrono.cli.cursor import cursor as cursor_command
+from airflow_provider_drchrono.incremental.cursor import MOST_FORGOTTEN, MOST_RUNS, read_cursor
 from airflow_provider_drchrono.sandbox import Sandbox
 from tests.support.running import unlimited
 
@@ -238,6 +241,60 @@ def test_a_cursor_is_shown_and_set_by_hand(
         command("set", "a_dag", "changes", to="yesterday")
     with pytest.raises(SystemExit, match=r"a_dag\.other has no cursor"):
         command("reset", "a_dag", "other")
+
+
+def test_a_cursor_can_be_set_before_the_sensor_has_ever_run(
+    sandbox: Sandbox, run_tasks: RunDag, airflow_db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("set", "a_dag", "changes", to="1999-01-01")
+    assert "The next run of a_dag.changes is given what changed since 1999-01-01" in capsys.readouterr().out
+    command("show", "a_dag")
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["start"], shown["polled_until"], shown["problem"]) == ("1999-01-01", None, None)
+
+    assert len(given(run_tasks(FROM_BEGINNING.replace('start="beginning"', 'start="now"')))) == 5
+    capsys.readouterr()
+    command("show", "a_dag")
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["resource"], shown["start"], shown["runs"]) == ("patients", None, 1)
+
+
+CLEARED = """
+    @task
+    def clear(dag_run=None):
+        from airflow.models.dagrun import DagRun
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            session.scalars(select(DagRun).where(DagRun.run_id == dag_run.run_id)).one().clear_number += 1
+
+    clear() >> DrChronoNewOrUpdatedPatientsSensor(task_id="changes", mode="poke", poke_interval=0.1, timeout=1.0)
+"""
+
+
+def test_a_cleared_run_that_is_older_than_all_memory_takes_nothing(
+    sandbox: Sandbox, run_tasks: RunDag, airflow_db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from airflow.models.variable import Variable
+
+    key = "drchrono_cursor:a_dag:changes"
+    run_tasks(FROM_BEGINNING)
+    cursor = read_cursor(variables(airflow_db)[key])
+    assert cursor.position is not None
+    later = replace(cursor.position, until=cursor.position.until + timedelta(days=1))
+    for number in range(MOST_RUNS + MOST_FORGOTTEN + 1):
+        cursor = cursor.gave(f"run-{number}", later)
+    full = cursor.dump()
+    Variable.set(key, full)
+    patient = sandbox.practice.records("patients")[2]["id"]
+    sandbox.practice.change("patients", patient, {"last_name": CANARY})
+    capsys.readouterr()
+
+    assert run_tasks(CLEARED).state == "failed"
+
+    assert "what this DAG run was given is not remembered any more" in capsys.readouterr().out
+    assert variables(airflow_db)[key] == full
 
 
 def test_a_grant_that_cannot_see_the_list_is_told_apart_from_a_quiet_practice(

@@ -21,6 +21,7 @@ from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.sandbox.churn import churn
 from airflow_provider_drchrono.state import lease as variable_lease
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences, listed, pages
+from tests.support.slow import working_while_answered
 
 pytestmark = pytest.mark.airflow
 
@@ -301,6 +302,8 @@ def test_a_run_that_ended_anywhere_is_gone_on_with_by_the_next(
         sync("appointments")
     mocker.stopall()
     sandbox.journal.clear()
+    rows = {"before tidying up": 180}.get(moment, 0)
+    assert fetch("SELECT count(*) FROM appointments") == [(rows,)]
 
     sync("appointments", run_id="another run")
 
@@ -434,6 +437,33 @@ def test_a_write_that_lists_show_late_is_not_missed(practice: Callable[..., Sand
     sync(run_id="run 3")
 
     assert fetch(f"SELECT city FROM patients WHERE id = {patient}") == [("Utica",)]
+
+
+@pytest.mark.parametrize("page", [0, 1], ids=["the first page", "a later page"])
+def test_what_changes_while_a_page_is_slow_is_not_missed(
+    practice: Callable[..., Sandbox], fetch: Any, page: int
+) -> None:
+    sandbox = practice(patients=10)
+    visit = sandbox.practice.records("appointments")[0]["id"]
+
+    def work() -> None:
+        sandbox.practice.change("appointments", visit, {"status": "Arrived"})
+
+    with working_while_answered(sandbox, "appointments", work, skip=page):
+        assert sync("appointments", lookback=timedelta(0))["rows_new"] == 30
+
+    assert sync("appointments", lookback=timedelta(0), run_id="run 2")["rows_changed"] == 1
+    assert differences(sandbox, "appointments", fetch) == []
+
+
+def test_a_longer_overlap_reads_more_and_changes_nothing(practice: Callable[..., Sandbox]) -> None:
+    practice(start=datetime.now(UTC))
+    first = sync()
+
+    second = sync(lookback=timedelta(days=3650), run_id="run 2")
+
+    assert second["rows_read"] == first["rows_read"] == 60
+    assert (second["rows_new"], second["rows_changed"]) == (0, 0)
 
 
 def test_filters_make_a_sync_of_their_own(practice: Callable[..., Sandbox], fetch: Any) -> None:

@@ -157,6 +157,17 @@ def test_two_hosts_with_redis_never_meet_a_429(sandbox: Sandbox, redis_url: str,
     assert by["another-host"] == sum(calls[1::2])
 
 
+def test_redis_keeps_the_count_for_the_whole_hour_and_not_for_ever(redis_url: str) -> None:
+    import redis
+
+    quota = CallQuota(RedisQuotaStore(redis_url, "lasting"), per_hour=5, per_second=None)
+    assert quota.acquire("call") == 0
+
+    with redis.Redis.from_url(redis_url) as server:
+        (key,) = server.keys("*lasting*")
+        assert 3600 <= server.ttl(key) <= 86_400
+
+
 def test_a_quota_that_somebody_else_spent_holds_nobody_up(sandbox: Sandbox, tmp_path: Path) -> None:
     already = PER_HOUR - 20
     for second in range(already):

@@ -1,5 +1,7 @@
 """PostgreSQL as a warehouse, through whichever driver Airflow's provider uses here."""
 
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,20 +15,25 @@ from airflow_provider_drchrono.warehouses import open_warehouse
 from airflow_provider_drchrono.warehouses.base import WarehouseError
 from airflow_provider_drchrono.warehouses.table import Table
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences
-from tests.unit.warehouses.conformance import TABLE, Fetch, WarehouseConformance, load, visit
+from tests.unit.warehouses.conformance import LATER, SECRET, TABLE, Fetch, WarehouseConformance, load, visit
 
 pytestmark = [pytest.mark.integration, pytest.mark.postgres]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 
 
-def run_sql(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Run a statement through the driver that is there, and return its rows."""
+def connected(url: str) -> Any:
+    """Return a connection of the driver that is there."""
     try:
         from psycopg import connect
     except ImportError:
         from psycopg2 import connect
-    with closing(connect(url)) as connection, connection, connection.cursor() as cursor:
+    return connect(url)
+
+
+def run_sql(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Run a statement through the driver that is there, and return its rows."""
+    with closing(connected(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(statement, values or None)
         return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
 
@@ -186,6 +193,104 @@ def test_a_connection_that_is_cut_during_a_load_can_be_tried_again(
 
     assert found.value.transient
     assert fetch("SELECT count(*) FROM visits") == [(0,)]
+
+
+def test_a_deadlock_can_be_tried_again(conn_id: str, postgres_url: str, fetch: Fetch) -> None:
+    changes = [visit("1", "new"), visit("2", "new")]
+    failures: list[WarehouseError] = []
+
+    def sync() -> None:
+        with closing(open_warehouse(conn_id)) as warehouse:
+            try:
+                load(warehouse, changes, at=LATER)
+            except WarehouseError as error:
+                failures.append(error)
+
+    with closing(open_warehouse(conn_id)) as warehouse:
+        warehouse.prepare(TABLE)
+        load(warehouse, [visit("1", "old"), visit("2", "old")])
+        syncing = threading.Thread(target=sync)
+        with closing(connected(postgres_url)) as other, other.cursor() as cursor:
+            # So it is the sync that finds the deadlock, and is stopped.
+            cursor.execute("SET deadlock_timeout = '1h'")
+            cursor.execute("UPDATE visits SET note = 'theirs' WHERE id = '2'")
+            syncing.start()
+            wait_until_blocked(fetch)
+            cursor.execute("UPDATE visits SET note = 'theirs' WHERE id = '1'")
+            syncing.join()
+            other.rollback()
+        (failure,) = failures
+        assert failure.transient
+        assert str(failure).endswith("(PostgreSQL): another transaction was in the way; try again")
+        assert fetch("SELECT note FROM visits ORDER BY id") == [("old",), ("old",)]
+
+        assert load(warehouse, changes, at=LATER).changed == 2
+
+
+def wait_until_blocked(fetch: Fetch) -> None:
+    """Wait until a session waits for another one's lock."""
+    ends = time.monotonic() + 30
+    blocked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while not fetch(blocked):
+        assert time.monotonic() < ends, "nobody waits"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("state", "transient"),
+    [
+        pytest.param("08006", True, id="connection failure"),
+        pytest.param("40001", True, id="serialization failure"),
+        pytest.param("40P01", True, id="deadlock"),
+        pytest.param("53100", True, id="disk full"),
+        pytest.param("53300", True, id="too many connections"),
+        pytest.param("55P03", True, id="lock not available"),
+        pytest.param("57014", True, id="query canceled"),
+        pytest.param("57P01", True, id="server shut down"),
+        pytest.param("0A000", False, id="not supported"),
+        pytest.param("22003", False, id="value out of range"),
+        pytest.param("23505", False, id="unique violation"),
+        pytest.param("25006", False, id="read only"),
+        pytest.param("28000", False, id="login refused"),
+        pytest.param("42501", False, id="permission denied"),
+        pytest.param("55000", False, id="not in a state for it"),
+        pytest.param("XX000", False, id="internal error"),
+    ],
+)
+def test_whether_trying_again_may_help(
+    conn_id: str, execute: Callable[[str], None], fetch: Fetch, state: str, transient: bool
+) -> None:
+    with closing(open_warehouse(conn_id)) as warehouse:
+        warehouse.prepare(TABLE)
+        execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{SECRET}' USING ERRCODE = '{state}'; END $$"
+        )
+        execute("CREATE TRIGGER refuse BEFORE INSERT ON _drchrono_sync FOR EACH ROW EXECUTE FUNCTION refuse()")
+
+        with pytest.raises(WarehouseError) as found:
+            load(warehouse, [visit("1")])
+
+        assert found.value.transient is transient
+        assert SECRET not in str(found.value)
+        assert fetch("SELECT count(*) FROM visits") == [(0,)]
+        execute("DROP TRIGGER refuse ON _drchrono_sync")
+        assert load(warehouse, [visit("1")]).new == 1
+
+
+def test_a_server_that_only_reads_is_no_passing_failure(
+    conn_id: str, execute: Callable[[str], None], fetch: Fetch
+) -> None:
+    with closing(open_warehouse(conn_id)) as warehouse:
+        warehouse.prepare(TABLE)
+    ((name,),) = fetch("SELECT current_database()")
+    execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+
+    with closing(open_warehouse(conn_id)) as warehouse, pytest.raises(WarehouseError) as found:
+        load(warehouse, [visit("1")])
+
+    assert "the server is read-only; name a server in the connection that accepts writes" in str(found.value)
+    assert not found.value.transient
 
 
 def test_the_example_dag_fills_postgres_by_a_change_of_connection(

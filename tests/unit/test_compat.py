@@ -5,9 +5,9 @@ import pytest
 from airflow.sdk import Variable
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse, PutVariable, VariableResult
+from airflow.sdk.execution_time.comms import ErrorResponse, MaskSecret, OKResponse, PutVariable, VariableResult
 
-from airflow_provider_drchrono.compat import read_variable, write_variable
+from airflow_provider_drchrono.compat import mask_secret, read_variable, write_variable
 
 pytestmark = pytest.mark.airflow
 
@@ -77,6 +77,14 @@ class TestInATask:
 
         assert PutVariable(key="x", value="value", description="why") in supervisor.requests
 
+    def test_a_secret_is_masked_by_the_supervisor_too(self, supervised: Any) -> None:
+        supervisor = supervised(OKResponse(ok=True))
+
+        mask_secret("a-secret-of-this-task")
+        mask_secret(None)
+
+        assert supervisor.requests == [MaskSecret(value="a-secret-of-this-task")]
+
 
 class TestInTheApiServer:
     def test_variables_are_in_the_database(self, airflow_db: Path) -> None:
@@ -87,6 +95,37 @@ class TestInTheApiServer:
 
         assert read_variable("x") == "second"
         assert b"second" not in airflow_db.read_bytes()
+
+    def test_a_variable_of_a_team_is_found_and_stays_the_teams(
+        self, airflow_db: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from airflow.models.variable import Variable as StoredVariable
+
+        monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+        add_team("north")
+        StoredVariable.set("x", "first", team_name="north")
+
+        assert read_variable("x") == "first"
+        write_variable("x", "second", "why")
+
+        assert StoredVariable.get("x", team_name="north") == "second"
+        assert StoredVariable.get("x", None, team_name="south") is None
+
+    def test_a_new_variable_belongs_to_the_team_it_is_made_for(
+        self, airflow_db: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from airflow.models.variable import Variable as StoredVariable
+
+        monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+        add_team("north")
+        write_variable("theirs", "value", "why", "north")
+        write_variable("everybodys", "value", "why")
+        write_variable("everybodys", "value", "why", "north")
+
+        assert StoredVariable.get_key_to_team_name_mapping(["theirs", "everybodys"]) == {
+            "theirs": "north",
+            "everybodys": None,
+        }
 
     def test_a_database_that_cannot_be_read_is_not_taken_for_an_absent_variable(
         self, airflow_db: Path, monkeypatch: pytest.MonkeyPatch
@@ -103,3 +142,11 @@ class TestInTheApiServer:
         finally:
             settings.Session.remove()
             settings.Session.configure(bind=settings.engine)
+
+
+def add_team(name: str) -> None:
+    from airflow.models.team import Team
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.add(Team(name=name))

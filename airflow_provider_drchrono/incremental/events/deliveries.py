@@ -49,22 +49,32 @@ class Deliveries:
     taken: tuple[str, ...] = ()
     forgotten: tuple[str, ...] = ()
 
-    def given_to(self, run_id: str) -> tuple[str, ...] | None:
+    def given_to(self, run_id: str, cleared_from: datetime | None = None) -> tuple[str, ...] | None:
         """Return what a DAG run was given, which may be nothing; None if it did not ask yet.
 
+        :param cleared_from: see :func:`~airflow_provider_drchrono.incremental.cursor.cleared_from`.
         :raises ForgottenRunError: it asked so long ago that it is not known any more.
         """
-        if run_id not in self.runs and hash_of_run(run_id) in self.forgotten:
+        if run_id in self.runs:
+            return self.runs[run_id]
+        if hash_of_run(run_id) in self.forgotten or self._is_older_than_memory(cleared_from):
             raise ForgottenRunError(
                 "what this DAG run was given is not remembered any more, as many runs came after it; read that time "
                 "with a sensor for the same list, and since and until"
             )
-        return self.runs.get(run_id)
+        return None
 
     @property
     def last(self) -> str | None:
         """The last announcement that any run was given; None if there is none."""
         return _latest(self.taken + tuple(each for given in self.runs.values() for each in given))
+
+    def _is_older_than_memory(self, cleared_from: datetime | None) -> bool:
+        """Tell whether a run may have asked of which not even that is known any more."""
+        if cleared_from is None or len(self.forgotten) < MOST_FORGOTTEN:
+            return False
+        oldest = _latest(next(filter(None, self.runs.values()), self.taken))
+        return oldest is not None and cleared_from <= datetime.fromisoformat(oldest)
 
     def gave(self, run_id: str, given: tuple[str, ...], announced: Iterable[str]) -> Deliveries:
         """Return the claims after a DAG run was given something.
@@ -89,7 +99,11 @@ class Deliveries:
 
 
 def claim(
-    claims: Deliveries | None, run_id: str, told: Iterable[str] | None, announced: Sequence[str]
+    claims: Deliveries | None,
+    run_id: str,
+    told: Iterable[str] | None,
+    announced: Sequence[str],
+    cleared_from: datetime | None = None,
 ) -> tuple[Deliveries | None, tuple[str, ...]]:
     """Return the claims after a DAG run has asked, the very same if nothing changed, and what the run is given.
 
@@ -105,10 +119,12 @@ def claim(
     :param claims: None before the first run.
     :param told: what the events that triggered the run announce; None where it was triggered otherwise.
     :param announced: what the asset's cursor remembers, oldest first.
+    :param cleared_from: see :func:`~airflow_provider_drchrono.incremental.cursor.cleared_from`.
     :raises ForgottenRunError: the run was given something so long ago that it is not known any more.
     """
     known = claims or Deliveries()
-    given = known.given_to(run_id)
+    # A run that the asset triggered is given what its own events tell, however old it is.
+    given = known.given_to(run_id, cleared_from if told is None else None)
     if given is not None:
         return claims, given
     taken = set(known.taken).union(*known.runs.values())

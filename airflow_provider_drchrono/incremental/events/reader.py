@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -54,10 +55,19 @@ class EventReader:
     :param cursors: where the asset's cursor is.
     :param claims: where it is kept what the task's runs were given.
     :param name: of the task.
+    :param cleared_from: see :func:`~airflow_provider_drchrono.incremental.cursor.cleared_from`.
     """
 
     def __init__(
-        self, asset: str, resource: str, *, cursors: CursorStore, claims: CursorStore, name: CursorName, run_id: str
+        self,
+        asset: str,
+        resource: str,
+        *,
+        cursors: CursorStore,
+        claims: CursorStore,
+        name: CursorName,
+        run_id: str,
+        cleared_from: datetime | None = None,
     ) -> None:
         self._asset = asset
         self._resource = resource
@@ -65,6 +75,7 @@ class EventReader:
         self._claims = claims
         self._name = name
         self._run_id = run_id
+        self._cleared_from = cleared_from
 
     def due(self, told: Sequence[ChangeEvent] | None) -> Due:
         """Return what the run has to read, after it was stored that it is this run's.
@@ -101,7 +112,8 @@ class EventReader:
         claims = {} if text is None else read_claims(text)
         before = claims.pop(self._asset, None)
         untils = None if told is None else [each.until for each in told]
-        after, given = claim(before, self._run_id, untils, tuple(cursor.runs) if cursor else ())
+        announced = tuple(cursor.runs) if cursor else ()
+        after, given = claim(before, self._run_id, untils, announced, self._cleared_from)
         return (claims if after is None else {**claims, self._asset: after}), before, given
 
     def _due(self, given: tuple[str, ...], cursor: Cursor | None, told: Sequence[ChangeEvent] | None) -> Due:

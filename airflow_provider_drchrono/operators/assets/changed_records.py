@@ -141,6 +141,7 @@ class DrChronoChangedRecordsOperator(BaseOperator):
             self.hook.close()
 
     def _announced(self, context: Context, name: CursorName, followed: Selection) -> EventReader:
+        from airflow_provider_drchrono.incremental.cursor import cleared_from
         from airflow_provider_drchrono.incremental.events.reader import EventReader
 
         return EventReader(
@@ -150,6 +151,7 @@ class DrChronoChangedRecordsOperator(BaseOperator):
             claims=self.claims_store,
             name=name,
             run_id=context["ti"].run_id,
+            cleared_from=cleared_from(context.get("dag_run")),
         )
 
     def _told(self, context: Context, operation_id: str) -> list[ChangeEvent] | None:

@@ -269,11 +269,12 @@ def in_doubt(error: DrChronoError) -> bool:
     return may_be and not error.transient and not isinstance(error, TlsError)
 
 
-def _age(record: Record) -> tuple[bool, int | str]:
-    """Order records by when they were made: ids are given out in ascending order."""
-    identity = record.get("id")
-    number = isinstance(identity, int)
-    return number, identity if isinstance(identity, int) else str(identity)
+def _age(record: Record) -> tuple[int, str]:
+    """Order records by when they were made: ids are given out in ascending order, and are text in some lists."""
+    identity = str(record.get("id"))
+    # An occurrence of a recurring visit has its day before the number of the series.
+    number = identity.rpartition("_")[2]
+    return (int(number) if number.isdecimal() else -1), identity
 
 
 def _counted(there: list[str]) -> str:

@@ -328,6 +328,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
 
     def _follower(self, context: Context, subject: IncrementalList, filters: dict[str, Any]) -> Poller:
         from airflow_provider_drchrono.hooks.practice_timezones import PracticeClocks
+        from airflow_provider_drchrono.incremental.cursor import cleared_from
         from airflow_provider_drchrono.incremental.poller import Poller
 
         return Poller(
@@ -335,6 +336,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
             store=self.cursor_store,
             name=_name(context),
             run_id=context["ti"].run_id,
+            cleared_from=cleared_from(context.get("dag_run")),
             clocks=PracticeClocks(self.hook),
             now=utcnow,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from pytest_mock import MockerFixture
 
@@ -123,6 +124,54 @@ def test_a_repeated_delete_that_finds_nothing_has_done_its_work(api: ScriptedApi
     api.script += [Reply(404)]
     with pytest.raises(NotFoundError):
         connect().delete("patients", 1)
+
+
+@pytest.mark.parametrize("reason", [FAILED, HTML, Reply(drop=True)], ids=["500", "html-with-200", "dropped"])
+def test_a_delete_whose_answer_was_lost_is_in_doubt_until_the_last_attempt(
+    api: ScriptedApi, connect: Connect, reason: Reply
+) -> None:
+    api.script += [reason, Reply(429, headers={"Retry-After": "0.01"}), Reply(401), Reply(404)]
+    assert connect().delete("patients", 1) is None
+
+
+def test_a_delete_that_was_only_put_off_finds_nothing(api: ScriptedApi, connect: Connect) -> None:
+    api.script += [Reply(429, headers={"Retry-After": "0.01"}), Reply(401), Reply(404)]
+    with pytest.raises(NotFoundError):
+        connect().delete("patients", 1)
+
+
+def test_a_delete_that_was_never_sent_before_finds_nothing(
+    api: ScriptedApi, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect()
+    read(client)
+    sent = httpx.Client.send
+    refusals = iter([httpx.ConnectError("refused")])
+
+    def send(*arguments: Any, **options: Any) -> Any:
+        refused = next(refusals, None)
+        if refused is not None:
+            raise refused
+        return sent(*arguments, **options)
+
+    monkeypatch.setattr(httpx.Client, "send", send)
+    api.script += [Reply(404)]
+    with pytest.raises(NotFoundError):
+        client.delete("patients", 1)
+    assert next(refusals, None) is None
+    assert [each.method for each in api.seen] == ["GET", "DELETE"]
+
+
+@pytest.mark.parametrize("reason", [FAILED, Reply(503), HTML, Reply(drop=True)], ids=["500", "503", "html", "dropped"])
+@pytest.mark.parametrize("method", ["update", "replace", "read"])
+def test_nothing_but_a_delete_has_done_its_work_when_a_repeat_finds_nothing(
+    api: ScriptedApi, connect: Connect, method: str, reason: Reply
+) -> None:
+    api.script += [reason, Reply(404)]
+    arguments = () if method == "read" else ({"city": "x"},)
+    with pytest.raises(NotFoundError):
+        getattr(connect(), method)("patients", 1, *arguments)
+    assert len(api.seen) == 2
 
 
 def test_a_timeout_says_which_setting_to_raise(api: ScriptedApi, connect: Connect) -> None:

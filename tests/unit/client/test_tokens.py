@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 import stat
 import threading
 import time
@@ -48,6 +49,28 @@ def test_file_keeps_the_token_for_its_owner_only(tmp_path: Path) -> None:
     assert {each.name for each in tmp_path.iterdir()} == {"token.json", "token.json.lock"}
 
 
+def test_file_is_nobody_elses_under_any_umask(tmp_path: Path) -> None:
+    path = tmp_path / "token.json"
+    before = os.umask(0)
+    try:
+        with FileTokenStore(path).lease():
+            FileTokenStore(path).save(TOKEN)
+    finally:
+        os.umask(before)
+    assert {each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()} == {
+        "token.json": 0o600,
+        "token.json.lock": 0o600,
+    }
+
+
+def test_file_that_others_could_read_is_closed_by_the_next_token(tmp_path: Path) -> None:
+    path = tmp_path / "token.json"
+    FileTokenStore(path).save(TOKEN)
+    path.chmod(0o644)
+    FileTokenStore(path).save(TOKEN)
+    assert FileTokenStore(path).load() == TOKEN
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"access_token": ""}', "null"])
 def test_file_with_something_else(tmp_path: Path, content: str) -> None:
     path = tmp_path / "token.json"
@@ -57,10 +80,11 @@ def test_file_with_something_else(tmp_path: Path, content: str) -> None:
         FileTokenStore(path).load()
 
 
-def test_file_that_others_can_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602, 0o610, 0o601], ids=oct)
+def test_file_that_others_can_reach(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "token.json"
     FileTokenStore(path).save(TOKEN)
-    path.chmod(0o644)
+    path.chmod(mode)
     with pytest.raises(ConfigurationError, match="chmod 600"):
         FileTokenStore(path).load()
 

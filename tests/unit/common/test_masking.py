@@ -7,11 +7,14 @@ from airflow_provider_drchrono.common.masking import MaskedValue, MasksTemplateF
 
 
 class Sending(MasksTemplateFields, BaseOperator):
-    template_fields = ("data", "filters", "note")
+    template_fields = ("data", "extra_fields", "filters", "note")
 
-    def __init__(self, *, data: Any = None, filters: Any = None, note: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, data: Any = None, extra_fields: Any = None, filters: Any = None, note: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.data = data
+        self.extra_fields = extra_fields
         self.filters = filters
         self.note = note
 
@@ -41,6 +44,19 @@ def test_what_is_rendered_is_shielded_and_what_is_not_sent_is_left() -> None:
     assert isinstance(task.data, MaskedValue)
     assert unmask(task.data) == {"first_name": "Canary"}
     assert (task.filters, task.note) == (None, "Canary")
+
+
+@pytest.mark.parametrize("field", ["data", "extra_fields", "filters"])
+def test_whatever_is_sent_of_patients_is_shielded(field: str) -> None:
+    with DAG("a_dag", schedule=None):
+        task = Sending(task_id="a_task", **{field: {"last_name": "{{ name }}", "nested": [{"nick": "{{ name }}"}]}})
+
+    task.render_template_fields({"name": "Canary"})
+
+    shown = getattr(task, field)
+    assert "Canary" not in repr(shown)
+    assert shown.serialize() == {"last_name": "***", "nested": [{"nick": "***"}]}
+    assert unmask(shown) == {"last_name": "Canary", "nested": [{"nick": "Canary"}]}
 
 
 def test_rendering_twice_shields_once() -> None:

@@ -2,19 +2,22 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from airflow_provider_drchrono.incremental.cursor import (
     MOST_CHARACTERS,
+    MOST_FORGOTTEN,
     MOST_RUNS,
     Cursor,
     CursorError,
     CursorName,
     ForgottenRunError,
+    cleared_from,
     read_cursor,
 )
-from airflow_provider_drchrono.incremental.detection import Position
+from airflow_provider_drchrono.incremental.detection import Position, Window
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.incremental.wall_clock import Practice
 
@@ -114,6 +117,63 @@ def test_many_runs_are_forgotten_but_not_taken_for_new() -> None:
         cursor.given_to("run-2")
 
 
+def after_stored_runs(count: int) -> Cursor:
+    """The cursor after so many runs, stored and read again on the way."""
+    cursor = after_runs(0)
+    for number in range(count):
+        cursor = cursor.gave(f"run-{number}", position(number + 1))
+        if number % 50 == 0:
+            cursor = read_cursor(cursor.dump())
+    return read_cursor(cursor.dump())
+
+
+def test_no_run_of_the_last_thousand_is_taken_for_new() -> None:
+    count = MOST_RUNS + MOST_FORGOTTEN + 30
+    cursor = after_stored_runs(count)
+
+    for number in range(count - MOST_RUNS, count):
+        assert cursor.given_to(f"run-{number}") == Window(position(number), position(number + 1))
+    for number in range(count - MOST_RUNS - MOST_FORGOTTEN, count - MOST_RUNS):
+        with pytest.raises(ForgottenRunError):
+            cursor.given_to(f"run-{number}")
+    assert len(cursor.dump()) < MOST_CHARACTERS / 4
+
+
+def test_a_cleared_run_that_is_older_than_all_memory_is_not_taken_for_new() -> None:
+    cursor = after_stored_runs(MOST_RUNS + MOST_FORGOTTEN + 1)
+    oldest_remembered = position(MOST_FORGOTTEN + 2).until
+
+    for due in (UNTIL, oldest_remembered):
+        with pytest.raises(ForgottenRunError, match="give since and until"):
+            cursor.given_to("run-0", due)
+    assert cursor.given_to("never given anything", oldest_remembered + timedelta(minutes=1)) is None
+    assert cursor.given_to("a backfill that runs for the first time", None) is None
+    assert after_runs(MOST_RUNS + 5).given_to("never given anything", UNTIL) is None, "nothing was forgotten so far"
+
+
+@pytest.mark.parametrize(
+    ("dag_run", "expected"),
+    [
+        pytest.param(SimpleNamespace(run_after=UNTIL, clear_number=2), UNTIL, id="cleared"),
+        pytest.param(SimpleNamespace(run_after=UNTIL, clear_number=0), None, id="first time"),
+        pytest.param(SimpleNamespace(run_after=UNTIL), None, id="not told"),
+        pytest.param(None, None, id="no run"),
+    ],
+)
+def test_only_a_cleared_run_may_be_older_than_all_memory(dag_run: object, expected: datetime | None) -> None:
+    assert cleared_from(dag_run) == expected
+
+
+def test_runs_that_do_not_fit_into_the_text_are_not_taken_for_new() -> None:
+    cursor = read_cursor(after_runs(60, marks=1_000).dump())
+
+    assert 1 <= len(cursor.runs) < 60
+    assert list(cursor.runs) == [f"run-{number}" for number in range(60 - len(cursor.runs), 60)]
+    for number in range(60 - len(cursor.runs)):
+        with pytest.raises(ForgottenRunError):
+            cursor.given_to(f"run-{number}")
+
+
 def test_the_text_stays_small() -> None:
     text = after_runs(60, marks=1_000).dump()
 
@@ -149,6 +209,12 @@ def test_a_spoilt_cursor_says_what_was_found(text: str, found: str) -> None:
 def test_the_cursor_of_another_list_is_refused() -> None:
     with pytest.raises(CursorError, match="the cursor of patients, not of tasks"):
         read_cursor(after_runs(1).dump(), "tasks")
+
+
+def test_a_cursor_that_was_set_before_any_poll_is_of_any_list() -> None:
+    cursor = Cursor("").restarted("2026-01-01")
+
+    assert read_cursor(cursor.dump(), "patients") == read_cursor(cursor.dump(), "tasks") == cursor
 
 
 def test_a_restarted_cursor_still_knows_what_runs_were_given() -> None:

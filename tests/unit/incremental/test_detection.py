@@ -79,6 +79,32 @@ def test_a_creation_that_slipped_through_between_pages_is_still_one() -> None:
     assert read(after, [slipped], change="created")[0] == [3]
 
 
+def test_a_creation_that_slipped_through_between_pages_is_no_update() -> None:
+    _, after = read(START, [patient(1, "11:10:00")], [patient(2, "11:20:00")], change="updated")
+
+    slipped = patient(3, "12:00:10", created="2026-07-01T11:15:00")
+    assert read(after, [slipped], change="updated")[0] == []
+
+
+def test_nothing_slips_through_between_lists_of_one_page_each() -> None:
+    reading = ChangeDetector(PATIENTS, "salt", START, "created")
+    for page in ([patient(1, "11:10:00")], [patient(2, "11:20:00")]):
+        list(reading.fresh(page))
+
+    after = reading.ended(NOON, LOOKBACK, ZONES, lists=2)
+
+    assert after.born == after.since
+    assert after.seen == {}, "or a cursor would grow with each poll"
+
+
+def test_a_position_never_goes_back() -> None:
+    _, after = read(START, [])
+
+    for began, lookback in ((NOON - timedelta(minutes=30), LOOKBACK), (NOON, timedelta(hours=12))):
+        later = ChangeDetector(PATIENTS, "salt", after).ended(began, lookback, ZONES)
+        assert (later.until, later.since) == (after.until, after.since)
+
+
 def test_records_without_a_change_time_are_remembered_by_content() -> None:
     orders = IncrementalList.of(load(), "lab_orders")
     order = {"id": 7, "timestamp": "2026-07-01T11:00:00", "status": "Sent"}
@@ -130,6 +156,22 @@ def test_the_hour_that_comes_twice_is_remembered_whole() -> None:
     assert after.seen == before.seen
     later = ChangeDetector(PATIENTS, "salt", after, "created").ended(second_hour + timedelta(hours=25), LOOKBACK, ZONES)
     assert later.seen == {}
+
+
+def test_who_is_met_first_with_an_earlier_time_in_the_repeated_hour_is_remembered() -> None:
+    def moved(time: str) -> dict[str, Any]:
+        return {"id": 1, "created_at": "2026-11-01T01:50:00", "updated_at": f"2026-11-01T{time}"}
+
+    def poll(before: Position, minutes: int, time: str, change: Change) -> tuple[list[Any], Position]:
+        reading = ChangeDetector(PATIENTS, "salt", before, change)
+        given = list(reading.fresh([moved(time)]))
+        return given, reading.ended(datetime(2026, 11, 1, 6, minutes, tzinfo=UTC), LOOKBACK, ZONES)
+
+    start = Position(datetime(2026, 11, 1, 5, 45, tzinfo=UTC), datetime(2026, 11, 1, 1), datetime(2026, 11, 1, 1))
+    given, after = poll(start, 15, "01:10:00", "created")
+    assert given == [moved("01:10:00")]
+    assert poll(after, 25, "01:20:00", "created")[0] == []
+    assert poll(after, 25, "01:20:00", "updated")[0] == [moved("01:20:00")]
 
 
 def test_a_window_ends_before_its_end() -> None:

@@ -1,5 +1,7 @@
 import json
+import threading
 import time
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -91,6 +93,23 @@ def test_a_slow_answer(serve: Serve) -> None:
 
     assert api.get("/api/patients").status_code == 200
     assert time.monotonic() - began >= 0.2
+
+
+def test_a_slow_answer_is_dated_when_it_is_sent(serve: Serve) -> None:
+    sandbox, api = serve(frozen=True, start=datetime(2026, 1, 15, 12, tzinfo=UTC))
+    sandbox.faults.add(Fault(kind="slow", resource="patients", seconds=0.2))
+
+    def work_on() -> None:
+        while not sandbox.journal.calls(resource="patients", status=200):
+            time.sleep(0.005)
+        sandbox.clock.advance(600)
+
+    practice = threading.Thread(target=work_on, daemon=True)
+    practice.start()
+    answer = api.get("/api/patients")
+    practice.join()
+
+    assert answer.headers["date"] == "Thu, 15 Jan 2026 12:10:00 GMT"
 
 
 def test_a_link_to_another_host(serve: Serve) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
@@ -27,20 +26,7 @@ from airflow_provider_drchrono.sensors.documents import DrChronoNewOrUpdatedDocu
 from airflow_provider_drchrono.sensors.messaging import DrChronoNewOrUpdatedMessagesSensor as Messages
 from airflow_provider_drchrono.sensors.patients import DrChronoNewOrUpdatedPatientsSensor as Patients
 from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger, PollEvent
-from tests.support.running import connected_sandbox, execute, unlimited
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> MemoryCursorStore:
-    kept = MemoryCursorStore()
-    monkeypatch.setattr("airflow_provider_drchrono.state.cursor_store.VariableCursorStore", lambda: kept)
-    return kept
-
-
-@pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch, store: MemoryCursorStore) -> Iterator[Sandbox]:
-    with connected_sandbox(monkeypatch, patients=4, appointments_per_patient=3) as running:
-        yield running
+from tests.support.running import execute, unlimited
 
 
 def context(run_id: str = "a_run", map_index: int = -1) -> dict[str, Any]:

@@ -158,6 +158,24 @@ def test_a_record_without_its_key_is_refused(record: dict[str, Any]) -> None:
         maker().row(canonical(record), READ_AT)
 
 
+@pytest.mark.parametrize("record", [{}, {"id": None}, {"id": ""}, {"id": []}], ids=["missing", "null", "empty", "list"])
+def test_a_key_of_text_needs_a_value_too(record: dict[str, Any]) -> None:
+    table = Table("visits", None, (Column("id", "text", required=True), Column("a", "text")), ("id",), None)
+
+    with pytest.raises(RecordWithoutKeyError, match=r"^id$"):
+        RowMaker(table, None).row(canonical({"a": "whose?"} | record), READ_AT)
+
+
+@pytest.mark.parametrize("name", ["patient", "day"])
+@pytest.mark.parametrize("value", [None, ""], ids=["null", "empty"])
+def test_every_column_of_a_key_needs_a_value(name: str, value: Any) -> None:
+    columns = (Column("patient", "text", required=True), Column("day", "text", required=True), Column("a", "text"))
+    making = RowMaker(Table("visits", None, columns, ("patient", "day"), None), None)
+
+    with pytest.raises(RecordWithoutKeyError, match=f"^{name}$"):
+        making.row(canonical({"patient": "1", "day": "2026-01-31"} | {name: value}), READ_AT)
+
+
 def test_an_id_that_is_text_in_the_catalogue_is_the_same_as_text_and_as_number() -> None:
     table = Table("visits", None, (Column("id", "text", required=True), Column("a", "text")), ("id",), None)
     making = RowMaker(table, None)

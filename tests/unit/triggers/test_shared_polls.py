@@ -20,6 +20,7 @@ from airflow_provider_drchrono.sensors.patients import DrChronoNewOrUpdatedPatie
 from airflow_provider_drchrono.triggers import shared_polls
 from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger, PollEvent
 from airflow_provider_drchrono.triggers.waiting import MOST_FAILURES
+from tests.support.slow import working_while_answered
 
 INTERVAL = 0.3
 PATIENCE = 20.0
@@ -158,6 +159,102 @@ def test_a_list_without_a_time_of_change_is_judged_by_content(sandbox: Sandbox, 
             return await asyncio.gather(*tasks)
 
     assert {event.count for event in asyncio.run(run())} == {1}
+
+
+@pytest.mark.parametrize("resource", ["patients", "lab_orders"])
+def test_one_who_begins_at_the_beginning_hears_everything_beside_those_who_do_not(
+    sandbox: Sandbox, resource: str
+) -> None:
+    kind = {"patients": Patients, "lab_orders": LabOrders}[resource]
+    records = sandbox.practice.records(resource)
+    others = [trigger_of(sandbox, number, kind) for number in range(2)]
+    everything = DrChronoIncrementalTrigger(
+        drchrono_conn_id="drchrono_default",
+        resource=resource,
+        poll_interval=INTERVAL,
+        ends=time.time() + PATIENCE,
+    )
+
+    async def run() -> tuple[PollEvent, list[bool]]:
+        async with waiting([*others, everything]) as (one, another, all_of_it):
+            event = await all_of_it
+            await until_polled(sandbox, 2, f"{resource}_list")
+            return event, [one.done(), another.done()]
+
+    event, are_told = asyncio.run(run())
+
+    assert (event.since, event.count) == (None, len(records))
+    assert set(event.ids) == {each["id"] for each in records}
+    assert are_told == [False, False], "nothing is new to those who looked before"
+
+
+def test_one_who_begins_earlier_hears_what_changed_since_beside_those_who_do_not(sandbox: Sandbox) -> None:
+    yesterday = sandbox.clock.local() - timedelta(days=1)
+    patient = change(sandbox, 2, city="Springfield", updated_at=(yesterday + timedelta(hours=1)).isoformat())
+    for index in (0, 1, 3):
+        change(sandbox, index, updated_at=(yesterday - timedelta(hours=1)).isoformat())
+    other = trigger_of(sandbox, 0)
+    earlier = trigger_of(sandbox, 1, cursor=None, since=yesterday.isoformat(), timezones=["America/New_York"])
+
+    async def run() -> tuple[PollEvent, bool]:
+        async with waiting([other, earlier]) as (late, early):
+            event = await early
+            await until_polled(sandbox, 2)
+            return event, late.done()
+
+    event, is_told = asyncio.run(run())
+
+    assert event.ids == (patient,)
+    assert not is_told
+
+
+def test_what_changes_while_a_page_is_slow_is_told_after_the_next_poll(sandbox: Sandbox) -> None:
+    trigger = trigger_of(sandbox, lookback=0.0)
+    told: list[int] = []
+
+    async def run() -> PollEvent:
+        async with waiting([trigger]) as (task,):
+            return await task
+
+    with working_while_answered(sandbox, "patients", lambda: told.append(change(sandbox, 1, city="Springfield"))):
+        event = asyncio.run(run())
+
+    assert event.ids == tuple(told)
+
+
+def test_a_longer_overlap_wakes_nobody_for_what_was_given(sandbox: Sandbox, store: MemoryCursorStore) -> None:
+    an_hour_ago = (sandbox.clock.local() - timedelta(hours=1)).isoformat()
+    change(sandbox, 0, city="Springfield", updated_at=an_hour_ago)
+    trigger = trigger_of(sandbox)
+    # The task has looked again since its cursor was stored, and found nothing.
+    looked_at = sandbox.clock.now().isoformat()
+    longer = DrChronoIncrementalTrigger(**trigger.serialize()[1] | {"lookback": 86_400.0, "rested_at": looked_at})
+
+    async def run() -> PollEvent:
+        async with waiting([longer]) as (task,):
+            await until_polled(sandbox, 3)
+            assert not task.done()
+            change(sandbox, 1, city="Shelbyville")
+            return await task
+
+    assert asyncio.run(run()).count == 1
+
+
+@pytest.mark.parametrize("before", ["polled", "never polled"])
+def test_a_cursor_that_is_set_to_a_time_wakes_its_sensor(
+    sandbox: Sandbox, store: MemoryCursorStore, before: str
+) -> None:
+    name = CursorName("a_dag", "sensor_0")
+    trigger = trigger_of(sandbox)
+
+    async def run() -> PollEvent:
+        async with waiting([trigger]) as (task,):
+            await until_polled(sandbox, 1)
+            cursor = read_cursor(store.texts[name]) if before == "polled" else Cursor("")
+            store.texts[name] = cursor.restarted("1999-01-01").dump()
+            return await task
+
+    assert asyncio.run(run()).status == "changes"
 
 
 def test_nothing_is_read_beyond_what_wakes_everybody(sandbox: Sandbox) -> None:

@@ -93,6 +93,19 @@ class WarehouseConformance:
         assert load(prepared, records, at=LATER) == LoadCounts(read=10, new=0, changed=0, in_table=10)
         assert fetch(f'SELECT id, "{SYNCED_AT}" FROM visits ORDER BY id') == before
 
+    def test_of_readings_of_the_same_second_the_one_loaded_last_stays(self, prepared: Warehouse, fetch: Fetch) -> None:
+        load(prepared, [visit("1", "a")])
+
+        assert load(prepared, [visit("1", "b")]).changed == 1
+        assert fetch("SELECT note FROM visits") == [("b",)]
+
+    def test_a_row_is_replaced_when_its_times_are_of_another_zone(self, prepared: Warehouse, fetch: Fetch) -> None:
+        load(prepared, [visit("1")])
+
+        rows = RowMaker(TABLE, "America/Chicago").rows([(canonical(visit("1")), LATER)])
+        assert prepared.load(TABLE, rows, KEY, MEMORY, Run("r", 1)).changed == 1
+        assert fetch(f'SELECT "{TIMEZONE}" FROM visits') == [("America/Chicago",)]
+
     def test_only_rows_that_differ_are_replaced(self, prepared: Warehouse, fetch: Fetch) -> None:
         load(prepared, [visit("1", "a"), visit("2", "b")])
 
@@ -230,11 +243,33 @@ class WarehouseConformance:
         assert prepared.memory(TABLE, KEY) == MEMORY
         assert load(prepared, [visit("2")]).new == 1
 
-    def test_a_record_without_its_key_is_refused(self, prepared: Warehouse, fetch: Fetch) -> None:
+    def test_rows_and_state_are_written_together_or_not_at_all(
+        self, prepared: Warehouse, fetch: Fetch, execute: Callable[[str], None]
+    ) -> None:
+        load(prepared, [visit("1", "a"), visit("2", "b")])
+        other = SyncKey(KEY.source, KEY.resource, KEY.table_name, "doctor 1")
+        changes = [visit("1", "A"), visit("3", "c")]
+        # The rows can be merged, and then the state cannot be written.
+        execute("CREATE UNIQUE INDEX one_run ON _drchrono_sync (run_id)")
+
+        with pytest.raises(WarehouseError):
+            load(prepared, changes, at=LATER, key=other)
+
+        assert fetch("SELECT id, note FROM visits ORDER BY id") == [("1", "a"), ("2", "b")]
+        assert prepared.memory(TABLE, other) is None
+        execute("DROP INDEX one_run")
+        assert load(prepared, changes, at=LATER, key=other) == LoadCounts(read=2, new=1, changed=1, in_table=3)
+        assert prepared.memory(TABLE, other) == MEMORY
+
+    @pytest.mark.parametrize("record", [{}, {"id": None}, {"id": ""}], ids=["missing", "null", "empty"])
+    def test_a_record_without_its_key_is_refused(
+        self, prepared: Warehouse, fetch: Fetch, record: dict[str, Any]
+    ) -> None:
         with pytest.raises(RecordWithoutKeyError):
-            load(prepared, [visit("1"), {"note": "whose?"}])
+            load(prepared, [visit("1"), {"note": "whose?"} | record])
 
         assert fetch("SELECT * FROM visits") == []
+        assert prepared.memory(TABLE, KEY) is None
 
     def test_a_table_is_widened_when_the_catalogue_has_grown(self, warehouse: Warehouse, fetch: Fetch) -> None:
         narrow = Table("visits", None, TABLE.columns[:2] + TABLE.columns[7:8], TABLE.key, TABLE.changed)
@@ -307,6 +342,15 @@ class WarehouseConformance:
             warehouse.prepare(TABLE)
         assert not found.value.transient
 
+    def test_a_table_that_somebody_has_changed_is_no_passing_failure(
+        self, prepared: Warehouse, execute: Callable[[str], None]
+    ) -> None:
+        execute("ALTER TABLE visits DROP COLUMN note")
+
+        with pytest.raises(WarehouseError, match="check the connection and the table") as found:
+            load(prepared, [visit("1")])
+        assert not found.value.transient
+
     def test_an_error_of_the_database_repeats_no_value(
         self, prepared: Warehouse, execute: Callable[[str], None]
     ) -> None:
@@ -316,6 +360,7 @@ class WarehouseConformance:
             load(prepared, [visit("1", SECRET), visit("2", SECRET)])
 
         error = found.value
+        assert not error.transient
         assert "a constraint of the table refuses the rows" in str(error)
         assert "\n" not in str(error)
         assert SECRET not in str(error)

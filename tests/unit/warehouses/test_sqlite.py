@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import sqlite3
 import stat
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from airflow_provider_drchrono.warehouses import open_warehouse
 from airflow_provider_drchrono.warehouses import sqlite as sqlite_module
 from airflow_provider_drchrono.warehouses.base import WarehouseError
-from tests.unit.warehouses.conformance import TABLE, Fetch, WarehouseConformance, load, visit
+from tests.unit.warehouses.conformance import LATER, TABLE, Fetch, WarehouseConformance, load, visit
 
 
 @pytest.fixture
@@ -163,6 +164,42 @@ def test_a_file_that_cannot_be_opened(
     assert not found.value.transient
 
 
+def test_a_file_that_is_damaged_is_no_passing_failure(conn_id: str, database: Path) -> None:
+    with closing(open_warehouse(conn_id)) as warehouse:
+        warehouse.prepare(TABLE)
+        load(warehouse, [visit("1")])
+    content = bytearray(database.read_bytes())
+    with closing(sqlite3.connect(database)) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'visits'").fetchone()
+    content[(page - 1) * size : page * size] = b"\xff" * size
+    database.write_bytes(content)
+
+    with closing(open_warehouse(conn_id)) as warehouse, pytest.raises(WarehouseError) as found:
+        load(warehouse, [visit("2")])
+
+    assert "the file is damaged; restore it, or name another file in the connection" in str(found.value)
+    assert not found.value.transient
+
+
+def test_a_disk_that_is_full_can_be_tried_again(conn_id: str, database: Path, fetch: Fetch) -> None:
+    picture = "x" * 2_000_000
+    with closing(open_warehouse(conn_id)) as warehouse:
+        warehouse.prepare(TABLE)
+        load(warehouse, [visit("1")])
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+        try:
+            with pytest.raises(WarehouseError, match=r"then try again$") as found:
+                load(warehouse, [visit("1", "changed"), visit("2", picture)], at=LATER)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert found.value.transient
+        assert fetch("SELECT id, note FROM visits") == [("1", "")]
+
+        assert load(warehouse, [visit("1", "changed"), visit("2", picture)], at=LATER).in_table == 2
+
+
 def test_a_file_that_is_read_only(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE other (id INTEGER)")
@@ -175,6 +212,7 @@ def test_a_file_that_is_read_only(database: Path, monkeypatch: pytest.MonkeyPatc
         "Could not prepare table visits in warehouse (SQLite): it is read-only; give the worker the right to write "
         "to the file and to its folder, or name another file in the connection"
     )
+    assert not found.value.transient
 
 
 def test_a_database_that_is_not_supported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

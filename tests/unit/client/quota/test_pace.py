@@ -99,6 +99,13 @@ class TestPaceOf:
         assert alone.seconds == 60
         assert beside.seconds == pytest.approx(60 * 41 / 60 * 3600 / 480)
 
+    def test_leaves_the_reserve_of_the_next_hour_to_others_too(self) -> None:
+        state = QuotaState(hour=int(HOUR // 3600), used={"conn": {"host": 400}})
+        state.polls = [("conn", HOUR + 3600, 60.0)] * (POLLERS - 1)
+
+        # The pollers' 23 calls a minute come down to 400 an hour, and the chance is a half.
+        assert self.paced(state, 3000) == pytest.approx(600 + 60 * POLLERS * 60 / 400 / 2)
+
     def test_tells_what_is_left_and_until_when(self) -> None:
         state = QuotaState(hour=int(HOUR // 3600), used={"conn": {"host": 130}})
 

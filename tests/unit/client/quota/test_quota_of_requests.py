@@ -5,18 +5,22 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_drchrono.client import (
     AsyncDrChronoClient,
+    AuthenticationError,
     CallQuota,
     ConfigurationError,
     DrChronoClient,
     DrChronoError,
     MemoryTokenStore,
     RateLimitedError,
+    auth,
 )
 from airflow_provider_drchrono.client.quota.stores import QuotaStorageError
 from airflow_provider_drchrono.sandbox import Sandbox
@@ -90,6 +94,7 @@ def test_what_was_never_sent_is_given_back(connect: Connect) -> None:
         client.current_user()
 
     assert [end["sent"] for end in quota.heard] == [False, False]
+    assert client.calls == 0
 
 
 def test_no_place_is_held_while_there_is_no_token(api: ScriptedApi, connect: Connect) -> None:
@@ -99,6 +104,69 @@ def test_no_place_is_held_while_there_is_no_token(api: ScriptedApi, connect: Con
 
     assert quota.asked == []
     assert caught.value.operation_id == "users_read"
+
+
+@pytest.fixture
+def later(mocker: MockerFixture) -> Callable[[float], None]:
+    """Makes the tokens' clock go forward: ``later(seconds)``."""
+    clock_offset = 0.0
+
+    def later(seconds: float) -> None:
+        nonlocal clock_offset
+        clock_offset += seconds
+
+    mocker.patch.object(auth, "time", SimpleNamespace(time=lambda: time.time() + clock_offset))
+    return later
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_call_whose_token_ran_out_in_the_queue_and_is_not_renewed_does_not_count(
+    api: ScriptedApi, later: Callable[[float], None], colour: str
+) -> None:
+    class Crowded(CallQuota):
+        def acquire(self, call: str) -> float:
+            later(200_000)
+            return super().acquire(call)
+
+    api.token_script += [Reply(400, {"error": "invalid_grant"})]
+    quota = Crowded(per_hour=5, per_second=None)
+    settings = settings_for(api.url)
+
+    async def work() -> int:
+        async with AsyncDrChronoClient(settings, token_store=stored(), quota=quota) as client:
+            with pytest.raises(AuthenticationError):
+                await client.current_user()
+            return client.calls
+
+    if colour == "async":
+        calls = asyncio.run(work())
+    else:
+        with DrChronoClient(settings, token_store=stored(), quota=quota) as client:
+            with pytest.raises(AuthenticationError):
+                client.current_user()
+            calls = client.calls
+
+    assert api.seen == []
+    assert len(api.token_requests) == 1
+    assert (quota.status().used, calls) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(Reply(drop=True), id="dropped"),
+        pytest.param(Reply(200, b'{"a": '), id="malformed"),
+        *(pytest.param(Reply(status), id=str(status)) for status in (401, 403, 404, 429, 500)),
+    ],
+)
+def test_whatever_was_sent_counts_however_it_ended(api: ScriptedApi, connect: Connect, reply: Reply) -> None:
+    api.script += [reply] * 2
+    quota = CallQuota(per_hour=5, per_second=None)
+    client = connect(quota=quota, max_attempts=1)
+    with pytest.raises(DrChronoError):
+        client.current_user()
+
+    assert quota.status().used == client.calls == len(api.seen) > 0
 
 
 def test_a_call_that_gives_up_leaves_the_queue(api: ScriptedApi, connect: Connect) -> None:

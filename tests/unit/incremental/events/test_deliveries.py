@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_drchrono.incremental.cursor import MOST_RUNS, ForgottenRunError
+from airflow_provider_drchrono.incremental.cursor import MOST_FORGOTTEN, MOST_RUNS, ForgottenRunError
 from airflow_provider_drchrono.incremental.events.deliveries import (
     MOST_ANNOUNCEMENTS,
     MOST_ASSETS,
@@ -42,9 +42,12 @@ class Task:
         self.claims: Deliveries | None = None
         self.announced = untils(announced)
 
-    def run(self, run_id: str, told: Iterable[int] | None = None) -> tuple[str, ...]:
+    def run(
+        self, run_id: str, told: Iterable[int] | None = None, cleared_from: datetime | None = None
+    ) -> tuple[str, ...]:
         """Let a run ask, and store what comes of it."""
-        after, given = claim(self.claims, run_id, None if told is None else untils(told), self.announced)
+        events = None if told is None else untils(told)
+        after, given = claim(self.claims, run_id, events, self.announced, cleared_from)
         if not set(given) <= set(self.announced):
             raise LostError
         if after is not self.claims and after is not None:
@@ -121,6 +124,33 @@ def test_many_runs_are_forgotten_but_what_they_took_is_not_given_again() -> None
     assert task.run("told again", told=[0, 4]) == ()
     with pytest.raises(ForgottenRunError, match="a sensor for the same list, and since and until"):
         task.run("run 4", told=[4])
+
+
+def test_no_run_of_the_last_thousand_is_taken_for_new_nor_a_cleared_one_from_before() -> None:
+    task = Task(())
+    count = MOST_RUNS + MOST_FORGOTTEN + 5
+    for number in range(count):
+        task.announced = (*task.announced, until(number))[-MOST_RUNS:]
+        task.run(f"run {number}", told=[number] if number % 3 else None)
+    task.announced = (*task.announced, until(count))[-MOST_RUNS:]
+    before = task.claims
+
+    for number in range(count - MOST_RUNS - MOST_FORGOTTEN, count - MOST_RUNS):
+        with pytest.raises(ForgottenRunError):
+            task.run(f"run {number}")
+    with pytest.raises(ForgottenRunError):
+        task.run("run 3", cleared_from=FIRST)
+    assert task.claims is before
+    # It may not have come to this task before it failed.
+    assert task.run("of today", cleared_from=FIRST + timedelta(hours=count)) == untils([count])
+
+
+def test_a_cleared_run_is_given_what_its_own_events_tell_however_old_it_is() -> None:
+    task = Task()
+    for number in range(MOST_RUNS + MOST_FORGOTTEN + 5):
+        task.run(f"by hand {number}")
+
+    assert task.run("kept waiting", told=[5], cleared_from=FIRST) == untils([5])
 
 
 def test_what_no_cursor_remembers_needs_no_memory() -> None:

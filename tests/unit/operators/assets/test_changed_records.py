@@ -4,6 +4,7 @@ import gzip
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +16,9 @@ from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
 from airflow_provider_drchrono.assets import drchrono_asset, drchrono_list
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
-from airflow_provider_drchrono.incremental.cursor import MOST_RUNS, CursorName
+from airflow_provider_drchrono.incremental.cursor import MOST_FORGOTTEN, MOST_RUNS, CursorName
 from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.events.deliveries import Deliveries, dump_claims
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.operators.assets import DrChronoChangedRecordsOperator
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
@@ -317,6 +319,22 @@ def test_a_cleared_run_of_long_ago_does_not_take_what_is_new(begun: Sandbox, sto
 
     with pytest.raises(AirflowFailException, match="what this DAG run was given is not remembered any more"):
         by_hand("one")
+    assert cities(by_hand("another")) == ["Shelbyville"]
+
+
+def test_a_cleared_run_that_is_older_than_all_memory_does_not_take_what_is_new(begun: Sandbox, stores: Stores) -> None:
+    told = news(begun, stores, 0, "Springfield")
+    forgotten = tuple(f"{number:012}" for number in range(MOST_FORGOTTEN))
+    claims = Deliveries(runs={"the last one": (told.until,)}, forgotten=forgotten)
+    stores.claims.texts[NAME] = dump_claims({PATIENTS.name: claims})
+    news(begun, stores, 1, "Shelbyville")
+    long_ago = context("long ago", run_type="manual")
+    long_ago["dag_run"] = SimpleNamespace(
+        run_type="manual", run_after=datetime.fromisoformat(told.until), clear_number=1
+    )
+
+    with pytest.raises(AirflowFailException, match="what this DAG run was given is not remembered any more"):
+        execute(DrChronoChangedRecordsOperator(task_id="changed", asset=PATIENTS), long_ago)
     assert cities(by_hand("another")) == ["Shelbyville"]
 
 

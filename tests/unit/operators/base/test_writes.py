@@ -22,7 +22,7 @@ from airflow_provider_drchrono.operators.patients import (
     DrChronoSendOnPatientInviteOperator,
     DrChronoUpdatePatientOperator,
 )
-from airflow_provider_drchrono.sandbox import Sandbox
+from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from tests.support.running import connected_sandbox, execute
 
 CANARY = "Canaryname"
@@ -31,6 +31,7 @@ SIZE = 2_000_000
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    monkeypatch.setattr("airflow_provider_drchrono.client.retry.FIRST_DELAY", 0.001)
     with connected_sandbox(monkeypatch, patients=3) as running:
         yield running
 
@@ -107,6 +108,23 @@ def test_a_delete_returns_the_id_and_a_second_one_finds_nothing(sandbox: Sandbox
     with pytest.raises(AirflowSkipException):
         delete(on_missing="skip")
     assert delete(on_missing="none") is None
+
+
+def test_a_delete_whose_answer_was_lost_succeeds_and_a_change_of_what_is_gone_does_not(
+    sandbox: Sandbox, patient: dict[str, Any]
+) -> None:
+    sandbox.faults.add(Fault(kind="drop", operation="patients_delete", after=True))
+    deleting = DrChronoDeletePatientOperator(task_id="delete", patient_id=patient["id"])
+    assert execute(deleting) == {"id": patient["id"]}
+
+    replacing = DrChronoReplacePatientOperator(
+        task_id="replace", patient_id=patient["id"], data={"doctor": patient["doctor"], "gender": "Other"}
+    )
+    for change in (lambda: update(patient["id"], {"city": "Springfield"}), lambda: execute(replacing)):
+        sandbox.faults.add(Fault(kind="status", status=502, resource="patients"))
+        with pytest.raises(AirflowFailException, match="the API answered 404"):
+            change()
+    assert [call.status for call in sandbox.journal.calls(resource="patients")[-4:]] == [502, 404, 502, 404]
 
 
 def test_actions_return_the_record_or_the_id(sandbox: Sandbox, patient: dict[str, Any]) -> None:
