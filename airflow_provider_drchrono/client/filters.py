@@ -138,7 +138,7 @@ class Filters:
         for name, value in mapping.items():
             if problem := self._problem_of_name(str(name)):
                 problems.append(problem)
-            elif is_template(value):
+            elif is_template(value) or (isinstance(value, list | tuple) and any(map(is_template, value))):
                 checked[name] = value
             elif value is not None:
                 try:

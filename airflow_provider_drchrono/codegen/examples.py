@@ -63,7 +63,9 @@ def _query(operator: OperatorPlan, argument: str) -> Any:
 
 
 def _parameter(parameter: Parameter) -> Any:
-    if parameter.name == "since" or parameter.name.endswith("date"):
+    if parameter.enum:
+        return next(each for each in parameter.enum if each != "")
+    if parameter.format in ("date", "date-time", "M/D/YYYY"):
         return "2026-01-31"
     return BY_TYPE[parameter.type]
 

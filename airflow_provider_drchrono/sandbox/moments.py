@@ -62,3 +62,14 @@ def read_range(text: str) -> tuple[str, str, int]:
     except ValueError:
         raise ValueError(BAD_RANGE) from None
     return first, last, (date.fromisoformat(last) - date.fromisoformat(first)).days
+
+
+def read_american_date(text: str) -> str:
+    """Return a date that comes as ``1/31/2026``, as day sheets take it, in ISO 8601.
+
+    :raises ValueError: it is not one.
+    """
+    try:
+        return datetime.strptime(text.strip(), "%m/%d/%Y").date().isoformat()
+    except ValueError:
+        raise ValueError("Enter a valid date in the form M/D/YYYY.") from None

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from xml.sax.saxutils import escape
 
-from airflow_provider_drchrono.sandbox.moments import read_date, read_range
+from airflow_provider_drchrono.sandbox.moments import read_american_date, read_date, read_range
 from airflow_provider_drchrono.sandbox.operations import Call, found
 from airflow_provider_drchrono.sandbox.practice import Row
 from airflow_provider_drchrono.sandbox.practice.charges import cents, dollars
@@ -140,7 +140,7 @@ def _span(call: Call) -> tuple[str, str]:
     for name in days:
         text = call.request.argument(name)
         try:
-            days[name] = read_date(text) if text else ""
+            days[name] = read_american_date(text) if text else ""
             if not text:
                 errors[name] = ["This field is required."]
         except ValueError as problem:

@@ -31,7 +31,7 @@ REFERENCES = {
     "template_id": "clinical_note_templates",
 }
 DATE_RANGE = "2026-01-01/2026-01-31"
-TEXTS = {"created_at": "2026-01-15", "date_of_birth": "1980-05-17", "payer_type": "emdeon"}
+TEXTS = {"date_of_birth": "1980-05-17"}
 BY_FORMAT = {
     "base64": FILE,
     "date": "2026-03-04",
@@ -102,7 +102,7 @@ def example(sandbox: Sandbox, operation: Operation, *, full: bool) -> Example:
     if full and "verbose" in names:
         arguments["verbose"] = query["verbose"] = True
     if full and "order_by" in names:
-        order_by = "appointment" if operation.resource == "clinical_notes_list" else "id"
+        order_by = next(iter(operation.parameter("order_by").enum), "id")
         arguments["order_by"] = query["order_by"] = order_by
     body = None
     if kind.data_fields:
@@ -198,6 +198,8 @@ def _parameter_value(sandbox: Sandbox, operation: Operation, parameter: Paramete
         return identifier_of(sandbox, operation.resource)
     if parameter.name == "since" and operation.id == "patients_list_create":
         return "2026-01-01"
+    if parameter.enum:
+        return next(each for each in parameter.enum if each != "")
     if parameter.type == "boolean":
         return True
     if parameter.name in REFERENCES:
@@ -205,15 +207,18 @@ def _parameter_value(sandbox: Sandbox, operation: Operation, parameter: Paramete
         return str(key) if parameter.type == "string" else key
     if parameter.type == "array":
         return [1, 2]
-    return 1 if parameter.type == "integer" else _parameter_text(parameter.name)
+    return 1 if parameter.type == "integer" else _parameter_text(parameter)
 
 
-def _parameter_text(name: str) -> str:
-    if name.endswith("_range"):
-        return DATE_RANGE
-    if name.endswith("since"):
-        return "2026-01-01T00:00:00"
-    return TEXTS.get(name, "2026-01-15" if "date" in name else f"text {name}")
+def _parameter_text(parameter: Parameter) -> str:
+    by_format = {
+        "M/D/YYYY": "1/15/2026",
+        "comma-separated": "one,two",
+        "date": "2026-01-15",
+        "date-range": DATE_RANGE,
+        "date-time": "2026-01-01T00:00:00",
+    }
+    return TEXTS.get(parameter.name) or by_format.get(parameter.format or "", f"text {parameter.name}")
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -256,6 +257,69 @@ def test_a_refresh_token_that_somebody_else_used_first_is_no_error(api: Scripted
     api.token_script += [Reply(400, {"error": "invalid_grant"})]
     connect(token_store=LeaselessStore()).current_user()
     assert api.bearers == ["renewed-elsewhere"]
+
+
+def test_a_successor_that_has_run_out_meanwhile_is_not_taken(api: ScriptedApi, connect: Connect) -> None:
+    class LeaselessStore(MemoryTokenStore):
+        def load(self) -> Token | None:
+            access = "renewed-elsewhere" if api.token_requests else "stored-access"
+            return stored(access, expires_at=time.time() - 1)
+
+    api.token_script += [Reply(400, {"error": "invalid_grant"})]
+    with pytest.raises(AuthenticationError) as caught:
+        connect(token_store=LeaselessStore()).current_user()
+    assert caught.value.kind == "refresh_token"
+    assert api.seen == []
+
+
+def test_a_wrong_secret_is_told_though_somebody_else_has_renewed(api: ScriptedApi, connect: Connect) -> None:
+    class LeaselessStore(MemoryTokenStore):
+        def load(self) -> Token | None:
+            return stored("renewed-elsewhere") if api.token_requests else stored(expires_at=time.time() - 1)
+
+    api.token_script += [Reply(401, {"error": "invalid_client"})]
+    with pytest.raises(AuthenticationError, match="client id and secret"):
+        connect(token_store=LeaselessStore()).current_user()
+    assert api.seen == []
+
+
+def test_threads_of_one_client_ask_for_the_lease_once(api: ScriptedApi, connect: Connect) -> None:
+    leases: list[str] = []
+
+    class Store(MemoryTokenStore):
+        def lease(self) -> AbstractContextManager[Any]:
+            leases.append("asked")
+            # Elsewhere it takes seconds to come by.
+            time.sleep(0.2)
+            return super().lease()
+
+    client = connect(token_store=Store())
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: client.current_user(), range(8)))
+    assert leases == ["asked"]
+
+
+def test_tasks_that_wait_for_a_token_leave_the_loops_threads_to_others(api: ScriptedApi) -> None:
+    free = threading.Event()
+
+    class SlowStore(MemoryTokenStore):
+        def lease(self) -> AbstractContextManager[Any]:
+            assert free.wait(30)
+            return super().lease()
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(4))
+        async with AsyncDrChronoClient(settings_for(api.url), token_store=SlowStore()) as client:
+            calls = [asyncio.create_task(client.current_user()) for _ in range(8)]
+            await asyncio.sleep(0.1)
+            try:
+                assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 5) == "done"
+            finally:
+                free.set()
+                await asyncio.gather(*calls)
+
+    asyncio.run(work())
+    assert api.renewals == 1
 
 
 def test_many_threads_renew_once(api: ScriptedApi, connect: Connect) -> None:

@@ -102,21 +102,17 @@ def test_how_a_bulk_list_is_started(arguments: dict[str, Any], query: dict[str, 
         pytest.param({"filters": {"page_size": 5}}, "argument of this name", id="page-size"),
         pytest.param({"filters": {"frist_name": "x"}}, "did you mean 'first_name'", id="filter"),
         pytest.param({"resource": "appointments"}, "at least one of the filters since, date, date_range", id="one-of"),
-        pytest.param({"filters": {"since": "2026-01-31T08:00:00Z"}}, "time zone", id="zone"),
+        pytest.param({"filters": {"since": "2026-01-31T08:00:00Z"}}, "must be a date such as", id="zone"),
         pytest.param({"page_size": 1001}, "between 1 and 1000", id="large"),
         pytest.param({"page_size": 0}, "at least 1", id="page-size-zero"),
         pytest.param({"page": 0}, "at least 1", id="page-zero"),
         pytest.param({"resource": "prescription_messages", "verbose": True}, "no verbose form", id="no-verbose"),
-        pytest.param({"filters": {"since": "yesterday 10:00Z"}}, "time zone", id="no-date-with-zone"),
+        pytest.param({"filters": {"since": "yesterday 10:00Z"}}, "must be a date such as", id="no-date-with-zone"),
     ],
 )
 def test_wrong_bulk_lists_are_refused(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidArgumentError, match=says):
         start_request(CATALOG, BASE, **{"resource": "patients", **arguments})
-
-
-def test_a_time_that_cannot_be_read_is_left_to_the_api() -> None:
-    assert start_query(filters={"since": "yesterday"})["since"] == "yesterday"
 
 
 def test_verbose_is_asked_for_once_at_the_start() -> None:

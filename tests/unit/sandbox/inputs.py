@@ -102,7 +102,7 @@ def _query_value(sandbox: Sandbox, operation: Operation, name: str) -> str:
         return str(sandbox.practice.records("yellow_notepad")[0][name])
     if name in references:
         return str(sandbox.practice.table(references[name]).keys[0])
-    fixed = {"payer_type": "emdeon", "start_date": "2026-01-01", "end_date": "2026-12-31", "uuid": ""}
+    fixed = {"payer_type": "emdeon", "start_date": "1/1/2026", "end_date": "12/31/2026", "uuid": ""}
     return fixed[name]
 
 

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sandbox.practice.charges import cents
 
-YEAR = {"start_date": "2026-01-01", "end_date": "2026-12-31"}
+YEAR = {"start_date": "1/1/2026", "end_date": "12/31/2026"}
 
 
 def test_day_sheets_add_up_the_practice(sandbox: Sandbox, api: httpx.Client) -> None:
@@ -34,7 +34,7 @@ def test_day_sheets_are_narrowed(sandbox: Sandbox, api: httpx.Client, name: str)
     charge = sandbox.practice.records("line_items")[0]
     visit = sandbox.practice.get("appointments", charge["appointment"])
     wanted = {"patient_id": visit["patient"], "office_id": visit["office"], "examroom_id": visit["exam_room"]}
-    span = {"start_date": "2020-01-01", "end_date": "2030-01-01"}
+    span = {"start_date": "1/1/2020", "end_date": "1/1/2030"}
 
     everything = api.get("/api/day_sheet_charges", params=span).json()
     narrowed = api.get("/api/day_sheet_charges", params=span | {name: wanted[name]}).json()
@@ -45,8 +45,14 @@ def test_day_sheets_are_narrowed(sandbox: Sandbox, api: httpx.Client, name: str)
 
 @pytest.mark.parametrize(
     "query",
-    [{}, {"start_date": "2026-01-01"}, YEAR | {"end_date": "soon"}, YEAR | {"patient_id": "x"}],
-    ids=["nothing", "half a span", "no date", "no number"],
+    [
+        {},
+        {"start_date": "1/1/2026"},
+        YEAR | {"start_date": "2026-01-01"},
+        YEAR | {"end_date": "soon"},
+        YEAR | {"patient_id": "x"},
+    ],
+    ids=["nothing", "half a span", "another form", "no date", "no number"],
 )
 def test_day_sheets_need_a_span(api: httpx.Client, query: dict[str, str]) -> None:
     assert api.get("/api/day_sheet_charges", params=query).status_code == 400

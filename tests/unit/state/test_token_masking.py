@@ -29,7 +29,7 @@ def redact(request: pytest.FixtureRequest) -> Redact:
 @pytest.fixture
 def token() -> Token:
     """A token that no masker has met yet."""
-    return Token(secrets.token_hex(), secrets.token_hex(), expires_at=4_102_444_800.0, seed="one")
+    return Token(secrets.token_hex(), secrets.token_hex(), expires_at=4_102_444_800.0, grant_id="one")
 
 
 def line(*words: str | None) -> str:

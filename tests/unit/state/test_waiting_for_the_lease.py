@@ -68,7 +68,7 @@ def elsewhere() -> Elsewhere:
 
 def token(access: str, seconds_left: float) -> Token:
     expires_at = time.time() + seconds_left
-    return Token(access, f"refresh-of-{access}", expires_at, seed=SEED, issued_at=expires_at - LIFE)
+    return Token(access, f"refresh-of-{access}", expires_at, grant_id=SEED, issued_at=expires_at - LIFE)
 
 
 def test_a_token_that_is_good_for_long_sends_it_on(elsewhere: Elsewhere) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from pytest_mock import MockerFixture
-from tests.unit.client.test_quota import HALF_PAST, Caller, Clock, caller
 
 from airflow_provider_drchrono.client import CallQuota
 from airflow_provider_drchrono.client.quota.state import Call, QuotaState
 from airflow_provider_drchrono.client.quota.stores import FileQuotaStore, MemoryQuotaStore
+from tests.unit.client.quota.test_call_quota import HALF_PAST, Caller, Clock, caller
 
 HOUR_LEFT = 1800.0
 

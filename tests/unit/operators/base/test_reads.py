@@ -116,7 +116,7 @@ def test_times_with_a_zone_become_the_practices(sandbox: Sandbox, monkeypatch: p
     assert sandbox.journal.calls()[-1].query["since"] == "2026-01-01T07:00:00"
 
     monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(sandbox, timezone=None))
-    with pytest.raises(InvalidArgumentError, match="set timezone on the Airflow connection"):
+    with pytest.raises(InvalidArgumentError, match="set timezone on the connection"):
         list_patients(filters={"since": "2026-01-01T12:00:00+00:00"})
 
 
