@@ -130,7 +130,7 @@ def _operation(raw: Raw, resource: str, enumerations: Mapping[str, tuple[str | i
         path=raw["path"],
         kind=raw["kind"],
         summary=raw["summary"],
-        scopes=tuple(raw["scopes"]),
+        named_scopes=tuple(raw["scopes"]),
         permissions=tuple(raw["permissions"]),
         parameters=tuple(_parameter(each) for each in raw["parameters"]),
         response=Response(**raw["response"]),

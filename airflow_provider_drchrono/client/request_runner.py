@@ -94,10 +94,12 @@ class RequestRunner:
 
     :param settings: how often to try and how long to wait.
     :param quota: asked before each request; None means that nothing is counted.
+    :param granted: returns the scopes of the token in use, as far as they are known, for the error of a 403.
     """
 
     settings: ClientSettings
     quota: Quota | None
+    granted: Callable[[], tuple[str, ...]] = tuple
     calls: int = 0
     server_time: datetime | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -175,7 +177,7 @@ class RequestRunner:
                 return settled
         _log(state, outcome.status if isinstance(outcome, Reply) else outcome.kind, seconds)
         reason = retry_reason_of(outcome)
-        error = failure_error(state.request, outcome, self.settings)
+        error = failure_error(state.request, outcome, self.settings, self.granted())
         if reason is None:
             raise error
         return self._after(state, reason, error, outcome)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from airflow_provider_drchrono.catalog import Operation
 from airflow_provider_drchrono.client.errors import (
     AuthenticationError,
     BadRequestError,
@@ -27,6 +28,7 @@ from airflow_provider_drchrono.client.errors import (
     TransportError,
     UnexpectedAnswerError,
 )
+from airflow_provider_drchrono.client.permissions import refused_access
 from airflow_provider_drchrono.client.request import Request
 from airflow_provider_drchrono.client.retry import RetryReason, available_in, hour_left, http_date
 from airflow_provider_drchrono.client.settings import ClientSettings
@@ -152,8 +154,13 @@ def transport_error(failure: Failure, what: str, settings: ClientSettings) -> Tr
             return ConnectionFailedError(f"{what}: {at} broke the connection off; try later")
 
 
-def failure_error(request: Request, outcome: Outcome, settings: ClientSettings) -> DrChronoError:
-    """Return the error for an outcome that is not a success, marked by whether the call may be made again."""
+def failure_error(
+    request: Request, outcome: Outcome, settings: ClientSettings, granted: Sequence[str] = ()
+) -> DrChronoError:
+    """Return the error for an outcome that is not a success, marked by whether the call may be made again.
+
+    :param granted: the scopes of the token; empty if they are not known.
+    """
     operation_id = request.operation.id
     error: DrChronoError
     if isinstance(outcome, Failure):
@@ -163,7 +170,7 @@ def failure_error(request: Request, outcome: Outcome, settings: ClientSettings) 
         error = ServerError(f"{operation_id}: the API answered {outcome.status}", status=outcome.status)
         in_doubt = not request.harmless
     else:
-        return _refusal(request, outcome)
+        return _refusal(request, outcome, granted)
     error.operation_id = operation_id
     if in_doubt:
         error.args = (str(error) + DOUBT,)
@@ -184,7 +191,7 @@ def unreadable_error(request: Request, reply: Reply, reason: str) -> UnexpectedA
     )
 
 
-def _refusal(request: Request, reply: Reply) -> DrChronoError:
+def _refusal(request: Request, reply: Reply, granted: Sequence[str]) -> DrChronoError:
     operation = request.operation
     start = f"{operation.id}: the API answered {reply.status}"
     if INVALID_UUID in reply.content and any(each.name == "uuid" for each in operation.parameters):
@@ -200,7 +207,7 @@ def _refusal(request: Request, reply: Reply) -> DrChronoError:
                 status=401,
             )
         case 403:
-            return _permission_denied(request, start)
+            return _permission_denied(operation, granted)
         case 404:
             return NotFoundError(
                 f"{start}: there is no such record, or not for this user; check the id",
@@ -253,17 +260,14 @@ def _field_errors(value: object, path: str = "") -> Iterator[tuple[str, list[str
         yield path or "detail", [str(value)]
 
 
-def _permission_denied(request: Request, start: str) -> PermissionDeniedError:
-    operation = request.operation
-    scopes = " or ".join(operation.scopes) or "none"
-    permissions = ", ".join(operation.permissions) or "none"
+def _permission_denied(operation: Operation, granted: Sequence[str]) -> PermissionDeniedError:
     return PermissionDeniedError(
-        f"{start}; authorize the application with one of the scopes it needs ({scopes}), or have the user given the "
-        f"permissions it needs in DrChrono ({permissions}); the API does not say which is missing",
+        refused_access(operation.id, scopes=operation.scopes, permissions=operation.permissions, granted=granted),
         operation_id=operation.id,
         status=403,
         scopes=operation.scopes,
         permissions=operation.permissions,
+        granted=granted,
     )
 
 

@@ -137,9 +137,8 @@ class DrChronoHook(BaseHook):
 
         operation = load().operation(operation_id)
         token = self.token_store.load()
-        needed = operation.sufficient_scopes
-        lacking = bool(token and token.scope and needed and not set(needed) & set(token.scope))
-        scopes = f"one of the scopes {', '.join(needed)}, none of which is granted" if lacking else ""
+        lacking = bool(token and token.scope and not operation.permitted_by(token.scope))
+        scopes = f"one of the scopes {', '.join(operation.scopes)}, none of which is granted" if lacking else ""
         permissions = f"the user's permission {' and '.join(operation.permissions)}" if operation.permissions else ""
         needs = " and ".join(filter(None, (scopes, permissions))) or "no scope and no permission that we know of"
         return lacking, (
