@@ -11,10 +11,11 @@ from typing import Any, Self, TypeVar, Unpack
 from airflow_provider_drchrono.client.bulk import DEADLINE, BulkListing, BulkResult, result_of, ticket_of
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.files import FileArgument
+from airflow_provider_drchrono.client.flow import Authorize, BlockingStep, Flow, Step, Wait
 from airflow_provider_drchrono.client.paging import Listing, Page, Record
 from airflow_provider_drchrono.client.quota import Quota
+from airflow_provider_drchrono.client.receiving import size_limit
 from airflow_provider_drchrono.client.request import Body, Id, Request
-from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Step, Wait
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import AsyncHttpClient
@@ -235,4 +236,4 @@ class AsyncDrChronoClient:
         if isinstance(step, BlockingStep):
             return await asyncio.to_thread(step.work)
         request = step.request
-        return await self._http.send(request.method, request.url, request.body)
+        return await self._http.send(request.method, request.url, request.body, size_limit(request.operation))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,12 +14,14 @@ from airflow_provider_drchrono.client.errors import InvalidArgumentError, Unexpe
 from airflow_provider_drchrono.client.request import Request, build_request
 from airflow_provider_drchrono.client.settings import DEFAULT_PORTS
 
+log = logging.getLogger("airflow_provider_drchrono.client")
+
 Record = dict[str, Any]
 
 ENVELOPE_KEYS = ("results", "data")
 
 MOST_EMPTY_PAGES = 10
-"""So many pages without a record, one after the other, are taken for a list that never ends."""
+"""So many pages without a new record, one after the other, are taken for the end of a list."""
 
 PAGE_ARGUMENTS = {"page_size": "page_size", "verbose": "verbose", "cursor": "next_url", "page": "next_url"}
 
@@ -139,7 +142,8 @@ class Listing:
         self._base_url = base_url
         self._seen: set[int] = set()
         self._index = 0
-        self._empty = 0
+        self._idle = 0
+        self._last: list[Record] = []
         self.request: Request | None
         if next_url is not None:
             self.request = self._resumed(next_url)
@@ -155,18 +159,27 @@ class Listing:
         """
         records = records_of(self.operation, answer)
         next_url = next_url_of(self.operation, self._base_url, answer)
+        # Servers whose last page names a next one answer it with nothing, or with the last page again.
+        self._idle = self._idle + 1 if not records or records == self._last else 0
+        if next_url is not None and self._is_beyond_end(records, next_url):
+            log.warning("%s: the last page names a next one; the list is taken to end here", self.operation.id)
+            records, next_url = [], None
         page = Page(records, next_url, server_time, self._index)
         self._index += 1
-        self._empty = 0 if records else self._empty + 1
+        self._last = records
         self.request = self._following(next_url)
         return page
+
+    def _is_beyond_end(self, records: list[Record], next_url: str) -> bool:
+        """Tell whether a page that names a next one comes after everything was read."""
+        return self._idle >= MOST_EMPTY_PAGES or (not records and hash(next_url) in self._seen)
 
     def _following(self, next_url: str | None) -> Request | None:
         if next_url is None:
             return None
         # Hashes, as the addresses of a million records' pages would fill memory.
         fingerprint = hash(next_url)
-        if fingerprint in self._seen or self._empty >= MOST_EMPTY_PAGES:
+        if fingerprint in self._seen:
             raise UnexpectedAnswerError(
                 f"{self.operation.id}: the list goes round in circles after {self._index} pages; try later",
                 operation_id=self.operation.id,

@@ -29,12 +29,15 @@ from airflow_provider_drchrono.client.errors import (
     UnexpectedAnswerError,
 )
 from airflow_provider_drchrono.client.permissions import refused_access
+from airflow_provider_drchrono.client.receiving import MEBIBYTE
 from airflow_provider_drchrono.client.request import Request
 from airflow_provider_drchrono.client.retry import RetryReason, available_in, hour_left, http_date
 from airflow_provider_drchrono.client.settings import ClientSettings
 from airflow_provider_drchrono.client.transport import Failure, Outcome, Reply
 
-UNSENT = ("connect", "unknown_host", "connect_timeout")
+FINAL = ("tls", "deadline", "too_large")
+"""What is not sent again at once: it would fail alike, or take as long again."""
+
 FIELD_NAME = re.compile(r"[A-Za-z0-9_.]{1,80}")
 CHARSET = re.compile(r"charset=\"?([A-Za-z0-9._-]+)")
 DOUBT = "; it may have been carried out all the same, so look before you do it again"
@@ -63,7 +66,7 @@ def server_time_of(reply: Reply) -> datetime | None:
 def retry_reason_of(outcome: Outcome) -> RetryReason | None:
     """Return what may pass if the request is sent again, or None if this outcome is final."""
     if isinstance(outcome, Failure):
-        if outcome.kind == "tls":
+        if outcome.kind in FINAL:
             return None
         if outcome.kind == "malformed":
             return RetryReason("malformed")
@@ -147,6 +150,16 @@ def transport_error(failure: Failure, what: str, settings: ClientSettings) -> Tr
         case "timeout":
             return RequestTimeoutError(
                 f"{what}: no answer within {settings.read_timeout:g} s; try later, or raise read_timeout"
+            )
+        case "deadline":
+            name = "request_timeout" if failure.limit == settings.request_timeout else "read_timeout"
+            return RequestTimeoutError(
+                f"{what}: the answer was not complete within {failure.limit:g} s; try later, or raise {name}"
+            )
+        case "too_large":
+            return UnexpectedAnswerError(
+                f"{what}: the answer is larger than {failure.limit / MEBIBYTE:g} MiB and was not read to its end; ask "
+                "for fewer records a page, or narrow the filters"
             )
         case "malformed":
             return UnexpectedAnswerError(f"{what}: the answer's compression is broken; try later", transient=True)

@@ -187,8 +187,8 @@ def lease_timing(settings: ClientSettings) -> Timing:
     """Return how long the renewal of a token may take before others hold its process for dead."""
     from airflow_provider_drchrono.state import lease as variable_lease
 
-    attempt = settings.connect_timeout + settings.read_timeout + settings.max_wait
-    hold = settings.max_attempts * attempt + LEASE_MARGIN
+    # Each request to the token endpoint ends by its own deadline, however slowly the answer comes.
+    hold = settings.max_attempts * (settings.token_timeout + settings.max_wait) + LEASE_MARGIN
     return variable_lease.Timing(hold=hold, patience=2 * hold)
 
 

@@ -177,8 +177,26 @@ def test_an_empty_page_in_between_is_no_end_but_many_are() -> None:
     pages.take({"results": [{"id": 1}], "next": f"{BASE}/api/patients?cursor=a"}, NOW)
     for cursor in range(100, 99 + MOST_EMPTY_PAGES):
         pages.take({"results": [], "next": f"{BASE}/api/patients?cursor={cursor}"}, NOW)
-    with pytest.raises(UnexpectedAnswerError, match="circles"):
-        pages.take({"results": [], "next": f"{BASE}/api/patients?cursor=b"}, NOW)
+    last = pages.take({"results": [], "next": f"{BASE}/api/patients?cursor=b"}, NOW)
+    assert (last.records, last.next_url, pages.request) == ([], None, None)
+
+
+def test_a_list_whose_last_page_leads_to_itself_ends_when_it_is_empty(caplog: pytest.LogCaptureFixture) -> None:
+    pages = listing()
+    pages.take({"results": [{"id": 1}], "next": f"{BASE}/api/patients?cursor=2"}, NOW)
+    last = pages.take({"results": [], "next": f"{BASE}/api/patients?cursor=2"}, NOW)
+    assert (last.records, last.next_url, pages.request) == ([], None, None)
+    assert "patients_list: the last page names a next one" in caplog.text
+
+
+def test_a_last_page_that_is_answered_for_ever_comes_to_an_end() -> None:
+    pages = listing()
+    pages.take({"results": [{"id": 1}], "next": f"{BASE}/api/patients?cursor=x"}, NOW)
+    for cursor in range(MOST_EMPTY_PAGES):
+        assert pages.request is not None
+        pages.take({"results": [{"id": 2}], "next": f"{BASE}/api/patients?cursor={cursor}"}, NOW)
+    last = pages.take({"results": [{"id": 2}], "next": f"{BASE}/api/patients?cursor=y"}, NOW)
+    assert (last.records, last.next_url, pages.request) == ([], None, None)
 
 
 def test_a_page_shows_neither_records_nor_filters() -> None:
