@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urljoin
 
 from airflow_provider_drchrono.client.errors import DrChronoError, UnexpectedAnswerError
 from airflow_provider_drchrono.client.flow import (
@@ -26,7 +25,8 @@ from airflow_provider_drchrono.client.flow import (
     attempt_until_done,
     status_of,
 )
-from airflow_provider_drchrono.client.paging import record_count, same_origin
+from airflow_provider_drchrono.client.links import own_link, same_origin
+from airflow_provider_drchrono.client.paging import record_count
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.request import Request
 from airflow_provider_drchrono.client.responses import (
@@ -156,12 +156,15 @@ class RequestRunner:
     def _redirected(self, call: _Call, reply: Reply) -> Request:
         request = call.request
         call.redirects += 1
-        url = urljoin(request.url, reply.headers["location"])
-        if not same_origin(self.settings.base_url, url):
+        location = reply.headers["location"]
+        url = own_link(self.settings.base_url, location, request.url)
+        if url is None:
             reason = "to another host, to which the token must not go; check the base URL"
         elif call.redirects > MOST_REDIRECTS:
             reason = f"for the {call.redirects}th time; try later"
         else:
+            if "://" in location and not same_origin(self.settings.base_url, location):
+                log.debug("%s: a redirect names another origin; it is followed at our own", call.state.name)
             return request.at(url)
         raise UnexpectedAnswerError(
             f"{request.operation.id}: the API redirects {reason}",
