@@ -8,7 +8,15 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from airflow_provider_drchrono.client.bulk import DEADLINE, BulkListing, BulkResult, result_of, ticket_of
+from airflow_provider_drchrono.client.bulk import (
+    DEADLINE,
+    BulkListing,
+    BulkPacing,
+    BulkResult,
+    result_of,
+    result_when_made,
+    ticket_of,
+)
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.files import FileArgument
 from airflow_provider_drchrono.client.flow import Authorize, BlockingStep, Flow, Step, Wait
@@ -131,6 +139,11 @@ class AsyncDrChronoClient:
         """Ask once for the result of a bulk list; see :meth:`DrChronoClient.bulk_result`."""
         request = self._core.bulk_result_request(resource, uuid)
         return result_of(request.operation, await self._run(self._core.runner.run(request)))
+
+    async def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing) -> BulkResult | None:
+        """Ask for a page of a bulk list until it is made; see :meth:`DrChronoClient.bulk_wait`."""
+        request = self._core.bulk_result_request(resource, uuid)
+        return await self._run(result_when_made(self._core.runner, request, pacing))
 
     async def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
         """Return one record; see :meth:`DrChronoClient.read`."""

@@ -178,10 +178,10 @@ def failure_error(
     error: DrChronoError
     if isinstance(outcome, Failure):
         error = transport_error(outcome, operation_id, settings)
-        in_doubt = outcome.sent and not request.harmless
+        in_doubt = outcome.sent and not request.repeatable
     elif outcome.status >= 500 or outcome.status == 408:
         error = ServerError(f"{operation_id}: the API answered {outcome.status}", status=outcome.status)
-        in_doubt = not request.harmless
+        in_doubt = not request.repeatable
     else:
         return _refusal(request, outcome, granted)
     error.operation_id = operation_id
@@ -197,10 +197,10 @@ def unreadable_error(request: Request, reply: Reply, reason: str) -> UnexpectedA
     """Return the error for a success that cannot be read."""
     return UnexpectedAnswerError(
         f"{request.operation.id}: the API answered {reply.status} with {reason}"
-        + ("; try later" if request.harmless else DOUBT),
+        + ("; try later" if request.repeatable else DOUBT),
         operation_id=request.operation.id,
         status=reply.status,
-        transient=request.harmless,
+        transient=request.repeatable,
     )
 
 
