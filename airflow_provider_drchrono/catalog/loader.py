@@ -168,7 +168,7 @@ def _operation(raw: Raw, resource: str, shared: _Shared) -> Operation:
         path=raw["path"],
         kind=raw["kind"],
         summary=raw["summary"],
-        scopes=tuple(raw["scopes"]),
+        named_scopes=tuple(raw["scopes"]),
         permissions=tuple(raw["permissions"]),
         parameters=tuple(_parameter(each, shared) for each in raw["parameters"]),
         response=_response(raw["response"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -237,6 +237,9 @@ class Operation:
     ``create_or_update`` changes the record if it is there. ``soft_delete`` is the field that a ``delete`` sets to true
     where it leaves the record in place. ``because`` maps an attribute that the vendor's contract does not state in
     its structure to the key of its :class:`Reason`.
+
+    :param named_scopes: the scopes that the contract names. For a write some of them do not suffice, so everything
+        else goes by :attr:`scopes`.
     """
 
     id: str
@@ -245,7 +248,7 @@ class Operation:
     path: str
     kind: OperationKind
     summary: str
-    scopes: tuple[str, ...]
+    named_scopes: tuple[str, ...]
     permissions: tuple[str, ...]
     parameters: tuple[Parameter, ...]
     response: Response
@@ -259,13 +262,17 @@ class Operation:
     because: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def sufficient_scopes(self) -> tuple[str, ...]:
+    def scopes(self) -> tuple[str, ...]:
         """The scopes of which any one is enough; none where it needs none.
 
         Writing takes a scope that writes, even where the contract also names the one that reads.
         """
-        writing = tuple(scope for scope in self.scopes if scope.endswith(":write"))
-        return writing if self.method != "GET" and writing else self.scopes
+        writing = tuple(scope for scope in self.named_scopes if scope.endswith(":write"))
+        return writing if self.method != "GET" and writing else self.named_scopes
+
+    def permitted_by(self, granted: Collection[str]) -> bool:
+        """Tell whether a token with these scopes may make the call."""
+        return not self.scopes or not set(self.scopes).isdisjoint(granted)
 
     def parameter(self, name: str) -> Parameter:
         """Return the parameter of this name, or raise :class:`UnknownNameError` with the nearest ones."""

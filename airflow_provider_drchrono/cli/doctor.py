@@ -34,7 +34,7 @@ PROBED = {
 
 
 @dataclass(frozen=True, slots=True)
-class RetryDecision:
+class Capability:
     """Whether a grant can do one thing.
 
     :param name: the title of the action or trigger, or the operation's id.
@@ -66,18 +66,18 @@ def doctor(args: Namespace) -> None:
             calls = client.calls
     except DrChronoError as error:
         raise SystemExit(str(error)) from None
-    verdicts = examine(load(), granted, probes)
+    capabilities = examine(load(), granted, probes)
     if args.output == "json":
-        print(json.dumps(_in_json(args.conn_id, user, granted, calls, verdicts), indent=2))
+        print(json.dumps(_in_json(args.conn_id, user, granted, calls, capabilities), indent=2))
         return
-    for line in summary(user, granted, calls, verdicts, probed=args.probe):
+    for line in summary(user, granted, calls, capabilities, probed=args.probe):
         print(line)
-    _print_rows([each for each in verdicts if args.all or each.can != "yes"], args.output)
+    _print_rows([each for each in capabilities if args.all or each.can != "yes"], args.output)
 
 
 def examine(
     catalog: Catalog, granted: Sequence[str], probes: Mapping[Permissions, Probe] | None = None
-) -> list[RetryDecision]:
+) -> list[Capability]:
     """Return a decision on each action, each trigger, and each operation that is neither.
 
     :param granted: the scopes of the grant; none means that DrChrono did not say.
@@ -90,7 +90,7 @@ def examine(
     ]
     named += [("trigger", each.title, catalog.operation(each.operation)) for each in catalog.triggers]
     named += [("operation", each.id, each) for each in catalog.operations.values() if not each.action]
-    return [_verdict(kind, name, operation, granted, probes or {}) for kind, name, operation in named]
+    return [_capability(kind, name, operation, granted, probes or {}) for kind, name, operation in named]
 
 
 def probe(client: DrChronoClient, catalog: Catalog, granted: Sequence[str]) -> dict[Permissions, Probe]:
@@ -112,7 +112,7 @@ def probe(client: DrChronoClient, catalog: Catalog, granted: Sequence[str]) -> d
 
 
 def summary(
-    user: str | None, granted: Sequence[str], calls: int, verdicts: Sequence[RetryDecision], *, probed: bool
+    user: str | None, granted: Sequence[str], calls: int, capabilities: Sequence[Capability], *, probed: bool
 ) -> Iterable[str]:
     """Return the lines that go above the table."""
     yield f"Token of {user}" if user else "DrChrono does not say whose token this is: it takes the scope user:read"
@@ -122,7 +122,7 @@ def summary(
     else:
         yield "DrChrono did not say which scopes it granted"
     for kind in KINDS:
-        of_kind = [each for each in verdicts if each.kind == kind]
+        of_kind = [each for each in capabilities if each.kind == kind]
         count = Counter(each.can for each in of_kind)
         unknown = f", {count['unknown']} unknown" if count["unknown"] else ""
         yield f"{kind.capitalize()}s: {count['yes']} of {len(of_kind)} possible{unknown}"
@@ -131,11 +131,10 @@ def summary(
     yield f"Calls made: {calls}"
 
 
-def _verdict(
+def _capability(
     kind: Kind, name: str, operation: Operation, granted: Sequence[str], probes: Mapping[Permissions, Probe]
-) -> RetryDecision:
-    scopes = operation.sufficient_scopes
-    lacking = () if not scopes or set(scopes) & set(granted) else scopes
+) -> Capability:
+    lacking = () if operation.permitted_by(granted) else operation.scopes
     can: Can = "yes"
     note = ""
     if lacking:
@@ -144,20 +143,19 @@ def _verdict(
         outcome = probes[operation.permissions]
         can = {"allowed": "yes", "refused": "no", "empty": "unknown", "failed": "unknown"}[outcome]  # type: ignore[assignment]
         note = PROBED[outcome]
-    return RetryDecision(kind, name, operation.id, can, lacking, operation.permissions, note)
+    return Capability(kind, name, operation.id, can, lacking, operation.permissions, note)
 
 
 def _probes(catalog: Catalog, granted: Sequence[str]) -> dict[Permissions, Operation]:
     chosen: dict[Permissions, Operation] = {}
     for operation in catalog.operations.values():
-        scopes = operation.sufficient_scopes
         if (
             operation.permissions
             and operation.kind == "list"
             and any(each.name == "page_size" for each in operation.parameters)
             and not any(each.required for each in operation.parameters)
             and not catalog.resource(operation.resource).requires_one_of
-            and (not granted or not scopes or set(scopes) & set(granted))
+            and (not granted or operation.permitted_by(granted))
         ):
             chosen.setdefault(operation.permissions, operation)
     return chosen
@@ -176,7 +174,7 @@ def _user(client: DrChronoClient) -> str | None:
 
 
 def _in_json(
-    conn_id: str, user: str | None, granted: Sequence[str], calls: int, verdicts: Sequence[RetryDecision]
+    conn_id: str, user: str | None, granted: Sequence[str], calls: int, capabilities: Sequence[Capability]
 ) -> dict[str, Any]:
     return {
         "conn_id": conn_id,
@@ -184,7 +182,7 @@ def _in_json(
         "scopes_granted": list(granted),
         "scopes_missing": [scope for scope in load().service.scopes if scope not in granted] if granted else None,
         "calls": calls,
-        "possible": {kind: sum(each.kind == kind and each.can == "yes" for each in verdicts) for kind in KINDS},
+        "possible": {kind: sum(each.kind == kind and each.can == "yes" for each in capabilities) for kind in KINDS},
         "operations": [
             {
                 "kind": each.kind,
@@ -195,13 +193,13 @@ def _in_json(
                 "permissions": list(each.permissions),
                 "note": each.note,
             }
-            for each in verdicts
+            for each in capabilities
         ],
     }
 
 
-def _print_rows(verdicts: Sequence[RetryDecision], output: str) -> None:
-    if not verdicts:
+def _print_rows(capabilities: Sequence[Capability], output: str) -> None:
+    if not capabilities:
         return
     from airflow.cli.simple_table import AirflowConsole
 
@@ -214,6 +212,6 @@ def _print_rows(verdicts: Sequence[RetryDecision], output: str) -> None:
             "permissions": ", ".join(each.permissions),
             "note": each.note,
         }
-        for each in verdicts
+        for each in capabilities
     ]
     AirflowConsole().print_as(data=rows, output=output)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client.asynchronous import AsyncDrChronoClient
-    from airflow_provider_drchrono.client.bulk import BulkResult
+    from airflow_provider_drchrono.client.bulk import BulkPacing, BulkResult
     from airflow_provider_drchrono.client.errors import (
         AuthenticationError,
         BadRequestError,
@@ -49,6 +49,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BulkExpiredError",
+    "BulkPacing",
     "BulkResult",
     "CallQuota",
     "ClientOptions",
@@ -83,6 +84,7 @@ _MODULES = {
     "AuthenticationError": "errors",
     "BadRequestError": "errors",
     "BulkExpiredError": "errors",
+    "BulkPacing": "bulk",
     "BulkResult": "bulk",
     "CallQuota": "quota",
     "ClientOptions": "settings",

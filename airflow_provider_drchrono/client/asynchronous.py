@@ -8,13 +8,22 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from airflow_provider_drchrono.client.bulk import DEADLINE, BulkListing, BulkResult, result_of, ticket_of
+from airflow_provider_drchrono.client.bulk import (
+    DEADLINE,
+    BulkListing,
+    BulkPacing,
+    BulkResult,
+    result_of,
+    result_when_made,
+    ticket_of,
+)
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.files import FileArgument
+from airflow_provider_drchrono.client.flow import Authorize, BlockingStep, Flow, Step, Wait
 from airflow_provider_drchrono.client.paging import Listing, Page, Record
 from airflow_provider_drchrono.client.quota import Quota
+from airflow_provider_drchrono.client.receiving import size_limit
 from airflow_provider_drchrono.client.request import Body, Id, Request
-from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Step, Wait
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import AsyncHttpClient
@@ -131,6 +140,11 @@ class AsyncDrChronoClient:
         request = self._core.bulk_result_request(resource, uuid)
         return result_of(request.operation, await self._run(self._core.runner.run(request)))
 
+    async def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing) -> BulkResult | None:
+        """Ask for a page of a bulk list until it is made; see :meth:`DrChronoClient.bulk_wait`."""
+        request = self._core.bulk_result_request(resource, uuid)
+        return await self._run(result_when_made(self._core.runner, request, pacing))
+
     async def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
         """Return one record; see :meth:`DrChronoClient.read`."""
         record: Record = await self._value(self._core.read_request(resource, record_id, verbose=verbose))
@@ -235,4 +249,4 @@ class AsyncDrChronoClient:
         if isinstance(step, BlockingStep):
             return await asyncio.to_thread(step.work)
         request = step.request
-        return await self._http.send(request.method, request.url, request.body)
+        return await self._http.send(request.method, request.url, request.body, size_limit(request.operation))

@@ -48,6 +48,12 @@ class TokenSource:
         token = self._token
         return token if self._good(token) else None
 
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """The scopes of the token in memory; empty if there is none, or the API did not say."""
+        token = self._token
+        return token.scope if token else ()
+
     def reject(self, access_token: str) -> None:
         """Note that the API refused a token: it was voided by a renewal elsewhere, or the grant has ended."""
         self._rejected = access_token
@@ -126,6 +132,10 @@ class DrChronoAuth(Auth):
         self._tokens = tokens
         # Tasks that wait for a renewal would each take one of the loop's few worker threads.
         self._gate = asyncio.Lock()
+
+    def granted(self) -> tuple[str, ...]:
+        """Return the scopes of the token in use, as far as they are known."""
+        return self._tokens.granted
 
     def ready(self) -> None:
         """See to it that there is a token at hand, waiting for it in this thread."""

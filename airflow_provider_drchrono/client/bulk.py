@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -11,20 +11,24 @@ from typing import Any
 from airflow_provider_drchrono.catalog import Bulk, Catalog, Operation, UnknownNameError
 from airflow_provider_drchrono.client.errors import (
     BulkExpiredError,
+    DrChronoError,
     InvalidArgumentError,
     RequestTimeoutError,
     UnexpectedAnswerError,
 )
+from airflow_provider_drchrono.client.flow import Flow, Wait
 from airflow_provider_drchrono.client.paging import Page, Record, records_of
 from airflow_provider_drchrono.client.request import Request, build_request
-from airflow_provider_drchrono.client.request_runner import Flow, RequestRunner, Wait
+from airflow_provider_drchrono.client.request_runner import RequestRunner
 from airflow_provider_drchrono.client.responses import EXPIRED, Answer
+from airflow_provider_drchrono.client.retry import pause_after
 
 FIRST_POLL = 3.0
-"""Seconds from the start to the first question: small lists are done by then."""
+"""Seconds from the start to the first question at most: small lists are done by then."""
 
 POLL_GROWTH = 1.6
 LONGEST_POLL = 30.0
+"""Seconds between two questions at most."""
 
 DEADLINE = 900.0
 """Seconds that a page of a bulk list may take by default."""
@@ -50,12 +54,74 @@ class BulkResult:
     server_time: datetime
 
 
-def poll_delays() -> Iterator[float]:
-    """Yield the seconds to wait before each question, growing to a bound."""
-    delay = FIRST_POLL
-    while True:
-        yield delay
-        delay = min(delay * POLL_GROWTH, LONGEST_POLL)
+@dataclass(slots=True)
+class BulkPacing:
+    """When to ask whether a page of a bulk list is made, and when to give up. It is told the time, and never waits.
+
+    :param ends: when to give up, on ``clock``. The last question is asked then.
+    :param longest: seconds between two questions at most; the first ones come sooner.
+    :param not_before: do not ask earlier, on ``clock``.
+    :param most_failures: so many questions may fail one after the other, with errors that may pass, before the error
+        is raised; 0 raises the first one.
+    :param clock: epoch seconds, or any other clock that goes on by seconds.
+    """
+
+    ends: float
+    longest: float = LONGEST_POLL
+    not_before: float = 0.0
+    most_failures: int = 0
+    clock: Callable[[], float] = time.time
+    _first: float = field(init=False)
+    _pause: float = field(init=False)
+    _failures: int = 0
+
+    def __post_init__(self) -> None:
+        self._pause = self._first = min(FIRST_POLL, self.longest)
+
+    def next_pause(self, now: float) -> float | None:
+        """Return the seconds until the next question, or None if there is no time for one."""
+        if now >= self.ends or self.not_before > self.ends:
+            return None
+        pause = max(min(self._pause, self.ends - now), self.not_before - now)
+        self._pause = min(max(self._pause * POLL_GROWTH, self._first), self.longest)
+        return pause
+
+    def answered(self, *, made: bool) -> None:
+        """Note that a question was answered."""
+        self._failures = 0
+        if made:
+            # Pages that were started together are made at about the same time, so the next one can be asked for.
+            self._pause = 0.0
+
+    def failed(self, error: DrChronoError, now: float) -> None:
+        """Note that a question failed.
+
+        :raises DrChronoError: the error itself, where asking again does not help.
+        """
+        self._failures += 1
+        if not self.most_failures or isinstance(error, BulkExpiredError):
+            raise error
+        self.not_before = now + pause_after(error, self._failures, self.longest, most_failures=self.most_failures)
+
+
+def result_when_made(runner: RequestRunner, request: Request, pacing: BulkPacing) -> Flow[BulkResult | None]:
+    """Ask for a page of a bulk list until it is made.
+
+    :param request: asks for its result.
+    :return: the page, or None if it was not made in time.
+    :raises DrChronoError: it cannot be had.
+    """
+    while (pause := pacing.next_pause(pacing.clock())) is not None:
+        yield Wait(pause)
+        try:
+            result = result_of(request.operation, (yield from runner.run(request)))
+        except DrChronoError as error:
+            pacing.failed(error, pacing.clock())
+            continue
+        pacing.answered(made=result is not None)
+        if result is not None:
+            return result
+    return None
 
 
 def find_bulk(catalog: Catalog, resource: str) -> Bulk:
@@ -220,19 +286,16 @@ class BulkListing:
         start = self._start_request()
         uuid = ticket_of(start.operation, (yield from self._runner.run(start)))
         base_url = self._runner.settings.base_url
-        poll = result_request(self._catalog, base_url, self._resource, uuid)
-        ends = time.monotonic() + self._deadline
-        for delay in poll_delays():
-            yield Wait(max(0.0, min(delay, ends - time.monotonic())))
-            result = result_of(poll.operation, (yield from self._runner.run(poll)))
-            if result is not None:
-                return result
-            if time.monotonic() >= ends:
-                break
+        request = result_request(self._catalog, base_url, self._resource, uuid)
+        # Looked up at each call, so that a test can put another clock in its place.
+        pacing = BulkPacing(time.monotonic() + self._deadline, clock=lambda: time.monotonic())
+        result = yield from result_when_made(self._runner, request, pacing)
+        if result is not None:
+            return result
         raise RequestTimeoutError(
-            f"{poll.operation.id}: the bulk list was not done within {self._deadline:g} s; try later, raise "
+            f"{request.operation.id}: the bulk list was not done within {self._deadline:g} s; try later, raise "
             "deadline, or narrow the filters",
-            operation_id=poll.operation.id,
+            operation_id=request.operation.id,
         )
 
 

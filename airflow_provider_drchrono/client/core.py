@@ -52,7 +52,7 @@ class Core:
         self.settings = settings or ClientSettings(**options)
         self.catalog = load()
         self.auth = DrChronoAuth(TokenSource(self.settings, token_store or _FleetingStore()))
-        self.runner = RequestRunner(self.settings, quota or own_quota(self.settings))
+        self.runner = RequestRunner(self.settings, quota or own_quota(self.settings), self.auth.granted)
 
     @property
     def calls(self) -> int:

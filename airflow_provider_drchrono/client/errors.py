@@ -133,8 +133,9 @@ class AuthenticationError(ResponseError):
 class PermissionDeniedError(ResponseError):
     """A scope of the token or a permission of the user is missing; the API does not say which.
 
-    :param scopes: OAuth scopes of which the operation needs one.
+    :param scopes: OAuth scopes of which any one is enough.
     :param permissions: permissions in the DrChrono web application that the user needs.
+    :param granted: the scopes of the token; empty if they are not known.
     """
 
     def __init__(
@@ -145,10 +146,12 @@ class PermissionDeniedError(ResponseError):
         status: int | None = None,
         scopes: Sequence[str] = (),
         permissions: Sequence[str] = (),
+        granted: Sequence[str] = (),
     ) -> None:
         super().__init__(message, operation_id=operation_id, status=status)
         self.scopes = tuple(scopes)
         self.permissions = tuple(permissions)
+        self.granted = tuple(granted)
 
 
 class NotFoundError(ResponseError):

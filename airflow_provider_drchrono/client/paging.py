@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import SplitResult, urljoin, urlsplit
 
 from airflow_provider_drchrono.catalog import Catalog, Operation, Resource, UnknownNameError
 from airflow_provider_drchrono.client.errors import InvalidArgumentError, UnexpectedAnswerError
+from airflow_provider_drchrono.client.links import own_link, same_origin
 from airflow_provider_drchrono.client.request import Request, build_request
-from airflow_provider_drchrono.client.settings import DEFAULT_PORTS
+
+log = logging.getLogger("airflow_provider_drchrono.client")
 
 Record = dict[str, Any]
 
 ENVELOPE_KEYS = ("results", "data")
 
 MOST_EMPTY_PAGES = 10
-"""So many pages without a record, one after the other, are taken for a list that never ends."""
+"""So many pages without a new record, one after the other, are taken for the end of a list."""
 
 PAGE_ARGUMENTS = {"page_size": "page_size", "verbose": "verbose", "cursor": "next_url", "page": "next_url"}
 
@@ -68,37 +70,21 @@ def record_count(answer: Any) -> int:
 
 
 def next_url_of(operation: Operation, base_url: str, answer: Any) -> str | None:
-    """Return the absolute address of the next page, or None after the last one.
+    """Return the address of the next page at the own origin, or None after the last page.
 
-    :raises UnexpectedAnswerError: it leads to another server, which the token must not be sent to.
+    :raises UnexpectedAnswerError: the link is none of the API's own.
     """
     link = answer.get("next") if isinstance(answer, dict) else None
     if not link:
         return None
-    url = str(link)
-    if not url.startswith(f"{base_url}/"):
-        url = urljoin(f"{base_url}/", url)
-    if not same_origin(base_url, url):
+    url = own_link(base_url, str(link))
+    if url is None:
         raise UnexpectedAnswerError(
-            f"{operation.id}: the next page is on another host, to which the token must not go; check the base URL",
+            f"{operation.id}: the next page is on another host or path than the API's, to which the token must not "
+            "go; check the base URL",
             operation_id=operation.id,
         )
     return url
-
-
-def same_origin(base_url: str, url: str) -> bool:
-    """Tell whether an address has the scheme, host and port of the base URL, and nothing to hide its host behind."""
-    if url.startswith(f"{base_url}/"):
-        return True
-    try:
-        own, other = urlsplit(base_url), urlsplit(url)
-        return _origin(own) == _origin(other) and "@" not in other.netloc and "\\" not in url
-    except ValueError:
-        return False
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
 def find_list(catalog: Catalog, name: str) -> Operation:
@@ -139,7 +125,9 @@ class Listing:
         self._base_url = base_url
         self._seen: set[int] = set()
         self._index = 0
-        self._empty = 0
+        self._idle = 0
+        self._last: list[Record] = []
+        self._mended = False
         self.request: Request | None
         if next_url is not None:
             self.request = self._resumed(next_url)
@@ -155,18 +143,34 @@ class Listing:
         """
         records = records_of(self.operation, answer)
         next_url = next_url_of(self.operation, self._base_url, answer)
+        self._log_mended(next_url, answer)
+        # Servers whose last page names a next one answer it with nothing, or with the last page again.
+        self._idle = self._idle + 1 if not records or records == self._last else 0
+        if next_url is not None and self._is_beyond_end(records, next_url):
+            log.warning("%s: the last page names a next one; the list is taken to end here", self.operation.id)
+            records, next_url = [], None
         page = Page(records, next_url, server_time, self._index)
         self._index += 1
-        self._empty = 0 if records else self._empty + 1
+        self._last = records
         self.request = self._following(next_url)
         return page
+
+    def _log_mended(self, next_url: str | None, answer: Any) -> None:
+        if next_url is not None and not self._mended and "://" in (link := str(answer["next"])):
+            self._mended = not same_origin(self._base_url, link)
+            if self._mended:
+                log.debug("%s: the links name another origin; they are asked for at our own", self.operation.id)
+
+    def _is_beyond_end(self, records: list[Record], next_url: str) -> bool:
+        """Tell whether a page that names a next one comes after everything was read."""
+        return self._idle >= MOST_EMPTY_PAGES or (not records and hash(next_url) in self._seen)
 
     def _following(self, next_url: str | None) -> Request | None:
         if next_url is None:
             return None
         # Hashes, as the addresses of a million records' pages would fill memory.
         fingerprint = hash(next_url)
-        if fingerprint in self._seen or self._empty >= MOST_EMPTY_PAGES:
+        if fingerprint in self._seen:
             raise UnexpectedAnswerError(
                 f"{self.operation.id}: the list goes round in circles after {self._index} pages; try later",
                 operation_id=self.operation.id,

@@ -45,13 +45,13 @@ class Request:
 
     @property
     def repeatable(self) -> bool:
-        """Whether a second arrival changes no more than the first one did."""
-        return self.method != "POST" and not (self.method == "PATCH" and self.operation.kind == "action")
+        """Whether a second arrival does no harm.
 
-    @property
-    def harmless(self) -> bool:
-        """Whether the request may be made anew later, even if it is unknown whether it was carried out."""
-        return self.repeatable or self.operation.kind == "bulk_start"
+        A bulk list that is started twice is made twice, and only one of them is asked for.
+        """
+        if self.method == "POST":
+            return self.operation.kind == "bulk_start"
+        return not (self.method == "PATCH" and self.operation.kind == "action")
 
     def at(self, url: str) -> Request:
         """The same request at another address."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from airflow_provider_drchrono.catalog import Operation
 from airflow_provider_drchrono.client.errors import (
     AuthenticationError,
     BadRequestError,
@@ -27,12 +28,16 @@ from airflow_provider_drchrono.client.errors import (
     TransportError,
     UnexpectedAnswerError,
 )
+from airflow_provider_drchrono.client.permissions import refused_access
+from airflow_provider_drchrono.client.receiving import MEBIBYTE
 from airflow_provider_drchrono.client.request import Request
 from airflow_provider_drchrono.client.retry import RetryReason, available_in, hour_left, http_date
 from airflow_provider_drchrono.client.settings import ClientSettings
 from airflow_provider_drchrono.client.transport import Failure, Outcome, Reply
 
-UNSENT = ("connect", "unknown_host", "connect_timeout")
+FINAL = ("tls", "deadline", "too_large")
+"""What is not sent again at once: it would fail alike, or take as long again."""
+
 FIELD_NAME = re.compile(r"[A-Za-z0-9_.]{1,80}")
 CHARSET = re.compile(r"charset=\"?([A-Za-z0-9._-]+)")
 DOUBT = "; it may have been carried out all the same, so look before you do it again"
@@ -61,7 +66,7 @@ def server_time_of(reply: Reply) -> datetime | None:
 def retry_reason_of(outcome: Outcome) -> RetryReason | None:
     """Return what may pass if the request is sent again, or None if this outcome is final."""
     if isinstance(outcome, Failure):
-        if outcome.kind == "tls":
+        if outcome.kind in FINAL:
             return None
         if outcome.kind == "malformed":
             return RetryReason("malformed")
@@ -146,24 +151,39 @@ def transport_error(failure: Failure, what: str, settings: ClientSettings) -> Tr
             return RequestTimeoutError(
                 f"{what}: no answer within {settings.read_timeout:g} s; try later, or raise read_timeout"
             )
+        case "deadline":
+            name = "request_timeout" if failure.limit == settings.request_timeout else "read_timeout"
+            return RequestTimeoutError(
+                f"{what}: the answer was not complete within {failure.limit:g} s; try later, or raise {name}"
+            )
+        case "too_large":
+            return UnexpectedAnswerError(
+                f"{what}: the answer is larger than {failure.limit / MEBIBYTE:g} MiB and was not read to its end; ask "
+                "for fewer records a page, or narrow the filters"
+            )
         case "malformed":
             return UnexpectedAnswerError(f"{what}: the answer's compression is broken; try later", transient=True)
         case _:
             return ConnectionFailedError(f"{what}: {at} broke the connection off; try later")
 
 
-def failure_error(request: Request, outcome: Outcome, settings: ClientSettings) -> DrChronoError:
-    """Return the error for an outcome that is not a success, marked by whether the call may be made again."""
+def failure_error(
+    request: Request, outcome: Outcome, settings: ClientSettings, granted: Sequence[str] = ()
+) -> DrChronoError:
+    """Return the error for an outcome that is not a success, marked by whether the call may be made again.
+
+    :param granted: the scopes of the token; empty if they are not known.
+    """
     operation_id = request.operation.id
     error: DrChronoError
     if isinstance(outcome, Failure):
         error = transport_error(outcome, operation_id, settings)
-        in_doubt = outcome.sent and not request.harmless
+        in_doubt = outcome.sent and not request.repeatable
     elif outcome.status >= 500 or outcome.status == 408:
         error = ServerError(f"{operation_id}: the API answered {outcome.status}", status=outcome.status)
-        in_doubt = not request.harmless
+        in_doubt = not request.repeatable
     else:
-        return _refusal(request, outcome)
+        return _refusal(request, outcome, granted)
     error.operation_id = operation_id
     if in_doubt:
         error.args = (str(error) + DOUBT,)
@@ -177,14 +197,14 @@ def unreadable_error(request: Request, reply: Reply, reason: str) -> UnexpectedA
     """Return the error for a success that cannot be read."""
     return UnexpectedAnswerError(
         f"{request.operation.id}: the API answered {reply.status} with {reason}"
-        + ("; try later" if request.harmless else DOUBT),
+        + ("; try later" if request.repeatable else DOUBT),
         operation_id=request.operation.id,
         status=reply.status,
-        transient=request.harmless,
+        transient=request.repeatable,
     )
 
 
-def _refusal(request: Request, reply: Reply) -> DrChronoError:
+def _refusal(request: Request, reply: Reply, granted: Sequence[str]) -> DrChronoError:
     operation = request.operation
     start = f"{operation.id}: the API answered {reply.status}"
     if INVALID_UUID in reply.content and any(each.name == "uuid" for each in operation.parameters):
@@ -200,7 +220,7 @@ def _refusal(request: Request, reply: Reply) -> DrChronoError:
                 status=401,
             )
         case 403:
-            return _permission_denied(request, start)
+            return _permission_denied(operation, granted)
         case 404:
             return NotFoundError(
                 f"{start}: there is no such record, or not for this user; check the id",
@@ -253,17 +273,14 @@ def _field_errors(value: object, path: str = "") -> Iterator[tuple[str, list[str
         yield path or "detail", [str(value)]
 
 
-def _permission_denied(request: Request, start: str) -> PermissionDeniedError:
-    operation = request.operation
-    scopes = " or ".join(operation.scopes) or "none"
-    permissions = ", ".join(operation.permissions) or "none"
+def _permission_denied(operation: Operation, granted: Sequence[str]) -> PermissionDeniedError:
     return PermissionDeniedError(
-        f"{start}; authorize the application with one of the scopes it needs ({scopes}), or have the user given the "
-        f"permissions it needs in DrChrono ({permissions}); the API does not say which is missing",
+        refused_access(operation.id, scopes=operation.scopes, permissions=operation.permissions, granted=granted),
         operation_id=operation.id,
         status=403,
         scopes=operation.scopes,
         permissions=operation.permissions,
+        granted=granted,
     )
 
 

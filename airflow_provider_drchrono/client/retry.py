@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Literal
+
+from airflow_provider_drchrono.client.errors import DrChronoError, RateLimitedError
 
 FIRST_DELAY = 0.5
 """Seconds before the second attempt, at most; each further wait may be twice as long."""
@@ -19,6 +22,9 @@ THROTTLE_DELAY = 1.0
 
 LONGEST_HINT = 86_400.0
 """Seconds. A server that asks for more than a day has its clock wrong: the quota is by the hour."""
+
+MOST_FAILURES = 5
+"""So many calls of a poll may fail one after the other before its error is raised."""
 
 AVAILABLE_IN = re.compile(rb"available in (\d+(?:\.\d+)?) second", re.IGNORECASE)
 
@@ -95,6 +101,22 @@ def _unexplained(reason: RetryReason, attempt: int) -> float:
         return min(THROTTLE_DELAY, reason.hour_left)
     # A second has passed and it is still refused: the hour's quota is used up.
     return reason.hour_left
+
+
+def pause_after(
+    error: DrChronoError, failures: int, poll_interval: float, *, most_failures: int = MOST_FAILURES
+) -> float:
+    """Return the seconds for which a poll waits after a call that failed.
+
+    :param failures: how many calls have failed one after the other, with this one.
+    :param poll_interval: seconds between two polls.
+    :raises DrChronoError: the error itself, where waiting does not help.
+    """
+    if isinstance(error, RateLimitedError):
+        return max(poll_interval, error.retry_at.timestamp() - time.time() if error.retry_at else 0.0)
+    if not error.transient or failures >= most_failures:
+        raise error
+    return poll_interval
 
 
 def available_in(retry_after: str | None, body: bytes, now: datetime) -> float | None:

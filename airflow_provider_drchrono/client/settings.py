@@ -33,6 +33,7 @@ REMEDIES = {
     "quota_storage_password": "give the password of the quota's storage as text, or leave it out",
     "connect_timeout": "give seconds greater than 0",
     "read_timeout": "give seconds greater than 0",
+    "request_timeout": "give seconds greater than 0",
     "verify_tls": "give true or false",
     "ca_bundle": "give the path of a PEM file that this machine can read",
     "max_attempts": "give a number of at least 1",
@@ -56,6 +57,7 @@ class ClientOptions(TypedDict, total=False):
     quota_storage_password: str | None
     connect_timeout: float
     read_timeout: float
+    request_timeout: float
     verify_tls: bool
     ca_bundle: str | None
     max_attempts: int
@@ -80,6 +82,7 @@ class ClientSettings(BaseModel):
     :param quota_storage_password: its password.
     :param connect_timeout: seconds to wait for a connection.
     :param read_timeout: seconds to wait for the next part of an answer, and for a part of a request to be taken.
+    :param request_timeout: seconds that one request may take from its first byte to the last byte of its answer.
     :param verify_tls: whether the server has to prove who it is.
     :param ca_bundle: a PEM file of certificate authorities to trust instead of the usual ones.
     :param max_attempts: how often a request is sent at most.
@@ -103,6 +106,7 @@ class ClientSettings(BaseModel):
     quota_storage_password: SecretStr | None = None
     connect_timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     read_timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    request_timeout: float = Field(default=300.0, gt=0, allow_inf_nan=False)
     verify_tls: bool = True
     ca_bundle: str | None = None
     max_attempts: int = Field(default=5, ge=1)
@@ -117,6 +121,11 @@ class ClientSettings(BaseModel):
             return
         # Raised out here so that the validation error, which remembers its input, is not carried along.
         raise ConfigurationError("; ".join(problems))
+
+    @property
+    def token_timeout(self) -> float:
+        """Seconds that one request to the token endpoint may take; its answers are small."""
+        return min(self.request_timeout, self.connect_timeout + self.read_timeout)
 
     @field_validator("client_id", "client_secret", "refresh_token", "quota_storage_password", mode="before")
     @classmethod

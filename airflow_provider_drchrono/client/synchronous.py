@@ -8,13 +8,22 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from airflow_provider_drchrono.client.bulk import DEADLINE, BulkListing, BulkResult, result_of, ticket_of
+from airflow_provider_drchrono.client.bulk import (
+    DEADLINE,
+    BulkListing,
+    BulkPacing,
+    BulkResult,
+    result_of,
+    result_when_made,
+    ticket_of,
+)
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.files import FileArgument
+from airflow_provider_drchrono.client.flow import Authorize, BlockingStep, Flow, Step, Wait, run_flow
 from airflow_provider_drchrono.client.paging import Listing, Page, Record
 from airflow_provider_drchrono.client.quota import Quota
+from airflow_provider_drchrono.client.receiving import size_limit
 from airflow_provider_drchrono.client.request import Body, Id, Request
-from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Step, Wait
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import HttpClient
@@ -177,6 +186,16 @@ class DrChronoClient:
         request = self._core.bulk_result_request(resource, uuid)
         return result_of(request.operation, self._run(self._core.runner.run(request)))
 
+    def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing) -> BulkResult | None:
+        """Ask for a page of a bulk list until it is made.
+
+        :param pacing: when to ask, and when to give up.
+        :return: the page, or None if it was not made in time.
+        :raises BulkExpiredError: the API no longer knows the uuid.
+        """
+        request = self._core.bulk_result_request(resource, uuid)
+        return self._run(result_when_made(self._core.runner, request, pacing))
+
     def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
         """Return one record.
 
@@ -263,19 +282,7 @@ class DrChronoClient:
         return self._run(self._core.runner.run(request)).value
 
     def _run(self, flow: Flow[T]) -> T:
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    result = self._do(step)
-                except BaseException as error:
-                    # So that the call gives back what it holds of the quota.
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(result)
-        except StopIteration as finished:
-            value: T = finished.value
-            return value
+        return run_flow(flow, self._do)
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, Wait):
@@ -285,4 +292,4 @@ class DrChronoClient:
         if isinstance(step, BlockingStep):
             return step.work()
         request = step.request
-        return self._http.send(request.method, request.url, request.body)
+        return self._http.send(request.method, request.url, request.body, size_limit(request.operation))

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,8 +20,18 @@ from typing import Literal
 import httpx
 
 import airflow_provider_drchrono
+from airflow_provider_drchrono.client.deadline import bound, deadline, time_left
 from airflow_provider_drchrono.client.errors import ConfigurationError
 from airflow_provider_drchrono.client.files import Multipart
+from airflow_provider_drchrono.client.receiving import (
+    ACCEPTED_ENCODINGS,
+    JSON_ANSWER,
+    TOKEN_ANSWER,
+    BodyReader,
+    BrokenEncodingError,
+    SizeLimit,
+    TooLargeError,
+)
 from airflow_provider_drchrono.client.settings import ClientSettings
 
 Auth = httpx.Auth
@@ -40,7 +51,11 @@ LIBRARY_LOGGERS = (
     "httpcore.socks",
 )
 
-FailureKind = Literal["connect", "unknown_host", "connect_timeout", "tls", "timeout", "broken", "malformed"]
+FailureKind = Literal[
+    "connect", "unknown_host", "connect_timeout", "tls", "timeout", "deadline", "broken", "malformed", "too_large"
+]
+
+FAILURES = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, TooLargeError, BrokenEncodingError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +73,12 @@ class Failure:
 
     :param kind: what happened.
     :param sent: whether any of the request may have reached the API.
+    :param limit: the bound that was passed: seconds of a deadline, bytes of an answer that is too large.
     """
 
     kind: FailureKind
     sent: bool
+    limit: float = 0.0
 
 
 Outcome = Reply | Failure
@@ -87,6 +104,7 @@ class HttpClient:
 
     def __init__(self, settings: ClientSettings, auth: Auth | None = None) -> None:
         _silence_library()
+        self._settings = settings
         self._client = httpx.Client(
             auth=auth,
             headers=_headers(settings),
@@ -95,27 +113,48 @@ class HttpClient:
             limits=CONNECTIONS,
             follow_redirects=False,
         )
+        # Without a public way to ask for them: the client's own connections, and those through the network's proxies.
+        bound([self._client._transport, *self._client._mounts.values()])
 
-    def send(self, method: str, url: str, body: bytes | Multipart | None = None) -> Outcome:
-        """Send a request and read the whole answer."""
-        token = _ours.set(True)
-        try:
-            return _reply(self._client.send(_build(self._client, method, url, body)))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _failure(error)
-        finally:
-            _ours.reset(token)
+    def send(
+        self, method: str, url: str, body: bytes | Multipart | None = None, limit: SizeLimit = JSON_ANSWER
+    ) -> Outcome:
+        """Send a request and read the whole answer.
+
+        :param limit: how large the answer may be.
+        """
+        return self._exchange(lambda: _build(self._client, method, url, body), limit, self._settings.request_timeout)
 
     def post_form(self, url: str, form: str) -> Outcome:
         """Send an encoded form, as the token endpoint takes it."""
-        token = _ours.set(True)
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self._exchange(
+            lambda: self._client.build_request("POST", url, content=form, headers=headers),
+            TOKEN_ANSWER,
+            self._settings.token_timeout,
+        )
+
+    def _exchange(self, build: Callable[[], HttpRequest], limit: SizeLimit, seconds: float) -> Outcome:
+        token = _ours.set(True)
         try:
-            return _reply(self._client.post(url, content=form, headers=headers))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _failure(error)
+            with deadline(seconds) as ends:
+                try:
+                    return self._read(build(), limit)
+                except FAILURES as error:
+                    return _failure(error, seconds, late=time.monotonic() >= ends)
         finally:
             _ours.reset(token)
+
+    def _read(self, request: HttpRequest, limit: SizeLimit) -> Reply:
+        response = self._client.send(request, stream=True)
+        try:
+            reader = _reader(response, limit)
+            for piece in response.iter_raw():
+                reader.feed(piece)
+                time_left(None)
+            return _reply(response, reader)
+        finally:
+            response.close()
 
     def close(self) -> None:
         """Close the connections."""
@@ -131,6 +170,7 @@ class AsyncHttpClient:
 
     def __init__(self, settings: ClientSettings, auth: Auth | None = None) -> None:
         _silence_library()
+        self._settings = settings
         self._client = httpx.AsyncClient(
             auth=auth,
             headers=_headers(settings),
@@ -140,15 +180,33 @@ class AsyncHttpClient:
             follow_redirects=False,
         )
 
-    async def send(self, method: str, url: str, body: bytes | Multipart | None = None) -> Outcome:
-        """Send a request and read the whole answer."""
+    async def send(
+        self, method: str, url: str, body: bytes | Multipart | None = None, limit: SizeLimit = JSON_ANSWER
+    ) -> Outcome:
+        """Send a request and read the whole answer.
+
+        :param limit: how large the answer may be.
+        """
         token = _ours.set(True)
+        seconds = self._settings.request_timeout
+        ends = time.monotonic() + seconds
         try:
-            return _reply(await self._client.send(_build(self._client, method, url, body)))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _failure(error)
+            async with asyncio.timeout(seconds):
+                return await self._read(_build(self._client, method, url, body), limit)
+        except FAILURES as error:
+            return _failure(error, seconds, late=time.monotonic() >= ends)
         finally:
             _ours.reset(token)
+
+    async def _read(self, request: HttpRequest, limit: SizeLimit) -> Reply:
+        response = await self._client.send(request, stream=True)
+        try:
+            reader = _reader(response, limit)
+            async for piece in response.aiter_raw():
+                reader.feed(piece)
+            return _reply(response, reader)
+        finally:
+            await response.aclose()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -163,6 +221,7 @@ def _headers(settings: ClientSettings) -> dict[str, str]:
     # The vendor answers HTML pages to clients that accept them.
     return {
         "Accept": "application/json",
+        "Accept-Encoding": ACCEPTED_ENCODINGS,
         "User-Agent": USER_AGENT,
         "X-DRC-API-Version": settings.api_version,
     }
@@ -207,12 +266,25 @@ def _build(
     return client.build_request(method, url)
 
 
-def _reply(response: HttpResponse) -> Reply:
-    return Reply(response.status_code, response.headers, response.content)
+def _reader(response: HttpResponse, limit: SizeLimit) -> BodyReader:
+    return BodyReader(response.headers.get("content-encoding", ""), limit)
 
 
-def _failure(error: httpx.HTTPError | httpx.InvalidURL) -> Failure:
+def _reply(response: HttpResponse, reader: BodyReader) -> Reply:
+    return Reply(response.status_code, response.headers, reader.finish())
+
+
+def _failure(error: Exception, seconds: float, *, late: bool) -> Failure:
+    """Say in our words what became of a request.
+
+    :param seconds: how long it was allowed to take.
+    :param late: whether that time is over.
+    """
     causes = list(_causes(error))
+    if isinstance(error, TooLargeError):
+        return Failure("too_large", sent=True, limit=error.limit)
+    if isinstance(error, TimeoutError) or (late and isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)):
+        return Failure("deadline", sent=True, limit=seconds)
     if any(isinstance(each, ssl.SSLError) for each in causes):
         return Failure("tls", sent=not isinstance(error, httpx.ConnectError))
     match error:
@@ -223,7 +295,7 @@ def _failure(error: httpx.HTTPError | httpx.InvalidURL) -> Failure:
             return Failure("unknown_host" if unknown else "connect", sent=False)
         case httpx.TimeoutException():
             return Failure("timeout", sent=True)
-        case httpx.DecodingError():
+        case BrokenEncodingError():
             return Failure("malformed", sent=True)
         case _:
             return Failure("broken", sent=True)

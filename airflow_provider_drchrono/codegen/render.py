@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from airflow_provider_drchrono.catalog import Catalog, Field
+from airflow_provider_drchrono.catalog import Catalog, Field, Operation
 from airflow_provider_drchrono.codegen import naming
 from airflow_provider_drchrono.codegen.assets import OPTIONS, WatchPlan, plan_watches
 from airflow_provider_drchrono.codegen.examples import example
@@ -128,7 +128,7 @@ def docstring(operator: OperatorPlan) -> str:
     if operation.action:
         facts.append(f'The action "{operation.action.title}".')
     if operation.scopes:
-        facts.append(f"Scopes: {_literals(operation.scopes)}.")
+        facts.append(_scopes(operation))
     if operation.permissions:
         facts.append(f"Permissions in DrChrono: {_literals(operation.permissions)}.")
     return _docstring(operation.summary, facts, operator.arguments)
@@ -141,8 +141,13 @@ def sensor_docstring(sensor: SensorPlan) -> str:
         f'The trigger "{sensor.trigger.title}".',
     ]
     if sensor.operation.scopes:
-        facts.append(f"Scopes: {_literals(sensor.operation.scopes)}.")
+        facts.append(_scopes(sensor.operation))
     return _docstring(f"Wait for new or updated {sensor.resource.plural}.", facts, sensor.arguments)
+
+
+def _scopes(operation: Operation) -> str:
+    kind = "Scope" if len(operation.scopes) == 1 else "One of the scopes"
+    return f"{kind}: {_literals(operation.scopes)}."
 
 
 def _docstring(summary: str, facts: Iterable[str], arguments: Iterable[Argument | Option]) -> str:

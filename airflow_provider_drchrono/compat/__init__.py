@@ -67,7 +67,7 @@ def read_variable(key: str) -> str | None:
     """Return a variable's stored value, or None where the variable does not exist.
 
     Only what Airflow's database holds counts: environment variables and secrets backends are not asked,
-    because they could not be written to. Where the database is at hand, so does a variable of any team.
+    because they could not be written to. Where the database is at hand, it does not matter whose team a variable is of.
 
     :raises Exception: the read failed, so that nothing is known about the variable.
     """
@@ -139,6 +139,7 @@ def _team_of_variable(key: str, team: str | None) -> str | None:
 
     if not _has_teams():
         return None
+    # Airflow 3.2 would hand a variable that is there to the team it is written for.
     with create_session() as session:
         found = session.execute(select(StoredVariable.team_name).where(StoredVariable.key == key)).first()
     return team if found is None else found.team_name

@@ -136,9 +136,8 @@ class DrChronoHook(BaseHook):
 
         operation = load().operation(operation_id)
         token = self.token_store.load()
-        needed = operation.sufficient_scopes
-        lacking = bool(token and token.scope and needed and not set(needed) & set(token.scope))
-        scopes = f"one of the scopes {', '.join(needed)}, none of which is granted" if lacking else ""
+        lacking = bool(token and token.scope and not operation.permitted_by(token.scope))
+        scopes = f"one of the scopes {', '.join(operation.scopes)}, none of which is granted" if lacking else ""
         permissions = f"the user's permission {' and '.join(operation.permissions)}" if operation.permissions else ""
         needs = " and ".join(filter(None, (scopes, permissions))) or "no scope and no permission that we know of"
         return lacking, (
@@ -187,8 +186,8 @@ def lease_timing(settings: ClientSettings) -> Timing:
     """Return how long the renewal of a token may take before others hold its process for dead."""
     from airflow_provider_drchrono.state import lease as variable_lease
 
-    attempt = settings.connect_timeout + settings.read_timeout + settings.max_wait
-    hold = settings.max_attempts * attempt + LEASE_MARGIN
+    # Each request to the token endpoint ends by its own deadline, however slowly the answer comes.
+    hold = settings.max_attempts * (settings.token_timeout + settings.max_wait) + LEASE_MARGIN
     return variable_lease.Timing(hold=hold, patience=2 * hold)
 
 

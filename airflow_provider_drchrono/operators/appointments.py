@@ -151,8 +151,8 @@ _TELEHEALTH_APPOINTMENT_READ_ONLY = ("created_at", "duration", "telehealth_url",
 class DrChronoListAppointmentProfilesOperator(ListOperator):
     """List appointment profiles.
 
-    ``GET /api/appointment_profiles``. Scopes: ``calendar:read``, ``calendar:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
+    ``GET /api/appointment_profiles``. One of the scopes: ``calendar:read``, ``calendar:write``,
+    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -191,9 +191,8 @@ class DrChronoListAppointmentProfilesOperator(ListOperator):
 class DrChronoCreateAppointmentProfileOperator(CreateOperator):
     """Create an appointment profile.
 
-    ``POST /api/appointment_profiles``. The action "Create Appointment Profile". Scopes: ``calendar:read``,
-    ``calendar:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono: ``scheduling``,
-    ``settings``.
+    ``POST /api/appointment_profiles``. The action "Create Appointment Profile". One of the scopes:
+    ``calendar:write``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param data: the fields of the appointment profile, or a list of appointment profiles, which one call
         creates together.
@@ -235,9 +234,9 @@ class DrChronoCreateAppointmentProfileOperator(CreateOperator):
 class DrChronoGetAppointmentProfileOperator(GetOperator):
     """Read an appointment profile by id.
 
-    ``GET /api/appointment_profiles/{id}``. The action "Appointment Profiles Read". Scopes: ``calendar:read``,
-    ``calendar:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono: ``scheduling``,
-    ``settings``.
+    ``GET /api/appointment_profiles/{id}``. The action "Appointment Profiles Read". One of the scopes:
+    ``calendar:read``, ``calendar:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono:
+    ``scheduling``, ``settings``.
 
     :param appointment_profile_id: id of the appointment profile.
     :param fields: return only these fields of each record.
@@ -272,9 +271,8 @@ class DrChronoGetAppointmentProfileOperator(GetOperator):
 class DrChronoReplaceAppointmentProfileOperator(ReplaceOperator):
     """Replace an appointment profile.
 
-    ``PUT /api/appointment_profiles/{id}``. The action "Update Appointment Profile". Scopes:
-    ``calendar:read``, ``calendar:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono:
-    ``scheduling``, ``settings``.
+    ``PUT /api/appointment_profiles/{id}``. The action "Update Appointment Profile". One of the scopes:
+    ``calendar:write``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param appointment_profile_id: id of the appointment profile.
     :param data: all fields of the appointment profile; what is left out is lost.
@@ -314,8 +312,8 @@ class DrChronoReplaceAppointmentProfileOperator(ReplaceOperator):
 class DrChronoUpdateAppointmentProfileOperator(UpdateOperator):
     """Change the given fields of an appointment profile.
 
-    ``PATCH /api/appointment_profiles/{id}``. Scopes: ``calendar:read``, ``calendar:write``,
-    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
+    ``PATCH /api/appointment_profiles/{id}``. One of the scopes: ``calendar:write``, ``settings:write``.
+    Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param appointment_profile_id: id of the appointment profile.
     :param data: the fields to change; all others stay as they are.
@@ -354,9 +352,8 @@ class DrChronoUpdateAppointmentProfileOperator(UpdateOperator):
 class DrChronoDeleteAppointmentProfileOperator(DeleteOperator):
     """Delete an appointment profile.
 
-    ``DELETE /api/appointment_profiles/{id}``. The action "Delete Appointment Profile". Scopes:
-    ``calendar:read``, ``calendar:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono:
-    ``scheduling``, ``settings``.
+    ``DELETE /api/appointment_profiles/{id}``. The action "Delete Appointment Profile". One of the scopes:
+    ``calendar:write``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param appointment_profile_id: id of the appointment profile.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -388,8 +385,8 @@ class DrChronoDeleteAppointmentProfileOperator(DeleteOperator):
 class DrChronoListAppointmentTemplatesOperator(ListOperator):
     """List appointment templates.
 
-    ``GET /api/appointment_templates``. Scopes: ``calendar:read``, ``calendar:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
+    ``GET /api/appointment_templates``. One of the scopes: ``calendar:read``, ``calendar:write``,
+    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param filters: what to select; None selects all.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -431,8 +428,8 @@ class DrChronoListAppointmentTemplatesOperator(ListOperator):
 class DrChronoCreateAppointmentTemplateOperator(CreateOperator):
     """Create an appointment template.
 
-    ``POST /api/appointment_templates``. Scopes: ``calendar:read``, ``calendar:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
+    ``POST /api/appointment_templates``. One of the scopes: ``calendar:write``, ``settings:write``.
+    Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param data: the fields of the appointment template, or a list of appointment templates, which one call
         creates together.
@@ -474,7 +471,7 @@ class DrChronoCreateAppointmentTemplateOperator(CreateOperator):
 class DrChronoGetAppointmentTemplateOperator(GetOperator):
     """Read an appointment template by id.
 
-    ``GET /api/appointment_templates/{id}``. The action "Appointment Templates Read". Scopes:
+    ``GET /api/appointment_templates/{id}``. The action "Appointment Templates Read". One of the scopes:
     ``calendar:read``, ``calendar:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono:
     ``scheduling``, ``settings``.
 
@@ -514,9 +511,8 @@ class DrChronoGetAppointmentTemplateOperator(GetOperator):
 class DrChronoReplaceAppointmentTemplateOperator(ReplaceOperator):
     """Replace an appointment template.
 
-    ``PUT /api/appointment_templates/{id}``. The action "Update Appointment Template". Scopes:
-    ``calendar:read``, ``calendar:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono:
-    ``scheduling``, ``settings``.
+    ``PUT /api/appointment_templates/{id}``. The action "Update Appointment Template". One of the scopes:
+    ``calendar:write``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param appointment_template_id: id of the appointment template.
     :param data: all fields of the appointment template; what is left out is lost.
@@ -556,8 +552,8 @@ class DrChronoReplaceAppointmentTemplateOperator(ReplaceOperator):
 class DrChronoUpdateAppointmentTemplateOperator(UpdateOperator):
     """Change the given fields of an appointment template.
 
-    ``PATCH /api/appointment_templates/{id}``. Scopes: ``calendar:read``, ``calendar:write``,
-    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
+    ``PATCH /api/appointment_templates/{id}``. One of the scopes: ``calendar:write``, ``settings:write``.
+    Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param appointment_template_id: id of the appointment template.
     :param data: the fields to change; all others stay as they are.
@@ -596,9 +592,8 @@ class DrChronoUpdateAppointmentTemplateOperator(UpdateOperator):
 class DrChronoDeleteAppointmentTemplateOperator(DeleteOperator):
     """Delete an appointment template.
 
-    ``DELETE /api/appointment_templates/{id}``. The action "Delete Appointment Template". Scopes:
-    ``calendar:read``, ``calendar:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono:
-    ``scheduling``, ``settings``.
+    ``DELETE /api/appointment_templates/{id}``. The action "Delete Appointment Template". One of the scopes:
+    ``calendar:write``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param appointment_template_id: id of the appointment template.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -630,7 +625,7 @@ class DrChronoDeleteAppointmentTemplateOperator(DeleteOperator):
 class DrChronoListAppointmentsOperator(ListOperator):
     """List visits and breaks in the order of their scheduled times.
 
-    ``GET /api/appointments``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
+    ``GET /api/appointments``. One of the scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param filters: what to select; DrChrono insists on one of ``since``, ``occurred_since``, ``date``,
@@ -686,9 +681,8 @@ class DrChronoListAppointmentsOperator(ListOperator):
 class DrChronoCreateAppointmentOperator(CreateOperator):
     """Put a visit or a break on a doctor's calendar.
 
-    ``POST /api/appointments``. The action "Create Appointment On Doctor Calendar". Scopes: ``calendar:read``,
-    ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
-    ``clinical-notes``.
+    ``POST /api/appointments``. The action "Create Appointment On Doctor Calendar". One of the scopes:
+    ``calendar:write``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param data: the fields of the appointment, or a list of appointments, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -729,7 +723,7 @@ class DrChronoCreateAppointmentOperator(CreateOperator):
 class DrChronoGetAppointmentOperator(GetOperator):
     """Read a visit or break by id.
 
-    ``GET /api/appointments/{id}``. The action "Appointments Read". Scopes: ``calendar:read``,
+    ``GET /api/appointments/{id}``. The action "Appointments Read". One of the scopes: ``calendar:read``,
     ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
     ``clinical-notes``.
 
@@ -770,9 +764,8 @@ class DrChronoGetAppointmentOperator(GetOperator):
 class DrChronoReplaceAppointmentOperator(ReplaceOperator):
     """Replace a visit or break.
 
-    ``PUT /api/appointments/{id}``. The action "Update Appointment". Scopes: ``calendar:read``,
-    ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
-    ``clinical-notes``.
+    ``PUT /api/appointments/{id}``. The action "Update Appointment". One of the scopes: ``calendar:write``,
+    ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
         ``2026-01-31_123``.
@@ -813,8 +806,8 @@ class DrChronoReplaceAppointmentOperator(ReplaceOperator):
 class DrChronoUpdateAppointmentOperator(UpdateOperator):
     """Change the given fields of a visit or break.
 
-    ``PATCH /api/appointments/{id}``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``PATCH /api/appointments/{id}``. One of the scopes: ``calendar:write``, ``clinical:write``. Permissions
+    in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
         ``2026-01-31_123``.
@@ -854,9 +847,8 @@ class DrChronoUpdateAppointmentOperator(UpdateOperator):
 class DrChronoDeleteAppointmentOperator(DeleteOperator):
     """Delete a visit or break, which stays there, marked as deleted.
 
-    ``DELETE /api/appointments/{id}``. The action "Delete Appointment". Scopes: ``calendar:read``,
-    ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
-    ``clinical-notes``.
+    ``DELETE /api/appointments/{id}``. The action "Delete Appointment". One of the scopes: ``calendar:write``,
+    ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
         ``2026-01-31_123``.
@@ -889,8 +881,8 @@ class DrChronoDeleteAppointmentOperator(DeleteOperator):
 class DrChronoListAppointmentsListEntriesOperator(ListOperator):
     """List visits and breaks, by the path of the background list.
 
-    ``GET /api/appointments_list``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``GET /api/appointments_list``. One of the scopes: ``calendar:read``, ``calendar:write``,
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param filters: what to select; DrChrono insists on one of ``since``, ``date``, ``date_range``.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -933,8 +925,8 @@ class DrChronoListAppointmentsListEntriesOperator(ListOperator):
 class DrChronoGetAppointmentsListOperator(BulkResultOperator):
     """Fetch the state and rows of a background list of appointments.
 
-    ``GET /api/appointments_list``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``GET /api/appointments_list``. One of the scopes: ``calendar:read``, ``calendar:write``,
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param uuid: the uuid that the operator which started the list returned.
     :param wait_for_completion: wait until DrChrono has made the list. False: look once, and return ``uuid``
@@ -986,8 +978,8 @@ class DrChronoGetAppointmentsListOperator(BulkResultOperator):
 class DrChronoCreateAppointmentsListOperator(BulkListOperator):
     """Start a background list of appointments.
 
-    ``POST /api/appointments_list``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``POST /api/appointments_list``. One of the scopes: ``calendar:write``, ``clinical:write``. Permissions in
+    DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param filters: what to select; DrChrono insists on one of ``since``, ``date``, ``date_range``.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -1047,9 +1039,9 @@ class DrChronoCreateAppointmentsListOperator(BulkListOperator):
 class DrChronoGetAppointmentsListEntryOperator(GetOperator):
     """Read a visit or break by id, by the path of the background list.
 
-    ``GET /api/appointments_list/{id}``. The action "Appointments List Read". Scopes: ``calendar:read``,
-    ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
-    ``clinical-notes``.
+    ``GET /api/appointments_list/{id}``. The action "Appointments List Read". One of the scopes:
+    ``calendar:read``, ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
+    ``scheduling``, ``clinical-notes``.
 
     :param appointments_list_entry_id: id of the appointments list entry.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -1087,9 +1079,8 @@ class DrChronoGetAppointmentsListEntryOperator(GetOperator):
 class DrChronoReplaceAppointmentsListEntryOperator(ReplaceOperator):
     """Replace a visit or break, by the path of the background list.
 
-    ``PUT /api/appointments_list/{id}``. The action "Update Appointments List". Scopes: ``calendar:read``,
-    ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
-    ``clinical-notes``.
+    ``PUT /api/appointments_list/{id}``. The action "Update Appointments List". One of the scopes:
+    ``calendar:write``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param appointments_list_entry_id: id of the appointments list entry.
     :param data: all fields of the appointments list entry; what is left out is lost.
@@ -1129,8 +1120,8 @@ class DrChronoReplaceAppointmentsListEntryOperator(ReplaceOperator):
 class DrChronoUpdateAppointmentsListEntryOperator(UpdateOperator):
     """Change the given fields of a visit or break, by the path of the background list.
 
-    ``PATCH /api/appointments_list/{id}``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``PATCH /api/appointments_list/{id}``. One of the scopes: ``calendar:write``, ``clinical:write``.
+    Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param appointments_list_entry_id: id of the appointments list entry.
     :param data: the fields to change; all others stay as they are.
@@ -1169,9 +1160,8 @@ class DrChronoUpdateAppointmentsListEntryOperator(UpdateOperator):
 class DrChronoDeleteAppointmentsListEntryOperator(DeleteOperator):
     """Delete a visit or break, by the path of the background list; it stays, marked as deleted.
 
-    ``DELETE /api/appointments_list/{id}``. The action "Delete Appointments List". Scopes: ``calendar:read``,
-    ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
-    ``clinical-notes``.
+    ``DELETE /api/appointments_list/{id}``. The action "Delete Appointments List". One of the scopes:
+    ``calendar:write``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param appointments_list_entry_id: id of the appointments list entry.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -1235,8 +1225,8 @@ class DrChronoGetAvailabilityOperator(ReportOperator):
 class DrChronoListCustomAppointmentFieldsOperator(ListOperator):
     """List custom appointment fields.
 
-    ``GET /api/custom_appointment_fields``. Scopes: ``clinical:read``, ``clinical:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``.
+    ``GET /api/custom_appointment_fields``. One of the scopes: ``clinical:read``, ``clinical:write``,
+    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -1275,8 +1265,8 @@ class DrChronoListCustomAppointmentFieldsOperator(ListOperator):
 class DrChronoCreateCustomAppointmentFieldOperator(CreateOperator):
     """Create a custom appointment field.
 
-    ``POST /api/custom_appointment_fields``. Scopes: ``clinical:read``, ``clinical:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``.
+    ``POST /api/custom_appointment_fields``. One of the scopes: ``clinical:write``, ``settings:write``.
+    Permissions in DrChrono: ``clinical-notes``, ``settings``.
 
     :param data: the fields of the custom appointment field, or a list of custom appointment fields, which one
         call creates together.
@@ -1317,7 +1307,7 @@ class DrChronoCreateCustomAppointmentFieldOperator(CreateOperator):
 class DrChronoGetCustomAppointmentFieldOperator(GetOperator):
     """Read a custom appointment field by id.
 
-    ``GET /api/custom_appointment_fields/{id}``. Scopes: ``clinical:read``, ``clinical:write``,
+    ``GET /api/custom_appointment_fields/{id}``. One of the scopes: ``clinical:read``, ``clinical:write``,
     ``settings:read``, ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``.
 
     :param custom_appointment_field_id: id of the custom appointment field.
@@ -1353,8 +1343,8 @@ class DrChronoGetCustomAppointmentFieldOperator(GetOperator):
 class DrChronoReplaceCustomAppointmentFieldOperator(ReplaceOperator):
     """Replace a custom appointment field.
 
-    ``PUT /api/custom_appointment_fields/{id}``. Scopes: ``clinical:read``, ``clinical:write``,
-    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``.
+    ``PUT /api/custom_appointment_fields/{id}``. One of the scopes: ``clinical:write``, ``settings:write``.
+    Permissions in DrChrono: ``clinical-notes``, ``settings``.
 
     :param custom_appointment_field_id: id of the custom appointment field.
     :param data: all fields of the custom appointment field; what is left out is lost.
@@ -1393,8 +1383,8 @@ class DrChronoReplaceCustomAppointmentFieldOperator(ReplaceOperator):
 class DrChronoUpdateCustomAppointmentFieldOperator(UpdateOperator):
     """Change the given fields of a custom appointment field.
 
-    ``PATCH /api/custom_appointment_fields/{id}``. Scopes: ``clinical:read``, ``clinical:write``,
-    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``.
+    ``PATCH /api/custom_appointment_fields/{id}``. One of the scopes: ``clinical:write``, ``settings:write``.
+    Permissions in DrChrono: ``clinical-notes``, ``settings``.
 
     :param custom_appointment_field_id: id of the custom appointment field.
     :param data: the fields to change; all others stay as they are.
@@ -1433,8 +1423,8 @@ class DrChronoUpdateCustomAppointmentFieldOperator(UpdateOperator):
 class DrChronoListReminderProfilesOperator(ListOperator):
     """List reminder profiles.
 
-    ``GET /api/reminder_profiles``. Scopes: ``calendar:read``, ``calendar:write``. Permissions in DrChrono:
-    ``scheduling``.
+    ``GET /api/reminder_profiles``. One of the scopes: ``calendar:read``, ``calendar:write``. Permissions in
+    DrChrono: ``scheduling``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -1473,8 +1463,8 @@ class DrChronoListReminderProfilesOperator(ListOperator):
 class DrChronoCreateReminderProfileOperator(CreateOperator):
     """Create a reminder profile.
 
-    ``POST /api/reminder_profiles``. The action "Create Reminder Profile". Scopes: ``calendar:read``,
-    ``calendar:write``. Permissions in DrChrono: ``scheduling``.
+    ``POST /api/reminder_profiles``. The action "Create Reminder Profile". Scope: ``calendar:write``.
+    Permissions in DrChrono: ``scheduling``.
 
     :param data: the fields of the reminder profile, or a list of reminder profiles, which one call creates
         together.
@@ -1516,8 +1506,8 @@ class DrChronoCreateReminderProfileOperator(CreateOperator):
 class DrChronoGetReminderProfileOperator(GetOperator):
     """Read a reminder profile by id.
 
-    ``GET /api/reminder_profiles/{id}``. The action "Reminder Profiles Read". Scopes: ``calendar:read``,
-    ``calendar:write``. Permissions in DrChrono: ``scheduling``.
+    ``GET /api/reminder_profiles/{id}``. The action "Reminder Profiles Read". One of the scopes:
+    ``calendar:read``, ``calendar:write``. Permissions in DrChrono: ``scheduling``.
 
     :param reminder_profile_id: id of the reminder profile.
     :param fields: return only these fields of each record.
@@ -1552,8 +1542,8 @@ class DrChronoGetReminderProfileOperator(GetOperator):
 class DrChronoReplaceReminderProfileOperator(ReplaceOperator):
     """Replace a reminder profile.
 
-    ``PUT /api/reminder_profiles/{id}``. The action "Update Reminder Profile". Scopes: ``calendar:read``,
-    ``calendar:write``. Permissions in DrChrono: ``scheduling``.
+    ``PUT /api/reminder_profiles/{id}``. The action "Update Reminder Profile". Scope: ``calendar:write``.
+    Permissions in DrChrono: ``scheduling``.
 
     :param reminder_profile_id: id of the reminder profile.
     :param data: all fields of the reminder profile; what is left out is lost.
@@ -1593,8 +1583,7 @@ class DrChronoReplaceReminderProfileOperator(ReplaceOperator):
 class DrChronoUpdateReminderProfileOperator(UpdateOperator):
     """Change the given fields of a reminder profile.
 
-    ``PATCH /api/reminder_profiles/{id}``. Scopes: ``calendar:read``, ``calendar:write``. Permissions in
-    DrChrono: ``scheduling``.
+    ``PATCH /api/reminder_profiles/{id}``. Scope: ``calendar:write``. Permissions in DrChrono: ``scheduling``.
 
     :param reminder_profile_id: id of the reminder profile.
     :param data: the fields to change; all others stay as they are.
@@ -1633,8 +1622,8 @@ class DrChronoUpdateReminderProfileOperator(UpdateOperator):
 class DrChronoDeleteReminderProfileOperator(DeleteOperator):
     """Delete a reminder profile.
 
-    ``DELETE /api/reminder_profiles/{id}``. The action "Delete Reminder Profile". Scopes: ``calendar:read``,
-    ``calendar:write``. Permissions in DrChrono: ``scheduling``.
+    ``DELETE /api/reminder_profiles/{id}``. The action "Delete Reminder Profile". Scope: ``calendar:write``.
+    Permissions in DrChrono: ``scheduling``.
 
     :param reminder_profile_id: id of the reminder profile.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -1666,8 +1655,8 @@ class DrChronoDeleteReminderProfileOperator(DeleteOperator):
 class DrChronoListScheduleBlocksOperator(ListOperator):
     """List schedule blocks; asking for a date or a range of dates is advised.
 
-    ``GET /api/schedule_blocks``. Scopes: ``calendar:read``, ``calendar:write``. Permissions in DrChrono:
-    ``calendar``.
+    ``GET /api/schedule_blocks``. One of the scopes: ``calendar:read``, ``calendar:write``. Permissions in
+    DrChrono: ``calendar``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -1706,8 +1695,8 @@ class DrChronoListScheduleBlocksOperator(ListOperator):
 class DrChronoCreateScheduleBlockOperator(CreateOperator):
     """Block time of a provider, so that nothing can be booked in it.
 
-    ``POST /api/schedule_blocks``. The action "Create Schedule Block". Scopes: ``calendar:read``,
-    ``calendar:write``. Permissions in DrChrono: ``calendar``.
+    ``POST /api/schedule_blocks``. The action "Create Schedule Block". Scope: ``calendar:write``. Permissions
+    in DrChrono: ``calendar``.
 
     :param data: the fields of the schedule block, or a list of schedule blocks, which one call creates
         together.
@@ -1749,8 +1738,8 @@ class DrChronoCreateScheduleBlockOperator(CreateOperator):
 class DrChronoGetScheduleBlockOperator(GetOperator):
     """Read a schedule block by id.
 
-    ``GET /api/schedule_blocks/{id}``. The action "Schedule Blocks Read". Scopes: ``calendar:read``,
-    ``calendar:write``. Permissions in DrChrono: ``calendar``.
+    ``GET /api/schedule_blocks/{id}``. The action "Schedule Blocks Read". One of the scopes:
+    ``calendar:read``, ``calendar:write``. Permissions in DrChrono: ``calendar``.
 
     :param schedule_block_id: id of the schedule block.
     :param fields: return only these fields of each record.
@@ -1785,8 +1774,8 @@ class DrChronoGetScheduleBlockOperator(GetOperator):
 class DrChronoReplaceScheduleBlockOperator(ReplaceOperator):
     """Replace a schedule block; all its fields must be given.
 
-    ``PUT /api/schedule_blocks/{id}``. The action "Update Schedule Block". Scopes: ``calendar:read``,
-    ``calendar:write``. Permissions in DrChrono: ``calendar``.
+    ``PUT /api/schedule_blocks/{id}``. The action "Update Schedule Block". Scope: ``calendar:write``.
+    Permissions in DrChrono: ``calendar``.
 
     :param schedule_block_id: id of the schedule block.
     :param data: all fields of the schedule block; what is left out is lost.
@@ -1826,8 +1815,7 @@ class DrChronoReplaceScheduleBlockOperator(ReplaceOperator):
 class DrChronoUpdateScheduleBlockOperator(UpdateOperator):
     """Change the given fields of a schedule block.
 
-    ``PATCH /api/schedule_blocks/{id}``. Scopes: ``calendar:read``, ``calendar:write``. Permissions in
-    DrChrono: ``calendar``.
+    ``PATCH /api/schedule_blocks/{id}``. Scope: ``calendar:write``. Permissions in DrChrono: ``calendar``.
 
     :param schedule_block_id: id of the schedule block.
     :param data: the fields to change; all others stay as they are.
@@ -1866,8 +1854,8 @@ class DrChronoUpdateScheduleBlockOperator(UpdateOperator):
 class DrChronoDeleteScheduleBlockOperator(DeleteOperator):
     """Remove a schedule block, so that its time can be booked again.
 
-    ``DELETE /api/schedule_blocks/{id}``. The action "Delete Schedule Block". Scopes: ``calendar:read``,
-    ``calendar:write``. Permissions in DrChrono: ``calendar``.
+    ``DELETE /api/schedule_blocks/{id}``. The action "Delete Schedule Block". Scope: ``calendar:write``.
+    Permissions in DrChrono: ``calendar``.
 
     :param schedule_block_id: id of the schedule block.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -1899,7 +1887,7 @@ class DrChronoDeleteScheduleBlockOperator(DeleteOperator):
 class DrChronoListTelehealthAppointmentEventsOperator(ListOperator):
     """List telehealth appointment events.
 
-    ``GET /api/telehealth_appointment_history``. Scopes: ``calendar:read``, ``calendar:write``,
+    ``GET /api/telehealth_appointment_history``. One of the scopes: ``calendar:read``, ``calendar:write``,
     ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param filters: what to select; None selects all.
@@ -1939,9 +1927,9 @@ class DrChronoListTelehealthAppointmentEventsOperator(ListOperator):
 class DrChronoCreateTelehealthAppointmentEventOperator(CreateOperator):
     """Create a telehealth appointment event.
 
-    ``POST /api/telehealth_appointment_history``. The action "Create Telehealth Appointment History". Scopes:
-    ``calendar:read``, ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``scheduling``, ``clinical-notes``.
+    ``POST /api/telehealth_appointment_history``. The action "Create Telehealth Appointment History". One of
+    the scopes: ``calendar:write``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
+    ``clinical-notes``.
 
     :param data: the fields of the telehealth appointment event, or a list of telehealth appointment events,
         which one call creates together.
@@ -1982,8 +1970,8 @@ class DrChronoCreateTelehealthAppointmentEventOperator(CreateOperator):
 class DrChronoGetTelehealthAppointmentEventOperator(GetOperator):
     """Read a telehealth appointment event by id.
 
-    ``GET /api/telehealth_appointment_history/{id}``. The action "Telehealth Appointment History Read".
-    Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in
+    ``GET /api/telehealth_appointment_history/{id}``. The action "Telehealth Appointment History Read". One of
+    the scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in
     DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param telehealth_appointment_event_id: id of the telehealth appointment event.
@@ -2019,8 +2007,8 @@ class DrChronoGetTelehealthAppointmentEventOperator(GetOperator):
 class DrChronoListTelehealthAppointmentsOperator(ListOperator):
     """List telehealth appointments.
 
-    ``GET /api/telehealth_appointments``. Scopes: ``calendar:read``, ``calendar:write``, ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``GET /api/telehealth_appointments``. One of the scopes: ``calendar:read``, ``calendar:write``,
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -2059,9 +2047,8 @@ class DrChronoListTelehealthAppointmentsOperator(ListOperator):
 class DrChronoCreateTelehealthAppointmentOperator(CreateOperator):
     """Create a telehealth appointment.
 
-    ``POST /api/telehealth_appointments``. The action "Create Telehealth Appointment". Scopes:
-    ``calendar:read``, ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``scheduling``, ``clinical-notes``.
+    ``POST /api/telehealth_appointments``. The action "Create Telehealth Appointment". One of the scopes:
+    ``calendar:write``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param data: the fields of the telehealth appointment, or a list of telehealth appointments, which one
         call creates together.
@@ -2103,7 +2090,7 @@ class DrChronoCreateTelehealthAppointmentOperator(CreateOperator):
 class DrChronoGetTelehealthAppointmentOperator(GetOperator):
     """Read a telehealth appointment by id.
 
-    ``GET /api/telehealth_appointments/{id}``. The action "Telehealth Appointments Read". Scopes:
+    ``GET /api/telehealth_appointments/{id}``. The action "Telehealth Appointments Read". One of the scopes:
     ``calendar:read``, ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
     ``scheduling``, ``clinical-notes``.
 
@@ -2140,9 +2127,8 @@ class DrChronoGetTelehealthAppointmentOperator(GetOperator):
 class DrChronoReplaceTelehealthAppointmentOperator(ReplaceOperator):
     """Replace a telehealth appointment.
 
-    ``PUT /api/telehealth_appointments/{id}``. The action "Update Telehealth Appointment". Scopes:
-    ``calendar:read``, ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``scheduling``, ``clinical-notes``.
+    ``PUT /api/telehealth_appointments/{id}``. The action "Update Telehealth Appointment". One of the scopes:
+    ``calendar:write``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param telehealth_appointment_id: id of the telehealth appointment.
     :param data: all fields of the telehealth appointment; what is left out is lost.
@@ -2182,8 +2168,8 @@ class DrChronoReplaceTelehealthAppointmentOperator(ReplaceOperator):
 class DrChronoUpdateTelehealthAppointmentOperator(UpdateOperator):
     """Change the given fields of a telehealth appointment.
 
-    ``PATCH /api/telehealth_appointments/{id}``. Scopes: ``calendar:read``, ``calendar:write``,
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``PATCH /api/telehealth_appointments/{id}``. One of the scopes: ``calendar:write``, ``clinical:write``.
+    Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param telehealth_appointment_id: id of the telehealth appointment.
     :param data: the fields to change; all others stay as they are.

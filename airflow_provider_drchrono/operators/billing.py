@@ -104,8 +104,8 @@ _LINE_ITEM_READ_ONLY = (
 class DrChronoListBillingProfilesOperator(ListOperator):
     """List billing profiles.
 
-    ``GET /api/billing_profiles``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
-    ``billing``, ``show-billing-tab``.
+    ``GET /api/billing_profiles``. One of the scopes: ``billing:read``, ``billing:write``. Permissions in
+    DrChrono: ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -144,8 +144,8 @@ class DrChronoListBillingProfilesOperator(ListOperator):
 class DrChronoGetBillingProfileOperator(GetOperator):
     """Read a billing profile by id.
 
-    ``GET /api/billing_profiles/{id}``. The action "Billing Profiles Read". Scopes: ``billing:read``,
-    ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
+    ``GET /api/billing_profiles/{id}``. The action "Billing Profiles Read". One of the scopes:
+    ``billing:read``, ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param billing_profile_id: id of the billing profile.
     :param fields: return only these fields of each record.
@@ -180,8 +180,8 @@ class DrChronoGetBillingProfileOperator(GetOperator):
 class DrChronoListClaimBillingNotesOperator(ListOperator):
     """List claim billing notes.
 
-    ``GET /api/claim_billing_notes``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
-    ``billing``, ``show-billing-tab``.
+    ``GET /api/claim_billing_notes``. One of the scopes: ``billing:read``, ``billing:write``. Permissions in
+    DrChrono: ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -220,8 +220,8 @@ class DrChronoListClaimBillingNotesOperator(ListOperator):
 class DrChronoCreateClaimBillingNoteOperator(CreateOperator):
     """Create a claim billing note.
 
-    ``POST /api/claim_billing_notes``. The action "Create Claim Billing Note". Scopes: ``billing:read``,
-    ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
+    ``POST /api/claim_billing_notes``. The action "Create Claim Billing Note". Scope: ``billing:write``.
+    Permissions in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param data: the fields of the claim billing note, or a list of claim billing notes, which one call
         creates together.
@@ -263,8 +263,8 @@ class DrChronoCreateClaimBillingNoteOperator(CreateOperator):
 class DrChronoGetClaimBillingNoteOperator(GetOperator):
     """Read a claim billing note by id.
 
-    ``GET /api/claim_billing_notes/{id}``. The action "Claim Billing Notes Read". Scopes: ``billing:read``,
-    ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
+    ``GET /api/claim_billing_notes/{id}``. The action "Claim Billing Notes Read". One of the scopes:
+    ``billing:read``, ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param claim_billing_note_id: id of the claim billing note.
     :param fields: return only these fields of each record.
@@ -299,8 +299,8 @@ class DrChronoGetClaimBillingNoteOperator(GetOperator):
 class DrChronoListCustomInsurancePlanNamesOperator(ListOperator):
     """List custom insurance plan names.
 
-    ``GET /api/custom_insurance_plan_names``. Scopes: ``settings:read``, ``settings:write``. Permissions in
-    DrChrono: ``settings``.
+    ``GET /api/custom_insurance_plan_names``. One of the scopes: ``settings:read``, ``settings:write``.
+    Permissions in DrChrono: ``settings``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -339,8 +339,8 @@ class DrChronoListCustomInsurancePlanNamesOperator(ListOperator):
 class DrChronoGetCustomInsurancePlanNameOperator(GetOperator):
     """Read a custom insurance plan name by id.
 
-    ``GET /api/custom_insurance_plan_names/{id}``. The action "Custom Insurance Plan Names Read". Scopes:
-    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``settings``.
+    ``GET /api/custom_insurance_plan_names/{id}``. The action "Custom Insurance Plan Names Read". One of the
+    scopes: ``settings:read``, ``settings:write``. Permissions in DrChrono: ``settings``.
 
     :param custom_insurance_plan_name_id: id of the custom insurance plan name.
     :param fields: return only these fields of each record.
@@ -375,7 +375,7 @@ class DrChronoGetCustomInsurancePlanNameOperator(GetOperator):
 class DrChronoGetDaySheetChargesOperator(ReportOperator):
     """Report the charges of a range of days.
 
-    ``GET /api/day_sheet_charges``. Scopes: ``billing:read``. Permissions in DrChrono: ``billing``,
+    ``GET /api/day_sheet_charges``. Scope: ``billing:read``. Permissions in DrChrono: ``billing``,
     ``access-patient-payments``.
 
     :param filters: what to select; DrChrono insists on ``start_date``, ``end_date``.
@@ -419,7 +419,7 @@ class DrChronoGetDaySheetChargesOperator(ReportOperator):
 class DrChronoGetDaySheetCreditsOperator(ReportOperator):
     """Report the credits and adjustments of a range of days.
 
-    ``GET /api/day_sheet_credits``. Scopes: ``billing:read``. Permissions in DrChrono: ``billing``,
+    ``GET /api/day_sheet_credits``. Scope: ``billing:read``. Permissions in DrChrono: ``billing``,
     ``access-patient-payments``.
 
     :param filters: what to select; DrChrono insists on ``start_date``, ``end_date``.
@@ -463,7 +463,7 @@ class DrChronoGetDaySheetCreditsOperator(ReportOperator):
 class DrChronoGetDaySheetPatientPaymentsOperator(ReportOperator):
     """Report the payments of patients over a range of days.
 
-    ``GET /api/day_sheet_patient_payments``. Scopes: ``billing:read``. Permissions in DrChrono: ``billing``,
+    ``GET /api/day_sheet_patient_payments``. Scope: ``billing:read``. Permissions in DrChrono: ``billing``,
     ``access-patient-payments``.
 
     :param filters: what to select; DrChrono insists on ``start_date``, ``end_date``.
@@ -507,7 +507,7 @@ class DrChronoGetDaySheetPatientPaymentsOperator(ReportOperator):
 class DrChronoGetDaySheetTotalsOperator(ReportOperator):
     """Report the totals of a range of days.
 
-    ``GET /api/day_sheet_totals``. Scopes: ``billing:read``. Permissions in DrChrono: ``billing``,
+    ``GET /api/day_sheet_totals``. Scope: ``billing:read``. Permissions in DrChrono: ``billing``,
     ``access-patient-payments``.
 
     :param filters: what to select; DrChrono insists on ``start_date``, ``end_date``.
@@ -555,8 +555,8 @@ class DrChronoGetDaySheetTotalsOperator(ReportOperator):
 class DrChronoListEligibilityChecksOperator(ListOperator):
     """List past eligibility checks.
 
-    ``GET /api/eligibility_checks``. Scopes: ``calendar:read``, ``calendar:write``, ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``scheduling``, ``manage-patients``.
+    ``GET /api/eligibility_checks``. One of the scopes: ``calendar:read``, ``calendar:write``,
+    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``scheduling``, ``manage-patients``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -603,9 +603,9 @@ class DrChronoListEligibilityChecksOperator(ListOperator):
 class DrChronoGetEligibilityCheckOperator(GetOperator):
     """Read a past eligibility check by id.
 
-    ``GET /api/eligibility_checks/{id}``. The action "Eligibility Checks Read". Scopes: ``calendar:read``,
-    ``calendar:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono: ``scheduling``,
-    ``manage-patients``.
+    ``GET /api/eligibility_checks/{id}``. The action "Eligibility Checks Read". One of the scopes:
+    ``calendar:read``, ``calendar:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono:
+    ``scheduling``, ``manage-patients``.
 
     :param eligibility_check_id: id of the eligibility check.
     :param fields: return only these fields of each record.
@@ -640,8 +640,8 @@ class DrChronoGetEligibilityCheckOperator(GetOperator):
 class DrChronoGetEligibilityChecksListOperator(BulkResultOperator):
     """Fetch the state and rows of a background list of eligibility checks.
 
-    ``GET /api/eligibility_checks_list``. Scopes: ``calendar:read``, ``patients:read``. Permissions in
-    DrChrono: ``scheduling``.
+    ``GET /api/eligibility_checks_list``. One of the scopes: ``calendar:read``, ``patients:read``. Permissions
+    in DrChrono: ``scheduling``.
 
     :param uuid: the uuid that the operator which started the list returned.
     :param wait_for_completion: wait until DrChrono has made the list. False: look once, and return ``uuid``
@@ -693,8 +693,8 @@ class DrChronoGetEligibilityChecksListOperator(BulkResultOperator):
 class DrChronoCreateEligibilityChecksListOperator(BulkListOperator):
     """Start a background list of eligibility checks.
 
-    ``POST /api/eligibility_checks_list``. The action "Create Eligibility Checks List". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/eligibility_checks_list``. The action "Create Eligibility Checks List". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -761,8 +761,8 @@ class DrChronoCreateEligibilityChecksListOperator(BulkListOperator):
 class DrChronoListEOBsOperator(ListOperator):
     """List EOBs.
 
-    ``GET /api/eobs``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono: ``billing``,
-    ``show-billing-tab``.
+    ``GET /api/eobs``. One of the scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
+    ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -801,8 +801,8 @@ class DrChronoListEOBsOperator(ListOperator):
 class DrChronoCreateEOBOperator(CreateOperator):
     """Create an EOB.
 
-    ``POST /api/eobs``. The action "Create EOB". Scopes: ``billing:read``, ``billing:write``. Permissions in
-    DrChrono: ``billing``, ``show-billing-tab``.
+    ``POST /api/eobs``. The action "Create EOB". Scope: ``billing:write``. Permissions in DrChrono:
+    ``billing``, ``show-billing-tab``.
 
     :param data: the fields of the EOB, or a list of EOBs, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -843,8 +843,8 @@ class DrChronoCreateEOBOperator(CreateOperator):
 class DrChronoGetEOBOperator(GetOperator):
     """Read an EOB by id.
 
-    ``GET /api/eobs/{id}``. The action "EOBs Read". Scopes: ``billing:read``, ``billing:write``. Permissions
-    in DrChrono: ``billing``, ``show-billing-tab``.
+    ``GET /api/eobs/{id}``. The action "EOBs Read". One of the scopes: ``billing:read``, ``billing:write``.
+    Permissions in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param eob_id: id of the EOB.
     :param fields: return only these fields of each record.
@@ -879,8 +879,8 @@ class DrChronoGetEOBOperator(GetOperator):
 class DrChronoListFeeSchedulesOperator(ListOperator):
     """List fee schedules.
 
-    ``GET /api/fee_schedules``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
-    ``billing``, ``show-billing-tab``.
+    ``GET /api/fee_schedules``. One of the scopes: ``billing:read``, ``billing:write``. Permissions in
+    DrChrono: ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -919,7 +919,7 @@ class DrChronoListFeeSchedulesOperator(ListOperator):
 class DrChronoGetFeeScheduleOperator(GetOperator):
     """Read a fee schedule by id.
 
-    ``GET /api/fee_schedules/{id}``. The action "Fee Schedules Read". Scopes: ``billing:read``,
+    ``GET /api/fee_schedules/{id}``. The action "Fee Schedules Read". One of the scopes: ``billing:read``,
     ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param fee_schedule_id: id of the fee schedule.
@@ -955,8 +955,8 @@ class DrChronoGetFeeScheduleOperator(GetOperator):
 class DrChronoListFeeSchedulesV2Operator(ListOperator):
     """List fee schedules v2.
 
-    ``GET /api/fee_schedules_v2``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
-    ``billing``, ``show-billing-tab``.
+    ``GET /api/fee_schedules_v2``. One of the scopes: ``billing:read``, ``billing:write``. Permissions in
+    DrChrono: ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -1003,8 +1003,8 @@ class DrChronoListFeeSchedulesV2Operator(ListOperator):
 class DrChronoGetFeeScheduleV2Operator(GetOperator):
     """Read a fee schedule v2 by id.
 
-    ``GET /api/fee_schedules_v2/{id}``. The action "Fee Schedules V2 Read". Scopes: ``billing:read``,
-    ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
+    ``GET /api/fee_schedules_v2/{id}``. The action "Fee Schedules V2 Read". One of the scopes:
+    ``billing:read``, ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param fee_schedule_v2_id: id of the fee schedule v2.
     :param fields: return only these fields of each record.
@@ -1039,7 +1039,7 @@ class DrChronoGetFeeScheduleV2Operator(GetOperator):
 class DrChronoListInsurancesOperator(ListOperator):
     """List insurances.
 
-    ``GET /api/insurances``. Scopes: ``user:read``, ``user:write``.
+    ``GET /api/insurances``. One of the scopes: ``user:read``, ``user:write``.
 
     :param filters: what to select; DrChrono insists on ``payer_type``.
     :param fields: return only these fields of each record.
@@ -1079,7 +1079,8 @@ class DrChronoListInsurancesOperator(ListOperator):
 class DrChronoGetInsuranceOperator(GetOperator):
     """Read an insurance by id.
 
-    ``GET /api/insurances/{id}``. The action "Insurances Read". Scopes: ``user:read``, ``user:write``.
+    ``GET /api/insurances/{id}``. The action "Insurances Read". One of the scopes: ``user:read``,
+    ``user:write``.
 
     :param insurance_id: id of the insurance.
     :param payer_type: the list of payers to look in, as DrChrono names it.
@@ -1118,7 +1119,7 @@ class DrChronoGetInsuranceOperator(GetOperator):
 class DrChronoListLineItemDeletionsOperator(ListOperator):
     """List which line items were deleted, and to which appointments they belonged.
 
-    ``GET /api/line_item_deletions``. Scopes: ``billing:read``. Permissions in DrChrono: ``billing``,
+    ``GET /api/line_item_deletions``. Scope: ``billing:read``. Permissions in DrChrono: ``billing``,
     ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
@@ -1158,7 +1159,7 @@ class DrChronoListLineItemDeletionsOperator(ListOperator):
 class DrChronoListLineItemsOperator(ListOperator):
     """List line items.
 
-    ``GET /api/line_items``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
+    ``GET /api/line_items``. One of the scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
     ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
@@ -1201,8 +1202,8 @@ class DrChronoListLineItemsOperator(ListOperator):
 class DrChronoCreateLineItemOperator(CreateOperator):
     """Create a line item of an appointment.
 
-    ``POST /api/line_items``. The action "Create Line Item". Scopes: ``billing:read``, ``billing:write``.
-    Permissions in DrChrono: ``billing``, ``show-billing-tab``.
+    ``POST /api/line_items``. The action "Create Line Item". Scope: ``billing:write``. Permissions in
+    DrChrono: ``billing``, ``show-billing-tab``.
 
     :param data: the fields of the line item, or a list of line items, which one call creates together.
     :param use_fee_schedule_defaults: let DrChrono fill in from the fee schedule what ``data`` leaves out.
@@ -1253,8 +1254,8 @@ class DrChronoCreateLineItemOperator(CreateOperator):
 class DrChronoGetLineItemOperator(GetOperator):
     """Read a line item by id.
 
-    ``GET /api/line_items/{id}``. The action "Line Items Read". Scopes: ``billing:read``, ``billing:write``.
-    Permissions in DrChrono: ``billing``, ``show-billing-tab``.
+    ``GET /api/line_items/{id}``. The action "Line Items Read". One of the scopes: ``billing:read``,
+    ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param line_item_id: id of the line item.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -1292,8 +1293,8 @@ class DrChronoGetLineItemOperator(GetOperator):
 class DrChronoReplaceLineItemOperator(ReplaceOperator):
     """Replace a line item.
 
-    ``PUT /api/line_items/{id}``. The action "Update Line Item". Scopes: ``billing:read``, ``billing:write``.
-    Permissions in DrChrono: ``billing``, ``show-billing-tab``.
+    ``PUT /api/line_items/{id}``. The action "Update Line Item". Scope: ``billing:write``. Permissions in
+    DrChrono: ``billing``, ``show-billing-tab``.
 
     :param line_item_id: id of the line item.
     :param data: all fields of the line item; what is left out is lost.
@@ -1333,8 +1334,8 @@ class DrChronoReplaceLineItemOperator(ReplaceOperator):
 class DrChronoUpdateLineItemOperator(UpdateOperator):
     """Change the given fields of a line item.
 
-    ``PATCH /api/line_items/{id}``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
-    ``billing``, ``show-billing-tab``.
+    ``PATCH /api/line_items/{id}``. Scope: ``billing:write``. Permissions in DrChrono: ``billing``,
+    ``show-billing-tab``.
 
     :param line_item_id: id of the line item.
     :param data: the fields to change; all others stay as they are.
@@ -1373,8 +1374,8 @@ class DrChronoUpdateLineItemOperator(UpdateOperator):
 class DrChronoDeleteLineItemOperator(DeleteOperator):
     """Delete a line item.
 
-    ``DELETE /api/line_items/{id}``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
-    ``billing``, ``show-billing-tab``.
+    ``DELETE /api/line_items/{id}``. Scope: ``billing:write``. Permissions in DrChrono: ``billing``,
+    ``show-billing-tab``.
 
     :param line_item_id: id of the line item.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -1406,7 +1407,7 @@ class DrChronoDeleteLineItemOperator(DeleteOperator):
 class DrChronoGetLineItemsListOperator(BulkResultOperator):
     """Fetch the state and rows of a background list of line items.
 
-    ``GET /api/line_items_list``. Scopes: ``billing:read``. Permissions in DrChrono: ``billing``,
+    ``GET /api/line_items_list``. Scope: ``billing:read``. Permissions in DrChrono: ``billing``,
     ``show-billing-tab``.
 
     :param uuid: the uuid that the operator which started the list returned.
@@ -1459,7 +1460,7 @@ class DrChronoGetLineItemsListOperator(BulkResultOperator):
 class DrChronoCreateLineItemsListOperator(BulkListOperator):
     """Start a background list of line items.
 
-    ``POST /api/line_items_list``. The action "Create Line Items List". Scopes: ``billing:read``. Permissions
+    ``POST /api/line_items_list``. The action "Create Line Items List". Scope: ``billing:read``. Permissions
     in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
@@ -1528,7 +1529,7 @@ class DrChronoCreateLineItemsListOperator(BulkListOperator):
 class DrChronoListProceduresOperator(ListOperator):
     """List procedures.
 
-    ``GET /api/procedures``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
+    ``GET /api/procedures``. One of the scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
     ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
@@ -1568,8 +1569,8 @@ class DrChronoListProceduresOperator(ListOperator):
 class DrChronoGetProcedureOperator(GetOperator):
     """Read a procedure by id.
 
-    ``GET /api/procedures/{id}``. The action "Procedures Read". Scopes: ``billing:read``, ``billing:write``.
-    Permissions in DrChrono: ``billing``, ``show-billing-tab``.
+    ``GET /api/procedures/{id}``. The action "Procedures Read". One of the scopes: ``billing:read``,
+    ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param procedure_id: id of the procedure.
     :param fields: return only these fields of each record.
@@ -1604,8 +1605,8 @@ class DrChronoGetProcedureOperator(GetOperator):
 class DrChronoListTransactionsOperator(ListOperator):
     """List what insurers paid and adjusted on line items.
 
-    ``GET /api/transactions``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
-    ``billing``, ``show-billing-tab``.
+    ``GET /api/transactions``. One of the scopes: ``billing:read``, ``billing:write``. Permissions in
+    DrChrono: ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -1644,7 +1645,7 @@ class DrChronoListTransactionsOperator(ListOperator):
 class DrChronoGetTransactionOperator(GetOperator):
     """Read a transaction by id.
 
-    ``GET /api/transactions/{id}``. The action "Transactions Read". Scopes: ``billing:read``,
+    ``GET /api/transactions/{id}``. The action "Transactions Read". One of the scopes: ``billing:read``,
     ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param transaction_id: id of the transaction.
@@ -1680,8 +1681,8 @@ class DrChronoGetTransactionOperator(GetOperator):
 class DrChronoGetTransactionsListOperator(BulkResultOperator):
     """Fetch the state and rows of a background list of transactions.
 
-    ``GET /api/transactions_list``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
-    ``billing``.
+    ``GET /api/transactions_list``. One of the scopes: ``billing:read``, ``billing:write``. Permissions in
+    DrChrono: ``billing``.
 
     :param uuid: the uuid that the operator which started the list returned.
     :param wait_for_completion: wait until DrChrono has made the list. False: look once, and return ``uuid``
@@ -1733,8 +1734,8 @@ class DrChronoGetTransactionsListOperator(BulkResultOperator):
 class DrChronoCreateTransactionsListOperator(BulkListOperator):
     """Start a background list of transactions.
 
-    ``POST /api/transactions_list``. The action "Create Transactions List". Scopes: ``billing:read``,
-    ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
+    ``POST /api/transactions_list``. The action "Create Transactions List". Scope: ``billing:write``.
+    Permissions in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.

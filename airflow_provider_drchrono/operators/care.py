@@ -65,7 +65,7 @@ _PROBLEM_READ_ONLY = ("abatement_date", "category", "id", "info_url", "problem_t
 class DrChronoListAllergiesOperator(ListOperator):
     """List allergies.
 
-    ``GET /api/allergies``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
+    ``GET /api/allergies``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
     ``clinical-notes``.
 
     :param filters: what to select; None selects all.
@@ -108,8 +108,8 @@ class DrChronoListAllergiesOperator(ListOperator):
 class DrChronoCreateAllergyOperator(CreateOperator):
     """Create an allergy.
 
-    ``POST /api/allergies``. The action "Create Allergy". Scopes: ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/allergies``. The action "Create Allergy". Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param data: the fields of the allergy, or a list of allergies, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -150,8 +150,8 @@ class DrChronoCreateAllergyOperator(CreateOperator):
 class DrChronoGetAllergyOperator(GetOperator):
     """Read an allergy by id.
 
-    ``GET /api/allergies/{id}``. The action "Allergies Read". Scopes: ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``.
+    ``GET /api/allergies/{id}``. The action "Allergies Read". One of the scopes: ``clinical:read``,
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param allergy_id: id of the allergy.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -189,8 +189,8 @@ class DrChronoGetAllergyOperator(GetOperator):
 class DrChronoReplaceAllergyOperator(ReplaceOperator):
     """Replace an allergy.
 
-    ``PUT /api/allergies/{id}``. The action "Update Allergy". Scopes: ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/allergies/{id}``. The action "Update Allergy". Scope: ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param allergy_id: id of the allergy.
     :param data: all fields of the allergy; what is left out is lost.
@@ -230,8 +230,7 @@ class DrChronoReplaceAllergyOperator(ReplaceOperator):
 class DrChronoUpdateAllergyOperator(UpdateOperator):
     """Change the given fields of an allergy.
 
-    ``PATCH /api/allergies/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``PATCH /api/allergies/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param allergy_id: id of the allergy.
     :param data: the fields to change; all others stay as they are.
@@ -270,8 +269,8 @@ class DrChronoUpdateAllergyOperator(UpdateOperator):
 class DrChronoListCarePlansOperator(ListOperator):
     """List care plans.
 
-    ``GET /api/care_plans``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``GET /api/care_plans``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -310,8 +309,8 @@ class DrChronoListCarePlansOperator(ListOperator):
 class DrChronoGetCarePlanOperator(GetOperator):
     """Read a care plan by id.
 
-    ``GET /api/care_plans/{id}``. The action "Care Plans Read". Scopes: ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``.
+    ``GET /api/care_plans/{id}``. The action "Care Plans Read". One of the scopes: ``clinical:read``,
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param care_plan_id: id of the care plan.
     :param fields: return only these fields of each record.
@@ -346,8 +345,8 @@ class DrChronoGetCarePlanOperator(GetOperator):
 class DrChronoListCareTeamMembersOperator(ListOperator):
     """List care team members.
 
-    ``GET /api/care_team_members``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``GET /api/care_team_members``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -386,8 +385,8 @@ class DrChronoListCareTeamMembersOperator(ListOperator):
 class DrChronoGetCareTeamMemberOperator(GetOperator):
     """Read a care team member by id.
 
-    ``GET /api/care_team_members/{id}``. The action "Care Team Members Read". Scopes: ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``GET /api/care_team_members/{id}``. The action "Care Team Members Read". One of the scopes:
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param care_team_member_id: id of the care team member.
     :param fields: return only these fields of each record.
@@ -422,8 +421,8 @@ class DrChronoGetCareTeamMemberOperator(GetOperator):
 class DrChronoListImplantableDevicesOperator(ListOperator):
     """List implantable devices.
 
-    ``GET /api/implantable_devices``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``GET /api/implantable_devices``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -462,8 +461,8 @@ class DrChronoListImplantableDevicesOperator(ListOperator):
 class DrChronoGetImplantableDeviceOperator(GetOperator):
     """Read an implantable device by id.
 
-    ``GET /api/implantable_devices/{id}``. The action "Implantable Devices Read". Scopes: ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``GET /api/implantable_devices/{id}``. The action "Implantable Devices Read". One of the scopes:
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param implantable_device_id: id of the implantable device.
     :param fields: return only these fields of each record.
@@ -498,7 +497,7 @@ class DrChronoGetImplantableDeviceOperator(GetOperator):
 class DrChronoListProblemsOperator(ListOperator):
     """List problems.
 
-    ``GET /api/problems``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
+    ``GET /api/problems``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
     ``clinical-notes``.
 
     :param filters: what to select; None selects all.
@@ -538,8 +537,7 @@ class DrChronoListProblemsOperator(ListOperator):
 class DrChronoCreateProblemOperator(CreateOperator):
     """Create a problem.
 
-    ``POST /api/problems``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``POST /api/problems``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param data: the fields of the problem, or a list of problems, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -580,8 +578,8 @@ class DrChronoCreateProblemOperator(CreateOperator):
 class DrChronoGetProblemOperator(GetOperator):
     """Read a problem by id.
 
-    ``GET /api/problems/{id}``. The action "Problems Read". Scopes: ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``.
+    ``GET /api/problems/{id}``. The action "Problems Read". One of the scopes: ``clinical:read``,
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param problem_id: id of the problem.
     :param fields: return only these fields of each record.
@@ -616,8 +614,8 @@ class DrChronoGetProblemOperator(GetOperator):
 class DrChronoReplaceProblemOperator(ReplaceOperator):
     """Replace a problem.
 
-    ``PUT /api/problems/{id}``. The action "Update Problem". Scopes: ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/problems/{id}``. The action "Update Problem". Scope: ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param problem_id: id of the problem.
     :param data: all fields of the problem; what is left out is lost.
@@ -657,8 +655,7 @@ class DrChronoReplaceProblemOperator(ReplaceOperator):
 class DrChronoUpdateProblemOperator(UpdateOperator):
     """Change the given fields of a problem.
 
-    ``PATCH /api/problems/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``PATCH /api/problems/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param problem_id: id of the problem.
     :param data: the fields to change; all others stay as they are.

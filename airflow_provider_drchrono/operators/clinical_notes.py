@@ -48,8 +48,8 @@ _CLINICAL_NOTE_FIELD_VALUE_READ_ONLY = ("created_at", "id", "updated_at")
 class DrChronoListAmendmentsOperator(ListOperator):
     """List the amendments that this API application created.
 
-    ``GET /api/amendments``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``GET /api/amendments``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -88,8 +88,8 @@ class DrChronoListAmendmentsOperator(ListOperator):
 class DrChronoCreateAmendmentOperator(CreateOperator):
     """Add an amendment, with the PDF that states it, to a patient's record.
 
-    ``POST /api/amendments``. The action "Create Amendment". Scopes: ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/amendments``. The action "Create Amendment". Scope: ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param data: the fields of the amendment, or a list of amendments, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -130,8 +130,8 @@ class DrChronoCreateAmendmentOperator(CreateOperator):
 class DrChronoGetAmendmentOperator(GetOperator):
     """Read an amendment that this API application created.
 
-    ``GET /api/amendments/{id}``. The action "Amendments Read". Scopes: ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``.
+    ``GET /api/amendments/{id}``. The action "Amendments Read". One of the scopes: ``clinical:read``,
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param amendment_id: id of the amendment.
     :param fields: return only these fields of each record.
@@ -166,8 +166,8 @@ class DrChronoGetAmendmentOperator(GetOperator):
 class DrChronoReplaceAmendmentOperator(ReplaceOperator):
     """Replace an amendment that this API application created.
 
-    ``PUT /api/amendments/{id}``. The action "Update Amendment". Scopes: ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/amendments/{id}``. The action "Update Amendment". Scope: ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param amendment_id: id of the amendment.
     :param data: all fields of the amendment; what is left out is lost.
@@ -207,8 +207,7 @@ class DrChronoReplaceAmendmentOperator(ReplaceOperator):
 class DrChronoUpdateAmendmentOperator(UpdateOperator):
     """Change the given fields of an amendment that this API application created.
 
-    ``PATCH /api/amendments/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``PATCH /api/amendments/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param amendment_id: id of the amendment.
     :param data: the fields to change; all others stay as they are.
@@ -247,8 +246,8 @@ class DrChronoUpdateAmendmentOperator(UpdateOperator):
 class DrChronoDeleteAmendmentOperator(DeleteOperator):
     """Delete an amendment that this API application created.
 
-    ``DELETE /api/amendments/{id}``. The action "Delete Amendment". Scopes: ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``DELETE /api/amendments/{id}``. The action "Delete Amendment". Scope: ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param amendment_id: id of the amendment.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -280,8 +279,8 @@ class DrChronoDeleteAmendmentOperator(DeleteOperator):
 class DrChronoListClinicalNoteFieldTypesOperator(ListOperator):
     """List clinical note field types.
 
-    ``GET /api/clinical_note_field_types``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``GET /api/clinical_note_field_types``. One of the scopes: ``clinical:read``, ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -320,8 +319,8 @@ class DrChronoListClinicalNoteFieldTypesOperator(ListOperator):
 class DrChronoGetClinicalNoteFieldTypeOperator(GetOperator):
     """Read a clinical note field type by id.
 
-    ``GET /api/clinical_note_field_types/{id}``. The action "Clinical Note Field Types Read". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``GET /api/clinical_note_field_types/{id}``. The action "Clinical Note Field Types Read". One of the
+    scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param clinical_note_field_type_id: id of the clinical note field type.
     :param fields: return only these fields of each record.
@@ -356,8 +355,8 @@ class DrChronoGetClinicalNoteFieldTypeOperator(GetOperator):
 class DrChronoUpdateClinicalNoteFieldTypeOperator(UpdateOperator):
     """Set the size of the picture in a free-draw field of clinical notes.
 
-    ``PATCH /api/clinical_note_field_types/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions
-    in DrChrono: ``clinical-notes``.
+    ``PATCH /api/clinical_note_field_types/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param clinical_note_field_type_id: id of the clinical note field type.
     :param data: the fields to change; all others stay as they are.
@@ -395,8 +394,8 @@ class DrChronoUpdateClinicalNoteFieldTypeOperator(UpdateOperator):
 class DrChronoListClinicalNoteFieldValuesOperator(ListOperator):
     """List clinical note field values.
 
-    ``GET /api/clinical_note_field_values``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``GET /api/clinical_note_field_values``. One of the scopes: ``clinical:read``, ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -435,8 +434,8 @@ class DrChronoListClinicalNoteFieldValuesOperator(ListOperator):
 class DrChronoCreateClinicalNoteFieldValueOperator(CreateOperator):
     """Create a clinical note field value.
 
-    ``POST /api/clinical_note_field_values``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``POST /api/clinical_note_field_values``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param data: the fields of the clinical note field value, or a list of clinical note field values, which
         one call creates together.
@@ -478,8 +477,8 @@ class DrChronoCreateClinicalNoteFieldValueOperator(CreateOperator):
 class DrChronoGetClinicalNoteFieldValueOperator(GetOperator):
     """Read a clinical note field value by id.
 
-    ``GET /api/clinical_note_field_values/{id}``. The action "Clinical Note Field Values Read". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``GET /api/clinical_note_field_values/{id}``. The action "Clinical Note Field Values Read". One of the
+    scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param clinical_note_field_value_id: id of the clinical note field value.
     :param fields: return only these fields of each record.
@@ -514,8 +513,8 @@ class DrChronoGetClinicalNoteFieldValueOperator(GetOperator):
 class DrChronoReplaceClinicalNoteFieldValueOperator(ReplaceOperator):
     """Replace a clinical note field value.
 
-    ``PUT /api/clinical_note_field_values/{id}``. The action "Update Clinical Note Field Value". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/clinical_note_field_values/{id}``. The action "Update Clinical Note Field Value". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param clinical_note_field_value_id: id of the clinical note field value.
     :param data: all fields of the clinical note field value; what is left out is lost.
@@ -555,8 +554,8 @@ class DrChronoReplaceClinicalNoteFieldValueOperator(ReplaceOperator):
 class DrChronoUpdateClinicalNoteFieldValueOperator(UpdateOperator):
     """Change the given fields of a clinical note field value.
 
-    ``PATCH /api/clinical_note_field_values/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions
-    in DrChrono: ``clinical-notes``.
+    ``PATCH /api/clinical_note_field_values/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param clinical_note_field_value_id: id of the clinical note field value.
     :param data: the fields to change; all others stay as they are.
@@ -595,7 +594,7 @@ class DrChronoUpdateClinicalNoteFieldValueOperator(UpdateOperator):
 class DrChronoGetClinicalNoteFieldValuesListOperator(BulkResultOperator):
     """Fetch the state and rows of a background list of clinical note field values.
 
-    ``GET /api/clinical_note_field_values_list``. Scopes: ``clinical:read``. Permissions in DrChrono:
+    ``GET /api/clinical_note_field_values_list``. Scope: ``clinical:read``. Permissions in DrChrono:
     ``clinical-notes``.
 
     :param uuid: the uuid that the operator which started the list returned.
@@ -648,8 +647,8 @@ class DrChronoGetClinicalNoteFieldValuesListOperator(BulkResultOperator):
 class DrChronoCreateClinicalNoteFieldValuesListOperator(BulkListOperator):
     """Start a background list of clinical note field values.
 
-    ``POST /api/clinical_note_field_values_list``. The action "Create Clinical Note Field Values List".
-    Scopes: ``calendar:read``, ``patients:read``. Permissions in DrChrono: ``scheduling``.
+    ``POST /api/clinical_note_field_values_list``. The action "Create Clinical Note Field Values List". One of
+    the scopes: ``calendar:read``, ``patients:read``. Permissions in DrChrono: ``scheduling``.
 
     :param filters: what to select; None selects all.
     :param order_by: field by which DrChrono orders the rows.
@@ -705,8 +704,8 @@ class DrChronoCreateClinicalNoteFieldValuesListOperator(BulkListOperator):
 class DrChronoListClinicalNoteTemplatesOperator(ListOperator):
     """List clinical note templates.
 
-    ``GET /api/clinical_note_templates``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``GET /api/clinical_note_templates``. One of the scopes: ``clinical:read``, ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -748,7 +747,7 @@ class DrChronoListClinicalNoteTemplatesOperator(ListOperator):
 class DrChronoGetClinicalNoteTemplateOperator(GetOperator):
     """Read a clinical note template by id.
 
-    ``GET /api/clinical_note_templates/{id}``. The action "Clinical Note Templates Read". Scopes:
+    ``GET /api/clinical_note_templates/{id}``. The action "Clinical Note Templates Read". One of the scopes:
     ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param clinical_note_template_id: id of the clinical note template.
@@ -787,8 +786,8 @@ class DrChronoGetClinicalNoteTemplateOperator(GetOperator):
 class DrChronoListClinicalNotesOperator(ListOperator):
     """List clinical notes.
 
-    ``GET /api/clinical_notes``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``GET /api/clinical_notes``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -827,7 +826,7 @@ class DrChronoListClinicalNotesOperator(ListOperator):
 class DrChronoGetClinicalNoteOperator(GetOperator):
     """Read a clinical note by id.
 
-    ``GET /api/clinical_notes/{id}``. The action "Clinical Notes Read". Scopes: ``clinical:read``,
+    ``GET /api/clinical_notes/{id}``. The action "Clinical Notes Read". One of the scopes: ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param clinical_note_id: id of the clinical note.
@@ -863,7 +862,7 @@ class DrChronoGetClinicalNoteOperator(GetOperator):
 class DrChronoGetClinicalNotesBatchOperator(BulkResultOperator):
     """Fetch the state and rows of a background list of clinical notes.
 
-    ``GET /api/clinical_notes_list``. The action "Get Clinical Notes Batch". Scopes: ``clinical:read``.
+    ``GET /api/clinical_notes_list``. The action "Get Clinical Notes Batch". Scope: ``clinical:read``.
     Permissions in DrChrono: ``clinical-notes``.
 
     :param uuid: the uuid that the operator which started the list returned.
@@ -916,8 +915,8 @@ class DrChronoGetClinicalNotesBatchOperator(BulkResultOperator):
 class DrChronoCreateClinicalNotesBatchOperator(BulkListOperator):
     """Start a background list of clinical notes.
 
-    ``POST /api/clinical_notes_list``. The action "Create Clinical Notes Batch". Scopes: ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/clinical_notes_list``. The action "Create Clinical Notes Batch". Scope: ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -976,7 +975,7 @@ class DrChronoCreateClinicalNotesBatchOperator(BulkListOperator):
 class DrChronoListCustomVitalTypesOperator(ListOperator):
     """List custom vital types.
 
-    ``GET /api/custom_vitals``. Scopes: ``clinical:read``, ``clinical:write``, ``settings:read``,
+    ``GET /api/custom_vitals``. One of the scopes: ``clinical:read``, ``clinical:write``, ``settings:read``,
     ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``.
 
     :param filters: what to select; None selects all.
@@ -1016,8 +1015,8 @@ class DrChronoListCustomVitalTypesOperator(ListOperator):
 class DrChronoGetCustomVitalTypeOperator(GetOperator):
     """Read a custom vital type by id.
 
-    ``GET /api/custom_vitals/{id}``. Scopes: ``clinical:read``, ``clinical:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``.
+    ``GET /api/custom_vitals/{id}``. One of the scopes: ``clinical:read``, ``clinical:write``,
+    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``.
 
     :param custom_vital_type_id: id of the custom vital type.
     :param fields: return only these fields of each record.
@@ -1052,7 +1051,7 @@ class DrChronoGetCustomVitalTypeOperator(GetOperator):
 class DrChronoGetYellowNotepadOperator(GetOperator):
     """Read the yellow notepad of an appointment and template.
 
-    ``GET /api/yellow_notepad``. The action "Yellow Notepad Retrieve". Scopes: ``clinical:read``,
+    ``GET /api/yellow_notepad``. The action "Yellow Notepad Retrieve". One of the scopes: ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
@@ -1092,8 +1091,8 @@ class DrChronoGetYellowNotepadOperator(GetOperator):
 class DrChronoCreateYellowNotepadOperator(CreateOperator):
     """Write the yellow notepad of an appointment and template, in place of what is on it.
 
-    ``POST /api/yellow_notepad``. The action "Create Yellow Notepad". Scopes: ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/yellow_notepad``. The action "Create Yellow Notepad". Scope: ``clinical:write``. Permissions
+    in DrChrono: ``clinical-notes``.
 
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
         ``2026-01-31_123``.

@@ -46,8 +46,8 @@ _SIGNED_CONSENT_FORM_FIELDS = ("appointment", "archived", "consent_form", "patie
 class DrChronoListConsentFormsOperator(ListOperator):
     """List consent forms.
 
-    ``GET /api/consent_forms``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``.
+    ``GET /api/consent_forms``. One of the scopes: ``patients:read``, ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -86,8 +86,8 @@ class DrChronoListConsentFormsOperator(ListOperator):
 class DrChronoCreateConsentFormOperator(CreateOperator):
     """Create a consent form.
 
-    ``POST /api/consent_forms``. The action "Create Consent Form". Scopes: ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``POST /api/consent_forms``. The action "Create Consent Form". Scope: ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``.
 
     :param data: the fields of the consent form, or a list of consent forms, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -128,7 +128,7 @@ class DrChronoCreateConsentFormOperator(CreateOperator):
 class DrChronoGetConsentFormOperator(GetOperator):
     """Read a consent form by id.
 
-    ``GET /api/consent_forms/{id}``. The action "Consent Forms Read". Scopes: ``patients:read``,
+    ``GET /api/consent_forms/{id}``. The action "Consent Forms Read". One of the scopes: ``patients:read``,
     ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param consent_form_id: id of the consent form.
@@ -164,8 +164,8 @@ class DrChronoGetConsentFormOperator(GetOperator):
 class DrChronoReplaceConsentFormOperator(ReplaceOperator):
     """Replace a consent form.
 
-    ``PUT /api/consent_forms/{id}``. The action "Update Consent Form". Scopes: ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``PUT /api/consent_forms/{id}``. The action "Update Consent Form". Scope: ``patients:write``. Permissions
+    in DrChrono: ``manage-patients``.
 
     :param consent_form_id: id of the consent form.
     :param data: all fields of the consent form; what is left out is lost.
@@ -205,7 +205,7 @@ class DrChronoReplaceConsentFormOperator(ReplaceOperator):
 class DrChronoUpdateConsentFormOperator(UpdateOperator):
     """Change the given fields of a consent form.
 
-    ``PATCH /api/consent_forms/{id}``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
+    ``PATCH /api/consent_forms/{id}``. Scope: ``patients:write``. Permissions in DrChrono:
     ``manage-patients``.
 
     :param consent_form_id: id of the consent form.
@@ -245,8 +245,8 @@ class DrChronoUpdateConsentFormOperator(UpdateOperator):
 class DrChronoApplyConsentFormOperator(ActionOperator):
     """Assign a consent form to an appointment.
 
-    ``POST /api/consent_forms/{id}/apply_to_appointment``. The action "Apply Consent Form". Scopes:
-    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``POST /api/consent_forms/{id}/apply_to_appointment``. The action "Apply Consent Form". Scope:
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param consent_form_id: id of the consent form.
     :param data: the fields to send.
@@ -282,8 +282,8 @@ class DrChronoApplyConsentFormOperator(ActionOperator):
 class DrChronoUnapplyConsentFormOperator(ActionOperator):
     """Take a consent form off an appointment.
 
-    ``POST /api/consent_forms/{id}/unapply_from_appointment``. The action "Unapply Consent Form". Scopes:
-    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``POST /api/consent_forms/{id}/unapply_from_appointment``. The action "Unapply Consent Form". Scope:
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param consent_form_id: id of the consent form.
     :param data: the fields to send.
@@ -319,7 +319,7 @@ class DrChronoUnapplyConsentFormOperator(ActionOperator):
 class DrChronoListDocumentsOperator(ListOperator):
     """List documents.
 
-    ``GET /api/documents``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
+    ``GET /api/documents``. One of the scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
     ``manage-patients``.
 
     :param filters: what to select; None selects all.
@@ -359,8 +359,8 @@ class DrChronoListDocumentsOperator(ListOperator):
 class DrChronoCreateDocumentOperator(CreateOperator):
     """Create a document.
 
-    ``POST /api/documents``. The action "Create Document". Scopes: ``patients:read``, ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``.
+    ``POST /api/documents``. The action "Create Document". Scope: ``patients:write``. Permissions in DrChrono:
+    ``manage-patients``.
 
     :param data: the fields of the document, or a list of documents, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -401,8 +401,8 @@ class DrChronoCreateDocumentOperator(CreateOperator):
 class DrChronoGetDocumentOperator(GetOperator):
     """Read a document by id.
 
-    ``GET /api/documents/{id}``. The action "Documents Read". Scopes: ``patients:read``, ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``.
+    ``GET /api/documents/{id}``. The action "Documents Read". One of the scopes: ``patients:read``,
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param document_id: id of the document.
     :param fields: return only these fields of each record.
@@ -437,8 +437,8 @@ class DrChronoGetDocumentOperator(GetOperator):
 class DrChronoReplaceDocumentOperator(ReplaceOperator):
     """Replace a document.
 
-    ``PUT /api/documents/{id}``. The action "Update Document". Scopes: ``patients:read``, ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``.
+    ``PUT /api/documents/{id}``. The action "Update Document". Scope: ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``.
 
     :param document_id: id of the document.
     :param data: all fields of the document; what is left out is lost.
@@ -478,8 +478,7 @@ class DrChronoReplaceDocumentOperator(ReplaceOperator):
 class DrChronoUpdateDocumentOperator(UpdateOperator):
     """Change the given fields of a document.
 
-    ``PATCH /api/documents/{id}``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``.
+    ``PATCH /api/documents/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param document_id: id of the document.
     :param data: the fields to change; all others stay as they are.
@@ -518,8 +517,7 @@ class DrChronoUpdateDocumentOperator(UpdateOperator):
 class DrChronoDeleteDocumentOperator(DeleteOperator):
     """Archive a document, which stays there, marked as archived.
 
-    ``DELETE /api/documents/{id}``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``.
+    ``DELETE /api/documents/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param document_id: id of the document.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -551,7 +549,7 @@ class DrChronoDeleteDocumentOperator(DeleteOperator):
 class DrChronoListSignedConsentFormsOperator(ListOperator):
     """List signed consent forms.
 
-    ``GET /api/signed_consent_forms``. The action "Get Signed Consent Forms by Patient". Scopes:
+    ``GET /api/signed_consent_forms``. The action "Get Signed Consent Forms by Patient". One of the scopes:
     ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param filters: what to select; None selects all.
@@ -591,8 +589,8 @@ class DrChronoListSignedConsentFormsOperator(ListOperator):
 class DrChronoCreateSignedConsentFormOperator(CreateOperator):
     """Store a consent form that a patient signed.
 
-    ``POST /api/signed_consent_forms``. The action "Create Signed Consent Form". Scopes: ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``POST /api/signed_consent_forms``. The action "Create Signed Consent Form". Scope: ``patients:write``.
+    Permissions in DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
@@ -655,8 +653,8 @@ class DrChronoCreateSignedConsentFormOperator(CreateOperator):
 class DrChronoUpdateSignedConsentFormOperator(UpdateOperator):
     """Archive a signed consent form, or change its appointment or signature.
 
-    ``PATCH /api/signed_consent_forms``. The action "Update Signed Consent Form". Scopes: ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``PATCH /api/signed_consent_forms``. The action "Update Signed Consent Form". Scope: ``patients:write``.
+    Permissions in DrChrono: ``manage-patients``.
 
     :param signed_consent_form_id: id of the signed consent form.
     :param data: the fields to change; all others stay as they are.
@@ -703,8 +701,8 @@ class DrChronoUpdateSignedConsentFormOperator(UpdateOperator):
 class DrChronoGetSignedConsentFormOperator(GetOperator):
     """Read a signed consent form by id.
 
-    ``GET /api/signed_consent_forms/{id}``. The action "Signed Consent Forms Read". Scopes: ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``GET /api/signed_consent_forms/{id}``. The action "Signed Consent Forms Read". One of the scopes:
+    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param signed_consent_form_id: id of the signed consent form.
     :param fields: return only these fields of each record.

@@ -47,8 +47,8 @@ _VACCINE_INVENTORY_READ_ONLY = ("created_at", "current_quantity", "id", "updated
 class DrChronoListInventoryCategoriesOperator(ListOperator):
     """List inventory categories.
 
-    ``GET /api/inventory_categories``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``GET /api/inventory_categories``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions
+    in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -87,8 +87,8 @@ class DrChronoListInventoryCategoriesOperator(ListOperator):
 class DrChronoGetInventoryCategoryOperator(GetOperator):
     """Read an inventory category by id.
 
-    ``GET /api/inventory_categories/{id}``. The action "Inventory Categories Read". Scopes: ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``GET /api/inventory_categories/{id}``. The action "Inventory Categories Read". One of the scopes:
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param inventory_category_id: id of the inventory category.
     :param fields: return only these fields of each record.
@@ -123,8 +123,8 @@ class DrChronoGetInventoryCategoryOperator(GetOperator):
 class DrChronoListVaccineInventoriesOperator(ListOperator):
     """List vaccine inventories.
 
-    ``GET /api/inventory_vaccines``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``GET /api/inventory_vaccines``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -163,8 +163,8 @@ class DrChronoListVaccineInventoriesOperator(ListOperator):
 class DrChronoCreateVaccineInventoryOperator(CreateOperator):
     """Create a vaccine inventory.
 
-    ``POST /api/inventory_vaccines``. The action "Create Vaccine Inventory". Scopes: ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/inventory_vaccines``. The action "Create Vaccine Inventory". Scope: ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``.
 
     :param data: the fields of the vaccine inventory, or a list of vaccine inventories, which one call creates
         together.
@@ -206,8 +206,8 @@ class DrChronoCreateVaccineInventoryOperator(CreateOperator):
 class DrChronoGetVaccineInventoryOperator(GetOperator):
     """Read a vaccine inventory by id.
 
-    ``GET /api/inventory_vaccines/{id}``. The action "Inventory Vaccines Read". Scopes: ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``GET /api/inventory_vaccines/{id}``. The action "Inventory Vaccines Read". One of the scopes:
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param vaccine_inventory_id: id of the vaccine inventory.
     :param fields: return only these fields of each record.

@@ -110,7 +110,7 @@ _SUBLAB_READ_ONLY = ("id", "vendor_name")
 class DrChronoListLabDocumentsOperator(ListOperator):
     """List lab documents.
 
-    ``GET /api/lab_documents``. Scopes: ``labs:read``, ``labs:write``.
+    ``GET /api/lab_documents``. One of the scopes: ``labs:read``, ``labs:write``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -149,7 +149,7 @@ class DrChronoListLabDocumentsOperator(ListOperator):
 class DrChronoCreateLabDocumentOperator(CreateOperator):
     """File a document of a lab order, such as the PDF of its results.
 
-    ``POST /api/lab_documents``. The action "Create Lab Document". Scopes: ``labs:read``, ``labs:write``.
+    ``POST /api/lab_documents``. The action "Create Lab Document". Scope: ``labs:write``.
 
     :param data: the fields of the lab document, or a list of lab documents, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -190,7 +190,8 @@ class DrChronoCreateLabDocumentOperator(CreateOperator):
 class DrChronoGetLabDocumentOperator(GetOperator):
     """Read a lab document by id.
 
-    ``GET /api/lab_documents/{id}``. The action "Lab Documents Read". Scopes: ``labs:read``, ``labs:write``.
+    ``GET /api/lab_documents/{id}``. The action "Lab Documents Read". One of the scopes: ``labs:read``,
+    ``labs:write``.
 
     :param lab_document_id: id of the lab document.
     :param fields: return only these fields of each record.
@@ -225,7 +226,7 @@ class DrChronoGetLabDocumentOperator(GetOperator):
 class DrChronoReplaceLabDocumentOperator(ReplaceOperator):
     """Replace a lab document.
 
-    ``PUT /api/lab_documents/{id}``. The action "Update Lab Document". Scopes: ``labs:read``, ``labs:write``.
+    ``PUT /api/lab_documents/{id}``. The action "Update Lab Document". Scope: ``labs:write``.
 
     :param lab_document_id: id of the lab document.
     :param data: all fields of the lab document; what is left out is lost.
@@ -265,7 +266,7 @@ class DrChronoReplaceLabDocumentOperator(ReplaceOperator):
 class DrChronoUpdateLabDocumentOperator(UpdateOperator):
     """Change the given fields of a lab document.
 
-    ``PATCH /api/lab_documents/{id}``. Scopes: ``labs:read``, ``labs:write``.
+    ``PATCH /api/lab_documents/{id}``. Scope: ``labs:write``.
 
     :param lab_document_id: id of the lab document.
     :param data: the fields to change; all others stay as they are.
@@ -304,8 +305,7 @@ class DrChronoUpdateLabDocumentOperator(UpdateOperator):
 class DrChronoDeleteLabDocumentOperator(DeleteOperator):
     """Delete a lab document.
 
-    ``DELETE /api/lab_documents/{id}``. The action "Delete Lab Document". Scopes: ``labs:read``,
-    ``labs:write``.
+    ``DELETE /api/lab_documents/{id}``. The action "Delete Lab Document". Scope: ``labs:write``.
 
     :param lab_document_id: id of the lab document.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -337,7 +337,7 @@ class DrChronoDeleteLabDocumentOperator(DeleteOperator):
 class DrChronoListLabOrdersOperator(ListOperator):
     """List lab orders.
 
-    ``GET /api/lab_orders``. Scopes: ``labs:read``, ``labs:write``.
+    ``GET /api/lab_orders``. One of the scopes: ``labs:read``, ``labs:write``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -376,7 +376,7 @@ class DrChronoListLabOrdersOperator(ListOperator):
 class DrChronoCreateLabOrderOperator(CreateOperator):
     """Create a lab order, which doctors then see in DrChrono.
 
-    ``POST /api/lab_orders``. The action "Create Lab Order". Scopes: ``labs:read``, ``labs:write``.
+    ``POST /api/lab_orders``. The action "Create Lab Order". Scope: ``labs:write``.
 
     :param data: the fields of the lab order, or a list of lab orders, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -417,7 +417,8 @@ class DrChronoCreateLabOrderOperator(CreateOperator):
 class DrChronoGetLabOrderOperator(GetOperator):
     """Read a lab order by id.
 
-    ``GET /api/lab_orders/{id}``. The action "Get Lab Order". Scopes: ``labs:read``, ``labs:write``.
+    ``GET /api/lab_orders/{id}``. The action "Get Lab Order". One of the scopes: ``labs:read``,
+    ``labs:write``.
 
     :param lab_order_id: id of the lab order.
     :param fields: return only these fields of each record.
@@ -452,7 +453,7 @@ class DrChronoGetLabOrderOperator(GetOperator):
 class DrChronoReplaceLabOrderOperator(ReplaceOperator):
     """Replace a lab order.
 
-    ``PUT /api/lab_orders/{id}``. The action "Update Lab Order". Scopes: ``labs:read``, ``labs:write``.
+    ``PUT /api/lab_orders/{id}``. The action "Update Lab Order". Scope: ``labs:write``.
 
     :param lab_order_id: id of the lab order.
     :param data: all fields of the lab order; what is left out is lost.
@@ -492,7 +493,7 @@ class DrChronoReplaceLabOrderOperator(ReplaceOperator):
 class DrChronoUpdateLabOrderOperator(UpdateOperator):
     """Change the given fields of a lab order.
 
-    ``PATCH /api/lab_orders/{id}``. Scopes: ``labs:read``, ``labs:write``.
+    ``PATCH /api/lab_orders/{id}``. Scope: ``labs:write``.
 
     :param lab_order_id: id of the lab order.
     :param data: the fields to change; all others stay as they are.
@@ -531,7 +532,7 @@ class DrChronoUpdateLabOrderOperator(UpdateOperator):
 class DrChronoDeleteLabOrderOperator(DeleteOperator):
     """Delete a lab order.
 
-    ``DELETE /api/lab_orders/{id}``. The action "Delete Lab Order". Scopes: ``labs:read``, ``labs:write``.
+    ``DELETE /api/lab_orders/{id}``. The action "Delete Lab Order". Scope: ``labs:write``.
 
     :param lab_order_id: id of the lab order.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -563,8 +564,8 @@ class DrChronoDeleteLabOrderOperator(DeleteOperator):
 class DrChronoListLabOrderSummariesOperator(ListOperator):
     """List lab order summaries.
 
-    ``GET /api/lab_orders_summary``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``GET /api/lab_orders_summary``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -603,8 +604,8 @@ class DrChronoListLabOrderSummariesOperator(ListOperator):
 class DrChronoGetLabOrderSummaryOperator(GetOperator):
     """Read a lab order summary by id.
 
-    ``GET /api/lab_orders_summary/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``GET /api/lab_orders_summary/{id}``. One of the scopes: ``clinical:read``, ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``.
 
     :param lab_order_summary_id: id of the lab order summary.
     :param fields: return only these fields of each record.
@@ -639,7 +640,7 @@ class DrChronoGetLabOrderSummaryOperator(GetOperator):
 class DrChronoListLabResultsOperator(ListOperator):
     """List lab results.
 
-    ``GET /api/lab_results``. Scopes: ``labs:read``, ``labs:write``.
+    ``GET /api/lab_results``. One of the scopes: ``labs:read``, ``labs:write``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -678,7 +679,7 @@ class DrChronoListLabResultsOperator(ListOperator):
 class DrChronoCreateLabResultOperator(CreateOperator):
     """Report a result of a lab test; its document goes to lab_documents.
 
-    ``POST /api/lab_results``. The action "Create Lab Result". Scopes: ``labs:read``, ``labs:write``.
+    ``POST /api/lab_results``. The action "Create Lab Result". Scope: ``labs:write``.
 
     :param data: the fields of the lab result, or a list of lab results, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -719,7 +720,8 @@ class DrChronoCreateLabResultOperator(CreateOperator):
 class DrChronoGetLabResultOperator(GetOperator):
     """Read a lab result by id.
 
-    ``GET /api/lab_results/{id}``. The action "Lab Results Read". Scopes: ``labs:read``, ``labs:write``.
+    ``GET /api/lab_results/{id}``. The action "Lab Results Read". One of the scopes: ``labs:read``,
+    ``labs:write``.
 
     :param lab_result_id: id of the lab result.
     :param fields: return only these fields of each record.
@@ -754,7 +756,7 @@ class DrChronoGetLabResultOperator(GetOperator):
 class DrChronoReplaceLabResultOperator(ReplaceOperator):
     """Replace a lab result.
 
-    ``PUT /api/lab_results/{id}``. The action "Update Lab Result". Scopes: ``labs:read``, ``labs:write``.
+    ``PUT /api/lab_results/{id}``. The action "Update Lab Result". Scope: ``labs:write``.
 
     :param lab_result_id: id of the lab result.
     :param data: all fields of the lab result; what is left out is lost.
@@ -794,7 +796,7 @@ class DrChronoReplaceLabResultOperator(ReplaceOperator):
 class DrChronoUpdateLabResultOperator(UpdateOperator):
     """Change the given fields of a lab result.
 
-    ``PATCH /api/lab_results/{id}``. Scopes: ``labs:read``, ``labs:write``.
+    ``PATCH /api/lab_results/{id}``. Scope: ``labs:write``.
 
     :param lab_result_id: id of the lab result.
     :param data: the fields to change; all others stay as they are.
@@ -833,7 +835,7 @@ class DrChronoUpdateLabResultOperator(UpdateOperator):
 class DrChronoDeleteLabResultOperator(DeleteOperator):
     """Delete a lab result.
 
-    ``DELETE /api/lab_results/{id}``. The action "Delete Lab Result". Scopes: ``labs:read``, ``labs:write``.
+    ``DELETE /api/lab_results/{id}``. The action "Delete Lab Result". Scope: ``labs:write``.
 
     :param lab_result_id: id of the lab result.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -865,7 +867,7 @@ class DrChronoDeleteLabResultOperator(DeleteOperator):
 class DrChronoListLabTestsOperator(ListOperator):
     """List lab tests.
 
-    ``GET /api/lab_tests``. Scopes: ``labs:read``, ``labs:write``.
+    ``GET /api/lab_tests``. One of the scopes: ``labs:read``, ``labs:write``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -904,7 +906,7 @@ class DrChronoListLabTestsOperator(ListOperator):
 class DrChronoCreateLabTestOperator(CreateOperator):
     """Add a test to a lab order.
 
-    ``POST /api/lab_tests``. The action "Create Lab Test". Scopes: ``labs:read``, ``labs:write``.
+    ``POST /api/lab_tests``. The action "Create Lab Test". Scope: ``labs:write``.
 
     :param data: the fields of the lab test, or a list of lab tests, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -945,7 +947,8 @@ class DrChronoCreateLabTestOperator(CreateOperator):
 class DrChronoGetLabTestOperator(GetOperator):
     """Read a lab test by id.
 
-    ``GET /api/lab_tests/{id}``. The action "Lab Tests Read". Scopes: ``labs:read``, ``labs:write``.
+    ``GET /api/lab_tests/{id}``. The action "Lab Tests Read". One of the scopes: ``labs:read``,
+    ``labs:write``.
 
     :param lab_test_id: id of the lab test.
     :param fields: return only these fields of each record.
@@ -980,7 +983,7 @@ class DrChronoGetLabTestOperator(GetOperator):
 class DrChronoReplaceLabTestOperator(ReplaceOperator):
     """Replace a lab test.
 
-    ``PUT /api/lab_tests/{id}``. The action "Update Lab Test". Scopes: ``labs:read``, ``labs:write``.
+    ``PUT /api/lab_tests/{id}``. The action "Update Lab Test". Scope: ``labs:write``.
 
     :param lab_test_id: id of the lab test.
     :param data: all fields of the lab test; what is left out is lost.
@@ -1020,7 +1023,7 @@ class DrChronoReplaceLabTestOperator(ReplaceOperator):
 class DrChronoUpdateLabTestOperator(UpdateOperator):
     """Change the given fields of a lab test.
 
-    ``PATCH /api/lab_tests/{id}``. Scopes: ``labs:read``, ``labs:write``.
+    ``PATCH /api/lab_tests/{id}``. Scope: ``labs:write``.
 
     :param lab_test_id: id of the lab test.
     :param data: the fields to change; all others stay as they are.
@@ -1059,7 +1062,7 @@ class DrChronoUpdateLabTestOperator(UpdateOperator):
 class DrChronoDeleteLabTestOperator(DeleteOperator):
     """Delete a lab test.
 
-    ``DELETE /api/lab_tests/{id}``. The action "Delete Lab Test". Scopes: ``labs:read``, ``labs:write``.
+    ``DELETE /api/lab_tests/{id}``. The action "Delete Lab Test". Scope: ``labs:write``.
 
     :param lab_test_id: id of the lab test.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -1091,7 +1094,7 @@ class DrChronoDeleteLabTestOperator(DeleteOperator):
 class DrChronoListPatientLabResultsOperator(ListOperator):
     """List patient lab results.
 
-    ``GET /api/patient_lab_results``. Scopes: ``labs:read``, ``labs:write``, ``patients:read``,
+    ``GET /api/patient_lab_results``. One of the scopes: ``labs:read``, ``labs:write``, ``patients:read``,
     ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param filters: what to select; None selects all.
@@ -1131,8 +1134,8 @@ class DrChronoListPatientLabResultsOperator(ListOperator):
 class DrChronoCreatePatientLabResultOperator(CreateOperator):
     """Create a patient lab result.
 
-    ``POST /api/patient_lab_results``. The action "Create Patient Lab Result". Scopes: ``labs:read``,
-    ``labs:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``POST /api/patient_lab_results``. The action "Create Patient Lab Result". One of the scopes:
+    ``labs:write``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param data: the fields of the patient lab result, or a list of patient lab results, which one call
         creates together.
@@ -1174,8 +1177,9 @@ class DrChronoCreatePatientLabResultOperator(CreateOperator):
 class DrChronoGetPatientLabResultOperator(GetOperator):
     """Read a patient lab result by id.
 
-    ``GET /api/patient_lab_results/{id}``. The action "Patient Lab Results Read". Scopes: ``labs:read``,
-    ``labs:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``GET /api/patient_lab_results/{id}``. The action "Patient Lab Results Read". One of the scopes:
+    ``labs:read``, ``labs:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono:
+    ``manage-patients``.
 
     :param patient_lab_result_id: id of the patient lab result.
     :param fields: return only these fields of each record.
@@ -1210,8 +1214,8 @@ class DrChronoGetPatientLabResultOperator(GetOperator):
 class DrChronoReplacePatientLabResultOperator(ReplaceOperator):
     """Replace a patient lab result.
 
-    ``PUT /api/patient_lab_results/{id}``. The action "Update Patient Lab Result". Scopes: ``labs:read``,
-    ``labs:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``PUT /api/patient_lab_results/{id}``. The action "Update Patient Lab Result". One of the scopes:
+    ``labs:write``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_lab_result_id: id of the patient lab result.
     :param data: all fields of the patient lab result; what is left out is lost.
@@ -1251,8 +1255,8 @@ class DrChronoReplacePatientLabResultOperator(ReplaceOperator):
 class DrChronoUpdatePatientLabResultOperator(UpdateOperator):
     """Change the given fields of a patient lab result.
 
-    ``PATCH /api/patient_lab_results/{id}``. Scopes: ``labs:read``, ``labs:write``, ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``PATCH /api/patient_lab_results/{id}``. One of the scopes: ``labs:write``, ``patients:write``.
+    Permissions in DrChrono: ``manage-patients``.
 
     :param patient_lab_result_id: id of the patient lab result.
     :param data: the fields to change; all others stay as they are.
@@ -1291,8 +1295,8 @@ class DrChronoUpdatePatientLabResultOperator(UpdateOperator):
 class DrChronoDeletePatientLabResultOperator(DeleteOperator):
     """Delete a patient lab result.
 
-    ``DELETE /api/patient_lab_results/{id}``. The action "Delete Patient Lab Result". Scopes: ``labs:read``,
-    ``labs:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``DELETE /api/patient_lab_results/{id}``. The action "Delete Patient Lab Result". One of the scopes:
+    ``labs:write``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_lab_result_id: id of the patient lab result.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -1324,7 +1328,7 @@ class DrChronoDeletePatientLabResultOperator(DeleteOperator):
 class DrChronoListSublabsOperator(ListOperator):
     """List sublabs.
 
-    ``GET /api/sublabs``. Scopes: ``labs:read``, ``labs:write``.
+    ``GET /api/sublabs``. One of the scopes: ``labs:read``, ``labs:write``.
 
     :param fields: return only these fields of each record.
     :param max_records: most records to return; a longer answer fails and names ``output_path``, which has no
@@ -1359,7 +1363,7 @@ class DrChronoListSublabsOperator(ListOperator):
 class DrChronoCreateSublabOperator(CreateOperator):
     """Create a sublab.
 
-    ``POST /api/sublabs``. The action "Create Sublab". Scopes: ``labs:read``, ``labs:write``.
+    ``POST /api/sublabs``. The action "Create Sublab". Scope: ``labs:write``.
 
     :param data: the fields of the sublab, or a list of sublabs, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -1400,7 +1404,7 @@ class DrChronoCreateSublabOperator(CreateOperator):
 class DrChronoGetSublabOperator(GetOperator):
     """Read a sublab by id.
 
-    ``GET /api/sublabs/{id}``. The action "Get Sublab". Scopes: ``labs:read``, ``labs:write``.
+    ``GET /api/sublabs/{id}``. The action "Get Sublab". One of the scopes: ``labs:read``, ``labs:write``.
 
     :param sublab_id: id of the sublab.
     :param fields: return only these fields of each record.
@@ -1435,7 +1439,7 @@ class DrChronoGetSublabOperator(GetOperator):
 class DrChronoReplaceSublabOperator(ReplaceOperator):
     """Replace a sublab.
 
-    ``PUT /api/sublabs/{id}``. Scopes: ``labs:read``, ``labs:write``.
+    ``PUT /api/sublabs/{id}``. Scope: ``labs:write``.
 
     :param sublab_id: id of the sublab.
     :param data: all fields of the sublab; what is left out is lost.
@@ -1475,7 +1479,7 @@ class DrChronoReplaceSublabOperator(ReplaceOperator):
 class DrChronoUpdateSublabOperator(UpdateOperator):
     """Change the given fields of a sublab.
 
-    ``PATCH /api/sublabs/{id}``. Scopes: ``labs:read``, ``labs:write``.
+    ``PATCH /api/sublabs/{id}``. Scope: ``labs:write``.
 
     :param sublab_id: id of the sublab.
     :param data: the fields to change; all others stay as they are.
@@ -1514,7 +1518,7 @@ class DrChronoUpdateSublabOperator(UpdateOperator):
 class DrChronoDeleteSublabOperator(DeleteOperator):
     """Delete a sublab.
 
-    ``DELETE /api/sublabs/{id}``. The action "Delete Sublab". Scopes: ``labs:read``, ``labs:write``.
+    ``DELETE /api/sublabs/{id}``. The action "Delete Sublab". Scope: ``labs:write``.
 
     :param sublab_id: id of the sublab.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or

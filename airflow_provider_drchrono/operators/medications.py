@@ -86,8 +86,8 @@ _PATIENT_VACCINE_RECORD_READ_ONLY = ("created_at", "entered_by", "id", "updated_
 class DrChronoListMedicationsOperator(ListOperator):
     """List medications.
 
-    ``GET /api/medications``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``GET /api/medications``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -126,8 +126,8 @@ class DrChronoListMedicationsOperator(ListOperator):
 class DrChronoCreateMedicationOperator(CreateOperator):
     """Create a medication.
 
-    ``POST /api/medications``. The action "Create Medication". Scopes: ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/medications``. The action "Create Medication". Scope: ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param data: the fields of the medication, or a list of medications, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -168,7 +168,7 @@ class DrChronoCreateMedicationOperator(CreateOperator):
 class DrChronoGetMedicationOperator(GetOperator):
     """Read a medication by id.
 
-    ``GET /api/medications/{id}``. The action "Medications Read". Scopes: ``clinical:read``,
+    ``GET /api/medications/{id}``. The action "Medications Read". One of the scopes: ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param medication_id: id of the medication.
@@ -204,8 +204,7 @@ class DrChronoGetMedicationOperator(GetOperator):
 class DrChronoReplaceMedicationOperator(ReplaceOperator):
     """Replace a medication.
 
-    ``PUT /api/medications/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``PUT /api/medications/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param medication_id: id of the medication.
     :param data: all fields of the medication; what is left out is lost.
@@ -245,8 +244,7 @@ class DrChronoReplaceMedicationOperator(ReplaceOperator):
 class DrChronoUpdateMedicationOperator(UpdateOperator):
     """Change the given fields of a medication.
 
-    ``PATCH /api/medications/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``PATCH /api/medications/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param medication_id: id of the medication.
     :param data: the fields to change; all others stay as they are.
@@ -285,8 +283,8 @@ class DrChronoUpdateMedicationOperator(UpdateOperator):
 class DrChronoAppendToPharmacyNoteOperator(ActionOperator):
     """Append a paragraph to the pharmacy note of a prescription.
 
-    ``PATCH /api/medications/{id}/append_to_pharmacy_note``. The action "Append to Pharmacy Note". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PATCH /api/medications/{id}/append_to_pharmacy_note``. The action "Append to Pharmacy Note". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param medication_id: id of the medication.
     :param data: the fields to send.
@@ -322,8 +320,8 @@ class DrChronoAppendToPharmacyNoteOperator(ActionOperator):
 class DrChronoListPatientVaccineRecordsOperator(ListOperator):
     """List patient vaccine records.
 
-    ``GET /api/patient_vaccine_records``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``GET /api/patient_vaccine_records``. One of the scopes: ``clinical:read``, ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -362,8 +360,8 @@ class DrChronoListPatientVaccineRecordsOperator(ListOperator):
 class DrChronoCreatePatientVaccineRecordOperator(CreateOperator):
     """Create a patient vaccine record.
 
-    ``POST /api/patient_vaccine_records``. The action "Create Patient Vaccine Record". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/patient_vaccine_records``. The action "Create Patient Vaccine Record". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param data: the fields of the patient vaccine record, or a list of patient vaccine records, which one
         call creates together.
@@ -405,7 +403,7 @@ class DrChronoCreatePatientVaccineRecordOperator(CreateOperator):
 class DrChronoGetPatientVaccineRecordOperator(GetOperator):
     """Read a patient vaccine record by id.
 
-    ``GET /api/patient_vaccine_records/{id}``. The action "Patient Vaccine Records Read". Scopes:
+    ``GET /api/patient_vaccine_records/{id}``. The action "Patient Vaccine Records Read". One of the scopes:
     ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_vaccine_record_id: id of the patient vaccine record.
@@ -441,8 +439,8 @@ class DrChronoGetPatientVaccineRecordOperator(GetOperator):
 class DrChronoReplacePatientVaccineRecordOperator(ReplaceOperator):
     """Replace a patient vaccine record.
 
-    ``PUT /api/patient_vaccine_records/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``PUT /api/patient_vaccine_records/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param patient_vaccine_record_id: id of the patient vaccine record.
     :param data: all fields of the patient vaccine record; what is left out is lost.
@@ -482,8 +480,8 @@ class DrChronoReplacePatientVaccineRecordOperator(ReplaceOperator):
 class DrChronoUpdatePatientVaccineRecordOperator(UpdateOperator):
     """Change the given fields of a patient vaccine record.
 
-    ``PATCH /api/patient_vaccine_records/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``PATCH /api/patient_vaccine_records/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param patient_vaccine_record_id: id of the patient vaccine record.
     :param data: the fields to change; all others stay as they are.

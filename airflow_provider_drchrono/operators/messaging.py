@@ -73,7 +73,7 @@ _MESSAGE_READ_ONLY = (
 class DrChronoListCommunicationLogsOperator(ListOperator):
     """List communication logs.
 
-    ``GET /api/comm_logs``. Scopes: ``calendar:read``, ``calendar:write``. Permissions in DrChrono:
+    ``GET /api/comm_logs``. One of the scopes: ``calendar:read``, ``calendar:write``. Permissions in DrChrono:
     ``scheduling``.
 
     :param filters: what to select; None selects all.
@@ -113,8 +113,8 @@ class DrChronoListCommunicationLogsOperator(ListOperator):
 class DrChronoCreateCommunicationLogOperator(CreateOperator):
     """Log a phone call or another contact with a patient.
 
-    ``POST /api/comm_logs``. The action "Create Communication Log". Scopes: ``calendar:read``,
-    ``calendar:write``. Permissions in DrChrono: ``scheduling``.
+    ``POST /api/comm_logs``. The action "Create Communication Log". Scope: ``calendar:write``. Permissions in
+    DrChrono: ``scheduling``.
 
     :param data: the fields of the communication log, or a list of communication logs, which one call creates
         together.
@@ -156,7 +156,7 @@ class DrChronoCreateCommunicationLogOperator(CreateOperator):
 class DrChronoGetCommunicationLogOperator(GetOperator):
     """Read a communication log by id.
 
-    ``GET /api/comm_logs/{id}``. The action "Communication Logs Read". Scopes: ``calendar:read``,
+    ``GET /api/comm_logs/{id}``. The action "Communication Logs Read". One of the scopes: ``calendar:read``,
     ``calendar:write``. Permissions in DrChrono: ``scheduling``.
 
     :param communication_log_id: id of the communication log.
@@ -192,8 +192,8 @@ class DrChronoGetCommunicationLogOperator(GetOperator):
 class DrChronoReplaceCommunicationLogOperator(ReplaceOperator):
     """Replace a communication log.
 
-    ``PUT /api/comm_logs/{id}``. The action "Update Communication Log". Scopes: ``calendar:read``,
-    ``calendar:write``. Permissions in DrChrono: ``scheduling``.
+    ``PUT /api/comm_logs/{id}``. The action "Update Communication Log". Scope: ``calendar:write``. Permissions
+    in DrChrono: ``scheduling``.
 
     :param communication_log_id: id of the communication log.
     :param data: all fields of the communication log; what is left out is lost.
@@ -233,8 +233,7 @@ class DrChronoReplaceCommunicationLogOperator(ReplaceOperator):
 class DrChronoUpdateCommunicationLogOperator(UpdateOperator):
     """Change the given fields of a communication log.
 
-    ``PATCH /api/comm_logs/{id}``. Scopes: ``calendar:read``, ``calendar:write``. Permissions in DrChrono:
-    ``scheduling``.
+    ``PATCH /api/comm_logs/{id}``. Scope: ``calendar:write``. Permissions in DrChrono: ``scheduling``.
 
     :param communication_log_id: id of the communication log.
     :param data: the fields to change; all others stay as they are.
@@ -273,7 +272,7 @@ class DrChronoUpdateCommunicationLogOperator(UpdateOperator):
 class DrChronoListMessagesOperator(ListOperator):
     """List the messages of a doctor's message center.
 
-    ``GET /api/messages``. Scopes: ``messages:read``, ``messages:write``. Permissions in DrChrono:
+    ``GET /api/messages``. One of the scopes: ``messages:read``, ``messages:write``. Permissions in DrChrono:
     ``message-center``.
 
     :param filters: what to select; None selects all.
@@ -313,8 +312,8 @@ class DrChronoListMessagesOperator(ListOperator):
 class DrChronoCreateMessageOperator(CreateOperator):
     """Put a message into a doctor's message center.
 
-    ``POST /api/messages``. The action "Create Message". Scopes: ``messages:read``, ``messages:write``.
-    Permissions in DrChrono: ``message-center``.
+    ``POST /api/messages``. The action "Create Message". Scope: ``messages:write``. Permissions in DrChrono:
+    ``message-center``.
 
     :param data: the fields of the message, or a list of messages, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -355,8 +354,8 @@ class DrChronoCreateMessageOperator(CreateOperator):
 class DrChronoGetMessageOperator(GetOperator):
     """Read a message by id.
 
-    ``GET /api/messages/{id}``. The action "Messages Read". Scopes: ``messages:read``, ``messages:write``.
-    Permissions in DrChrono: ``message-center``.
+    ``GET /api/messages/{id}``. The action "Messages Read". One of the scopes: ``messages:read``,
+    ``messages:write``. Permissions in DrChrono: ``message-center``.
 
     :param message_id: id of the message.
     :param fields: return only these fields of each record.
@@ -391,8 +390,8 @@ class DrChronoGetMessageOperator(GetOperator):
 class DrChronoReplaceMessageOperator(ReplaceOperator):
     """Replace a message.
 
-    ``PUT /api/messages/{id}``. The action "Update Message". Scopes: ``messages:read``, ``messages:write``.
-    Permissions in DrChrono: ``message-center``.
+    ``PUT /api/messages/{id}``. The action "Update Message". Scope: ``messages:write``. Permissions in
+    DrChrono: ``message-center``.
 
     :param message_id: id of the message.
     :param data: all fields of the message; what is left out is lost.
@@ -432,8 +431,7 @@ class DrChronoReplaceMessageOperator(ReplaceOperator):
 class DrChronoUpdateMessageOperator(UpdateOperator):
     """Change the given fields of a message.
 
-    ``PATCH /api/messages/{id}``. Scopes: ``messages:read``, ``messages:write``. Permissions in DrChrono:
-    ``message-center``.
+    ``PATCH /api/messages/{id}``. Scope: ``messages:write``. Permissions in DrChrono: ``message-center``.
 
     :param message_id: id of the message.
     :param data: the fields to change; all others stay as they are.
@@ -472,8 +470,7 @@ class DrChronoUpdateMessageOperator(UpdateOperator):
 class DrChronoDeleteMessageOperator(DeleteOperator):
     """Delete a message.
 
-    ``DELETE /api/messages/{id}``. Scopes: ``messages:read``, ``messages:write``. Permissions in DrChrono:
-    ``message-center``.
+    ``DELETE /api/messages/{id}``. Scope: ``messages:write``. Permissions in DrChrono: ``message-center``.
 
     :param message_id: id of the message.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -505,8 +502,8 @@ class DrChronoDeleteMessageOperator(DeleteOperator):
 class DrChronoListPrescriptionMessagesOperator(ListOperator):
     """List prescription messages.
 
-    ``GET /api/prescription_messages``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``GET /api/prescription_messages``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions
+    in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -545,7 +542,7 @@ class DrChronoListPrescriptionMessagesOperator(ListOperator):
 class DrChronoGetPrescriptionMessageOperator(GetOperator):
     """Read a prescription message by id.
 
-    ``GET /api/prescription_messages/{id}``. The action "Prescription Messages Read". Scopes:
+    ``GET /api/prescription_messages/{id}``. The action "Prescription Messages Read". One of the scopes:
     ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param prescription_message_id: id of the prescription message.
@@ -581,7 +578,7 @@ class DrChronoGetPrescriptionMessageOperator(GetOperator):
 class DrChronoGetPrescriptionMessagesListOperator(BulkResultOperator):
     """Fetch the state and rows of a background list of prescription messages.
 
-    ``GET /api/prescription_messages_list``. Scopes: ``clinical:read``. Permissions in DrChrono: ``clinical``.
+    ``GET /api/prescription_messages_list``. Scope: ``clinical:read``. Permissions in DrChrono: ``clinical``.
 
     :param uuid: the uuid that the operator which started the list returned.
     :param wait_for_completion: wait until DrChrono has made the list. False: look once, and return ``uuid``
@@ -633,8 +630,8 @@ class DrChronoGetPrescriptionMessagesListOperator(BulkResultOperator):
 class DrChronoCreatePrescriptionMessagesListOperator(BulkListOperator):
     """Start a background list of prescription messages.
 
-    ``POST /api/prescription_messages_list``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``POST /api/prescription_messages_list``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param order_by: field by which DrChrono orders the rows.

@@ -57,8 +57,8 @@ _OFFICE_READ_ONLY = (
 class DrChronoListCustomDemographicsOperator(ListOperator):
     """List custom demographics.
 
-    ``GET /api/custom_demographics``. Scopes: ``patients:read``, ``patients:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
+    ``GET /api/custom_demographics``. One of the scopes: ``patients:read``, ``patients:write``,
+    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -97,9 +97,8 @@ class DrChronoListCustomDemographicsOperator(ListOperator):
 class DrChronoCreateCustomDemographicsOperator(CreateOperator):
     """Create custom demographics.
 
-    ``POST /api/custom_demographics``. The action "Create Custom Demographics". Scopes: ``patients:read``,
-    ``patients:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono: ``manage-patients``,
-    ``settings``.
+    ``POST /api/custom_demographics``. The action "Create Custom Demographics". One of the scopes:
+    ``patients:write``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
 
     :param data: the fields of the custom demographics, or a list of custom demographics, which one call
         creates together.
@@ -141,8 +140,8 @@ class DrChronoCreateCustomDemographicsOperator(CreateOperator):
 class DrChronoGetCustomDemographicsOperator(GetOperator):
     """Read custom demographics by id.
 
-    ``GET /api/custom_demographics/{id}``. Scopes: ``patients:read``, ``patients:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
+    ``GET /api/custom_demographics/{id}``. One of the scopes: ``patients:read``, ``patients:write``,
+    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
 
     :param custom_demographics_id: id of the custom demographics.
     :param fields: return only these fields of each record.
@@ -177,8 +176,8 @@ class DrChronoGetCustomDemographicsOperator(GetOperator):
 class DrChronoReplaceCustomDemographicsOperator(ReplaceOperator):
     """Replace custom demographics.
 
-    ``PUT /api/custom_demographics/{id}``. Scopes: ``patients:read``, ``patients:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
+    ``PUT /api/custom_demographics/{id}``. One of the scopes: ``patients:write``, ``settings:write``.
+    Permissions in DrChrono: ``manage-patients``, ``settings``.
 
     :param custom_demographics_id: id of the custom demographics.
     :param data: all fields of the custom demographics; what is left out is lost.
@@ -218,8 +217,8 @@ class DrChronoReplaceCustomDemographicsOperator(ReplaceOperator):
 class DrChronoUpdateCustomDemographicsOperator(UpdateOperator):
     """Change the given fields of custom demographics.
 
-    ``PATCH /api/custom_demographics/{id}``. Scopes: ``patients:read``, ``patients:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
+    ``PATCH /api/custom_demographics/{id}``. One of the scopes: ``patients:write``, ``settings:write``.
+    Permissions in DrChrono: ``manage-patients``, ``settings``.
 
     :param custom_demographics_id: id of the custom demographics.
     :param data: the fields to change; all others stay as they are.
@@ -293,8 +292,8 @@ class DrChronoListDoctorWorkSchedulesOperator(ListOperator):
 class DrChronoGetDoctorWorkScheduleOperator(GetOperator):
     """Read a doctor's work schedule by id (beta).
 
-    ``GET /api/doctor_work_schedule/{id}``. The action "Doctor Work Schedule Read". Scopes: ``user:read``,
-    ``user:write``.
+    ``GET /api/doctor_work_schedule/{id}``. The action "Doctor Work Schedule Read". One of the scopes:
+    ``user:read``, ``user:write``.
 
     :param doctor_work_schedule_id: id of the doctor work schedule.
     :param fields: return only these fields of each record.
@@ -329,8 +328,7 @@ class DrChronoGetDoctorWorkScheduleOperator(GetOperator):
 class DrChronoReplaceDoctorWorkScheduleOperator(ReplaceOperator):
     """Replace a doctor's whole work schedule.
 
-    ``PUT /api/doctor_work_schedule/{id}``. The action "Update Doctor Work Schedule". Scopes: ``user:read``,
-    ``user:write``.
+    ``PUT /api/doctor_work_schedule/{id}``. The action "Update Doctor Work Schedule". Scope: ``user:write``.
 
     :param doctor_work_schedule_id: id of the doctor work schedule.
     :param data: all fields of the doctor work schedule; what is left out is lost.
@@ -369,7 +367,7 @@ class DrChronoReplaceDoctorWorkScheduleOperator(ReplaceOperator):
 class DrChronoUpdateDoctorWorkScheduleOperator(UpdateOperator):
     """Change the given parts of a doctor's work schedule.
 
-    ``PATCH /api/doctor_work_schedule/{id}``. Scopes: ``user:read``, ``user:write``.
+    ``PATCH /api/doctor_work_schedule/{id}``. Scope: ``user:write``.
 
     :param doctor_work_schedule_id: id of the doctor work schedule.
     :param data: the fields to change; all others stay as they are.
@@ -443,8 +441,8 @@ class DrChronoListOfficeWorkSchedulesOperator(ListOperator):
 class DrChronoGetOfficeWorkScheduleOperator(GetOperator):
     """Read an office's work schedule by id (beta).
 
-    ``GET /api/office_work_schedule/{id}``. The action "Office Work Schedule Read". Scopes: ``user:read``,
-    ``user:write``.
+    ``GET /api/office_work_schedule/{id}``. The action "Office Work Schedule Read". One of the scopes:
+    ``user:read``, ``user:write``.
 
     :param office_work_schedule_id: id of the office work schedule.
     :param fields: return only these fields of each record.
@@ -479,8 +477,7 @@ class DrChronoGetOfficeWorkScheduleOperator(GetOperator):
 class DrChronoReplaceOfficeWorkScheduleOperator(ReplaceOperator):
     """Replace an office's whole work schedule.
 
-    ``PUT /api/office_work_schedule/{id}``. The action "Update Office Work Schedule". Scopes: ``user:read``,
-    ``user:write``.
+    ``PUT /api/office_work_schedule/{id}``. The action "Update Office Work Schedule". Scope: ``user:write``.
 
     :param office_work_schedule_id: id of the office work schedule.
     :param data: all fields of the office work schedule; what is left out is lost.
@@ -519,7 +516,7 @@ class DrChronoReplaceOfficeWorkScheduleOperator(ReplaceOperator):
 class DrChronoUpdateOfficeWorkScheduleOperator(UpdateOperator):
     """Change the given parts of an office's work schedule.
 
-    ``PATCH /api/office_work_schedule/{id}``. Scopes: ``user:read``, ``user:write``.
+    ``PATCH /api/office_work_schedule/{id}``. Scope: ``user:write``.
 
     :param office_work_schedule_id: id of the office work schedule.
     :param data: the fields to change; all others stay as they are.
@@ -558,7 +555,7 @@ class DrChronoUpdateOfficeWorkScheduleOperator(UpdateOperator):
 class DrChronoListOfficesOperator(ListOperator):
     """List offices.
 
-    ``GET /api/offices``. Scopes: ``user:read``, ``user:write``.
+    ``GET /api/offices``. One of the scopes: ``user:read``, ``user:write``.
 
     :param filters: what to select; None selects all.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -600,7 +597,7 @@ class DrChronoListOfficesOperator(ListOperator):
 class DrChronoGetOfficeOperator(GetOperator):
     """Read an office by id.
 
-    ``GET /api/offices/{id}``. The action "Offices Read". Scopes: ``user:read``, ``user:write``.
+    ``GET /api/offices/{id}``. The action "Offices Read". One of the scopes: ``user:read``, ``user:write``.
 
     :param office_id: id of the office.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -638,7 +635,7 @@ class DrChronoGetOfficeOperator(GetOperator):
 class DrChronoReplaceOfficeOperator(ReplaceOperator):
     """Replace an office.
 
-    ``PUT /api/offices/{id}``. The action "Update Office". Scopes: ``user:read``, ``user:write``.
+    ``PUT /api/offices/{id}``. The action "Update Office". Scope: ``user:write``.
 
     :param office_id: id of the office.
     :param data: all fields of the office; what is left out is lost.
@@ -677,7 +674,7 @@ class DrChronoReplaceOfficeOperator(ReplaceOperator):
 class DrChronoUpdateOfficeOperator(UpdateOperator):
     """Change the given fields of an office.
 
-    ``PATCH /api/offices/{id}``. Scopes: ``user:read``, ``user:write``.
+    ``PATCH /api/offices/{id}``. Scope: ``user:write``.
 
     :param office_id: id of the office.
     :param data: the fields to change; all others stay as they are.
@@ -716,8 +713,7 @@ class DrChronoUpdateOfficeOperator(UpdateOperator):
 class DrChronoAddExamRoomOperator(ActionOperator):
     """Add an exam room to an office.
 
-    ``POST /api/offices/{id}/add_exam_room``. The action "Add Exam Room". Scopes: ``user:read``,
-    ``user:write``.
+    ``POST /api/offices/{id}/add_exam_room``. The action "Add Exam Room". Scope: ``user:write``.
 
     :param office_id: id of the office.
     :param data: the fields to send.

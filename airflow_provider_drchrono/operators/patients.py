@@ -197,8 +197,8 @@ class DrChronoListPatientAuthorizationsOperator(ListOperator):
 class DrChronoListPatientCommunicationsOperator(ListOperator):
     """List patient communications for clinical quality measures.
 
-    ``GET /api/patient_communications``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``GET /api/patient_communications``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions
+    in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -237,8 +237,8 @@ class DrChronoListPatientCommunicationsOperator(ListOperator):
 class DrChronoCreatePatientCommunicationOperator(CreateOperator):
     """Create a patient communication for clinical quality measures.
 
-    ``POST /api/patient_communications``. The action "Create Patient Communication". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/patient_communications``. The action "Create Patient Communication". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param data: the fields of the patient communication, or a list of patient communications, which one call
         creates together.
@@ -280,7 +280,7 @@ class DrChronoCreatePatientCommunicationOperator(CreateOperator):
 class DrChronoGetPatientCommunicationOperator(GetOperator):
     """Read a patient communication by id.
 
-    ``GET /api/patient_communications/{id}``. The action "Patient Communications Read". Scopes:
+    ``GET /api/patient_communications/{id}``. The action "Patient Communications Read". One of the scopes:
     ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_communication_id: id of the patient communication.
@@ -316,8 +316,8 @@ class DrChronoGetPatientCommunicationOperator(GetOperator):
 class DrChronoReplacePatientCommunicationOperator(ReplaceOperator):
     """Replace a patient communication.
 
-    ``PUT /api/patient_communications/{id}``. The action "Update Patient Communication". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/patient_communications/{id}``. The action "Update Patient Communication". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_communication_id: id of the patient communication.
     :param data: all fields of the patient communication; what is left out is lost.
@@ -357,8 +357,8 @@ class DrChronoReplacePatientCommunicationOperator(ReplaceOperator):
 class DrChronoUpdatePatientCommunicationOperator(UpdateOperator):
     """Change the given fields of a patient communication.
 
-    ``PATCH /api/patient_communications/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``PATCH /api/patient_communications/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param patient_communication_id: id of the patient communication.
     :param data: the fields to change; all others stay as they are.
@@ -397,8 +397,8 @@ class DrChronoUpdatePatientCommunicationOperator(UpdateOperator):
 class DrChronoListPatientFlagTypesOperator(ListOperator):
     """List patient flag types.
 
-    ``GET /api/patient_flag_types``. Scopes: ``patients:read``, ``patients:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
+    ``GET /api/patient_flag_types``. One of the scopes: ``patients:read``, ``patients:write``,
+    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -437,9 +437,8 @@ class DrChronoListPatientFlagTypesOperator(ListOperator):
 class DrChronoCreatePatientFlagTypeOperator(CreateOperator):
     """Create a patient flag type.
 
-    ``POST /api/patient_flag_types``. The action "Create Patient Flag Type". Scopes: ``patients:read``,
-    ``patients:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono: ``manage-patients``,
-    ``settings``.
+    ``POST /api/patient_flag_types``. The action "Create Patient Flag Type". One of the scopes:
+    ``patients:write``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
 
     :param data: the fields of the patient flag type, or a list of patient flag types, which one call creates
         together.
@@ -481,9 +480,9 @@ class DrChronoCreatePatientFlagTypeOperator(CreateOperator):
 class DrChronoGetPatientFlagTypeOperator(GetOperator):
     """Read a patient flag type by id.
 
-    ``GET /api/patient_flag_types/{id}``. The action "Patient Flag Types Read". Scopes: ``patients:read``,
-    ``patients:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono: ``manage-patients``,
-    ``settings``.
+    ``GET /api/patient_flag_types/{id}``. The action "Patient Flag Types Read". One of the scopes:
+    ``patients:read``, ``patients:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono:
+    ``manage-patients``, ``settings``.
 
     :param patient_flag_type_id: id of the patient flag type.
     :param fields: return only these fields of each record.
@@ -518,9 +517,8 @@ class DrChronoGetPatientFlagTypeOperator(GetOperator):
 class DrChronoReplacePatientFlagTypeOperator(ReplaceOperator):
     """Replace a patient flag type.
 
-    ``PUT /api/patient_flag_types/{id}``. The action "Update Patient Flag Type". Scopes: ``patients:read``,
-    ``patients:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono: ``manage-patients``,
-    ``settings``.
+    ``PUT /api/patient_flag_types/{id}``. The action "Update Patient Flag Type". One of the scopes:
+    ``patients:write``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
 
     :param patient_flag_type_id: id of the patient flag type.
     :param data: all fields of the patient flag type; what is left out is lost.
@@ -560,8 +558,8 @@ class DrChronoReplacePatientFlagTypeOperator(ReplaceOperator):
 class DrChronoUpdatePatientFlagTypeOperator(UpdateOperator):
     """Change the given fields of a patient flag type.
 
-    ``PATCH /api/patient_flag_types/{id}``. Scopes: ``patients:read``, ``patients:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
+    ``PATCH /api/patient_flag_types/{id}``. One of the scopes: ``patients:write``, ``settings:write``.
+    Permissions in DrChrono: ``manage-patients``, ``settings``.
 
     :param patient_flag_type_id: id of the patient flag type.
     :param data: the fields to change; all others stay as they are.
@@ -600,8 +598,8 @@ class DrChronoUpdatePatientFlagTypeOperator(UpdateOperator):
 class DrChronoListPatientInterventionsOperator(ListOperator):
     """List patient interventions for clinical quality measures.
 
-    ``GET /api/patient_interventions``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``GET /api/patient_interventions``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions
+    in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -640,8 +638,8 @@ class DrChronoListPatientInterventionsOperator(ListOperator):
 class DrChronoCreatePatientInterventionOperator(CreateOperator):
     """Create a patient intervention for clinical quality measures.
 
-    ``POST /api/patient_interventions``. The action "Create Patient Intervention". Scopes: ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/patient_interventions``. The action "Create Patient Intervention". Scope: ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``.
 
     :param data: the fields of the patient intervention, or a list of patient interventions, which one call
         creates together.
@@ -683,7 +681,7 @@ class DrChronoCreatePatientInterventionOperator(CreateOperator):
 class DrChronoGetPatientInterventionOperator(GetOperator):
     """Read a patient intervention by id.
 
-    ``GET /api/patient_interventions/{id}``. The action "Patient Interventions Read". Scopes:
+    ``GET /api/patient_interventions/{id}``. The action "Patient Interventions Read". One of the scopes:
     ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_intervention_id: id of the patient intervention.
@@ -719,8 +717,8 @@ class DrChronoGetPatientInterventionOperator(GetOperator):
 class DrChronoReplacePatientInterventionOperator(ReplaceOperator):
     """Replace a patient intervention.
 
-    ``PUT /api/patient_interventions/{id}``. The action "Update Patient Intervention". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/patient_interventions/{id}``. The action "Update Patient Intervention". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_intervention_id: id of the patient intervention.
     :param data: all fields of the patient intervention; what is left out is lost.
@@ -760,8 +758,8 @@ class DrChronoReplacePatientInterventionOperator(ReplaceOperator):
 class DrChronoUpdatePatientInterventionOperator(UpdateOperator):
     """Change the given fields of a patient intervention.
 
-    ``PATCH /api/patient_interventions/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``PATCH /api/patient_interventions/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param patient_intervention_id: id of the patient intervention.
     :param data: the fields to change; all others stay as they are.
@@ -800,8 +798,8 @@ class DrChronoUpdatePatientInterventionOperator(UpdateOperator):
 class DrChronoListPatientMessagesOperator(ListOperator):
     """List patient messages.
 
-    ``GET /api/patient_messages``. Scopes: ``messages:read``, ``messages:write``, ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``, ``message-center``.
+    ``GET /api/patient_messages``. One of the scopes: ``messages:read``, ``messages:write``,
+    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``, ``message-center``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -840,9 +838,8 @@ class DrChronoListPatientMessagesOperator(ListOperator):
 class DrChronoCreatePatientMessageOperator(CreateOperator):
     """Create a patient message.
 
-    ``POST /api/patient_messages``. The action "Create Patient Message". Scopes: ``messages:read``,
-    ``messages:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``,
-    ``message-center``.
+    ``POST /api/patient_messages``. The action "Create Patient Message". One of the scopes:
+    ``messages:write``, ``patients:write``. Permissions in DrChrono: ``manage-patients``, ``message-center``.
 
     :param data: the fields of the patient message, or a list of patient messages, which one call creates
         together.
@@ -884,9 +881,9 @@ class DrChronoCreatePatientMessageOperator(CreateOperator):
 class DrChronoGetPatientMessageOperator(GetOperator):
     """Read a patient message by id.
 
-    ``GET /api/patient_messages/{id}``. The action "Patient Messages Read". Scopes: ``messages:read``,
-    ``messages:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``,
-    ``message-center``.
+    ``GET /api/patient_messages/{id}``. The action "Patient Messages Read". One of the scopes:
+    ``messages:read``, ``messages:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono:
+    ``manage-patients``, ``message-center``.
 
     :param patient_message_id: id of the patient message.
     :param fields: return only these fields of each record.
@@ -921,8 +918,8 @@ class DrChronoGetPatientMessageOperator(GetOperator):
 class DrChronoReplacePatientMessageOperator(ReplaceOperator):
     """Replace a patient message.
 
-    ``PUT /api/patient_messages/{id}``. Scopes: ``messages:read``, ``messages:write``, ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``, ``message-center``.
+    ``PUT /api/patient_messages/{id}``. One of the scopes: ``messages:write``, ``patients:write``. Permissions
+    in DrChrono: ``manage-patients``, ``message-center``.
 
     :param patient_message_id: id of the patient message.
     :param data: all fields of the patient message; what is left out is lost.
@@ -962,8 +959,8 @@ class DrChronoReplacePatientMessageOperator(ReplaceOperator):
 class DrChronoUpdatePatientMessageOperator(UpdateOperator):
     """Change the given fields of a patient message.
 
-    ``PATCH /api/patient_messages/{id}``. Scopes: ``messages:read``, ``messages:write``, ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``, ``message-center``.
+    ``PATCH /api/patient_messages/{id}``. One of the scopes: ``messages:write``, ``patients:write``.
+    Permissions in DrChrono: ``manage-patients``, ``message-center``.
 
     :param patient_message_id: id of the patient message.
     :param data: the fields to change; all others stay as they are.
@@ -1002,8 +999,8 @@ class DrChronoUpdatePatientMessageOperator(UpdateOperator):
 class DrChronoListPatientPaymentLogEntriesOperator(ListOperator):
     """List patient payment log entries.
 
-    ``GET /api/patient_payment_log``. Scopes: ``billing:read``, ``billing:write``. Permissions in DrChrono:
-    ``billing``, ``show-billing-tab``.
+    ``GET /api/patient_payment_log``. One of the scopes: ``billing:read``, ``billing:write``. Permissions in
+    DrChrono: ``billing``, ``show-billing-tab``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -1042,8 +1039,8 @@ class DrChronoListPatientPaymentLogEntriesOperator(ListOperator):
 class DrChronoGetPatientPaymentLogEntryOperator(GetOperator):
     """Read a patient payment log entry by id.
 
-    ``GET /api/patient_payment_log/{id}``. The action "Patient Payment Log Read". Scopes: ``billing:read``,
-    ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
+    ``GET /api/patient_payment_log/{id}``. The action "Patient Payment Log Read". One of the scopes:
+    ``billing:read``, ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``.
 
     :param patient_payment_log_entry_id: id of the patient payment log entry.
     :param fields: return only these fields of each record.
@@ -1078,7 +1075,7 @@ class DrChronoGetPatientPaymentLogEntryOperator(GetOperator):
 class DrChronoListPatientPaymentsOperator(ListOperator):
     """List patient payments.
 
-    ``GET /api/patient_payments``. Scopes: ``billing:patient-payment:read``,
+    ``GET /api/patient_payments``. One of the scopes: ``billing:patient-payment:read``,
     ``billing:patient-payment:write``. Permissions in DrChrono: ``access-patient-payments``, ``billing``,
     ``show-billing-tab``.
 
@@ -1119,9 +1116,9 @@ class DrChronoListPatientPaymentsOperator(ListOperator):
 class DrChronoCreatePatientPaymentOperator(CreateOperator):
     """Create a patient payment.
 
-    ``POST /api/patient_payments``. The action "Create Patient Payment". Scopes:
-    ``billing:patient-payment:read``, ``billing:patient-payment:write``. Permissions in DrChrono:
-    ``access-patient-payments``, ``billing``, ``show-billing-tab``.
+    ``POST /api/patient_payments``. The action "Create Patient Payment". Scope:
+    ``billing:patient-payment:write``. Permissions in DrChrono: ``access-patient-payments``, ``billing``,
+    ``show-billing-tab``.
 
     :param data: the fields of the patient payment, or a list of patient payments, which one call creates
         together.
@@ -1163,7 +1160,7 @@ class DrChronoCreatePatientPaymentOperator(CreateOperator):
 class DrChronoGetPatientPaymentOperator(GetOperator):
     """Read a patient payment by id.
 
-    ``GET /api/patient_payments/{id}``. The action "Patient Payments Read". Scopes:
+    ``GET /api/patient_payments/{id}``. The action "Patient Payments Read". One of the scopes:
     ``billing:patient-payment:read``, ``billing:patient-payment:write``. Permissions in DrChrono:
     ``access-patient-payments``, ``billing``, ``show-billing-tab``.
 
@@ -1200,8 +1197,8 @@ class DrChronoGetPatientPaymentOperator(GetOperator):
 class DrChronoListPatientPhysicalExamsOperator(ListOperator):
     """List patient physical exams for clinical quality measures.
 
-    ``GET /api/patient_physical_exams``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``GET /api/patient_physical_exams``. One of the scopes: ``clinical:read``, ``clinical:write``. Permissions
+    in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -1240,8 +1237,8 @@ class DrChronoListPatientPhysicalExamsOperator(ListOperator):
 class DrChronoCreatePatientPhysicalExamOperator(CreateOperator):
     """Create a patient physical exam for clinical quality measures.
 
-    ``POST /api/patient_physical_exams``. The action "Create Patient Physical Exam". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/patient_physical_exams``. The action "Create Patient Physical Exam". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param data: the fields of the patient physical exam, or a list of patient physical exams, which one call
         creates together.
@@ -1283,8 +1280,8 @@ class DrChronoCreatePatientPhysicalExamOperator(CreateOperator):
 class DrChronoGetPatientPhysicalExamOperator(GetOperator):
     """Read a patient physical exam by id.
 
-    ``GET /api/patient_physical_exams/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``GET /api/patient_physical_exams/{id}``. One of the scopes: ``clinical:read``, ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_physical_exam_id: id of the patient physical exam.
     :param fields: return only these fields of each record.
@@ -1319,8 +1316,8 @@ class DrChronoGetPatientPhysicalExamOperator(GetOperator):
 class DrChronoReplacePatientPhysicalExamOperator(ReplaceOperator):
     """Replace a patient physical exam.
 
-    ``PUT /api/patient_physical_exams/{id}``. The action "Update Patient Physical Exam". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/patient_physical_exams/{id}``. The action "Update Patient Physical Exam". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_physical_exam_id: id of the patient physical exam.
     :param data: all fields of the patient physical exam; what is left out is lost.
@@ -1360,8 +1357,8 @@ class DrChronoReplacePatientPhysicalExamOperator(ReplaceOperator):
 class DrChronoUpdatePatientPhysicalExamOperator(UpdateOperator):
     """Change the given fields of a patient physical exam.
 
-    ``PATCH /api/patient_physical_exams/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``PATCH /api/patient_physical_exams/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param patient_physical_exam_id: id of the patient physical exam.
     :param data: the fields to change; all others stay as they are.
@@ -1400,8 +1397,8 @@ class DrChronoUpdatePatientPhysicalExamOperator(UpdateOperator):
 class DrChronoListPatientRiskAssessmentsOperator(ListOperator):
     """List patient risk assessments.
 
-    ``GET /api/patient_risk_assessments``. Scopes: ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``GET /api/patient_risk_assessments``. One of the scopes: ``clinical:read``, ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -1440,8 +1437,8 @@ class DrChronoListPatientRiskAssessmentsOperator(ListOperator):
 class DrChronoCreatePatientRiskAssessmentOperator(CreateOperator):
     """Create a patient risk assessment.
 
-    ``POST /api/patient_risk_assessments``. The action "Create Patient Risk Assessment". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``POST /api/patient_risk_assessments``. The action "Create Patient Risk Assessment". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param data: the fields of the patient risk assessment, or a list of patient risk assessments, which one
         call creates together.
@@ -1483,7 +1480,7 @@ class DrChronoCreatePatientRiskAssessmentOperator(CreateOperator):
 class DrChronoGetPatientRiskAssessmentOperator(GetOperator):
     """Read a patient risk assessment by id.
 
-    ``GET /api/patient_risk_assessments/{id}``. The action "Patient Risk Assessments Read". Scopes:
+    ``GET /api/patient_risk_assessments/{id}``. The action "Patient Risk Assessments Read". One of the scopes:
     ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_risk_assessment_id: id of the patient risk assessment.
@@ -1519,8 +1516,8 @@ class DrChronoGetPatientRiskAssessmentOperator(GetOperator):
 class DrChronoReplacePatientRiskAssessmentOperator(ReplaceOperator):
     """Replace a patient risk assessment.
 
-    ``PUT /api/patient_risk_assessments/{id}``. The action "Update Patient Risk Assessment". Scopes:
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/patient_risk_assessments/{id}``. The action "Update Patient Risk Assessment". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_risk_assessment_id: id of the patient risk assessment.
     :param data: all fields of the patient risk assessment; what is left out is lost.
@@ -1560,8 +1557,8 @@ class DrChronoReplacePatientRiskAssessmentOperator(ReplaceOperator):
 class DrChronoUpdatePatientRiskAssessmentOperator(UpdateOperator):
     """Change the given fields of a patient risk assessment.
 
-    ``PATCH /api/patient_risk_assessments/{id}``. Scopes: ``clinical:read``, ``clinical:write``. Permissions
-    in DrChrono: ``clinical-notes``.
+    ``PATCH /api/patient_risk_assessments/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param patient_risk_assessment_id: id of the patient risk assessment.
     :param data: the fields to change; all others stay as they are.
@@ -1600,7 +1597,7 @@ class DrChronoUpdatePatientRiskAssessmentOperator(UpdateOperator):
 class DrChronoListPatientsOperator(ListOperator):
     """List patients.
 
-    ``GET /api/patients``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
+    ``GET /api/patients``. One of the scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
     ``manage-patients``.
 
     :param filters: what to select; None selects all.
@@ -1656,8 +1653,8 @@ class DrChronoListPatientsOperator(ListOperator):
 class DrChronoCreatePatientOperator(CreateOperator):
     """Create a patient.
 
-    ``POST /api/patients``. The action "Create Patient". Scopes: ``patients:read``, ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``.
+    ``POST /api/patients``. The action "Create Patient". Scope: ``patients:write``. Permissions in DrChrono:
+    ``manage-patients``.
 
     :param data: the fields of the patient, or a list of patients, which one call creates together.
     :param allow_duplicates: create the patient even if DrChrono already holds one with the same first and
@@ -1703,8 +1700,8 @@ class DrChronoCreatePatientOperator(CreateOperator):
 class DrChronoGetPatientOperator(GetOperator):
     """Read a patient by id.
 
-    ``GET /api/patients/{id}``. The action "Patients Read". Scopes: ``patients:read``, ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``.
+    ``GET /api/patients/{id}``. The action "Patients Read". One of the scopes: ``patients:read``,
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -1742,8 +1739,8 @@ class DrChronoGetPatientOperator(GetOperator):
 class DrChronoReplacePatientOperator(ReplaceOperator):
     """Replace a patient.
 
-    ``PUT /api/patients/{id}``. The action "Update Patient". Scopes: ``patients:read``, ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``.
+    ``PUT /api/patients/{id}``. The action "Update Patient". Scope: ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param data: all fields of the patient; what is left out is lost.
@@ -1783,8 +1780,7 @@ class DrChronoReplacePatientOperator(ReplaceOperator):
 class DrChronoUpdatePatientOperator(UpdateOperator):
     """Change the given fields of a patient.
 
-    ``PATCH /api/patients/{id}``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``.
+    ``PATCH /api/patients/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param data: the fields to change; all others stay as they are.
@@ -1823,8 +1819,8 @@ class DrChronoUpdatePatientOperator(UpdateOperator):
 class DrChronoDeletePatientOperator(DeleteOperator):
     """Delete a patient.
 
-    ``DELETE /api/patients/{id}``. The action "Delete Patient". Scopes: ``patients:read``, ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``.
+    ``DELETE /api/patients/{id}``. The action "Delete Patient". Scope: ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or
@@ -1856,8 +1852,8 @@ class DrChronoDeletePatientOperator(DeleteOperator):
 class DrChronoGetPatientCcdaOperator(ReportOperator):
     """Export a patient's chart as a C-CDA document, which is XML.
 
-    ``GET /api/patients/{id}/ccda``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``.
+    ``GET /api/patients/{id}/ccda``. One of the scopes: ``patients:read``, ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param output_path: object-storage path or URL to write the answer to; the result is then its path and
@@ -1889,8 +1885,8 @@ class DrChronoGetPatientCcdaOperator(ReportOperator):
 class DrChronoRequestPatientCcdaOperator(ReportOperator):
     """Ask for a patient's C-CDA document to be made in the background.
 
-    ``GET /api/patients/{id}/ccda_async``. Scopes: ``patients:read``, ``patients:write``. Permissions in
-    DrChrono: ``manage-patients``.
+    ``GET /api/patients/{id}/ccda_async``. One of the scopes: ``patients:read``, ``patients:write``.
+    Permissions in DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param output_path: object-storage path or URL to write the answer to; the result is then its path and
@@ -1922,8 +1918,8 @@ class DrChronoRequestPatientCcdaOperator(ReportOperator):
 class DrChronoGetOnPatientAccessOperator(GetOperator):
     """Read the invites to the OnPatient portal that a patient was sent.
 
-    ``GET /api/patients/{id}/onpatient_access``. The action "Patients OnPatient Access Read". Scopes:
-    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``GET /api/patients/{id}/onpatient_access``. The action "Patients OnPatient Access Read". One of the
+    scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param fields: return only these fields of each record.
@@ -1958,8 +1954,8 @@ class DrChronoGetOnPatientAccessOperator(GetOperator):
 class DrChronoSendOnPatientInviteOperator(ActionOperator):
     """Send a patient a new invite to the OnPatient portal.
 
-    ``POST /api/patients/{id}/onpatient_access``. The action "Send OnPatient Invite". Scopes:
-    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``POST /api/patients/{id}/onpatient_access``. The action "Send OnPatient Invite". Scope:
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param drchrono_conn_id: the Airflow connection to DrChrono.
@@ -1987,8 +1983,8 @@ class DrChronoSendOnPatientInviteOperator(ActionOperator):
 class DrChronoRevokeOnPatientInviteOperator(ActionOperator):
     """Revoke the invites to the OnPatient portal that a patient was sent.
 
-    ``DELETE /api/patients/{id}/onpatient_access``. The action "Revoke OnPatient Invite". Scopes:
-    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``DELETE /api/patients/{id}/onpatient_access``. The action "Revoke OnPatient Invite". Scope:
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param drchrono_conn_id: the Airflow connection to DrChrono.
@@ -2016,8 +2012,8 @@ class DrChronoRevokeOnPatientInviteOperator(ActionOperator):
 class DrChronoGetPatientQrda1Operator(ReportOperator):
     """Export a patient's quality report as a QRDA category 1 document, which is XML.
 
-    ``GET /api/patients/{id}/qrda1``. Scopes: ``patients:read``, ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``.
+    ``GET /api/patients/{id}/qrda1``. One of the scopes: ``patients:read``, ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param output_path: object-storage path or URL to write the answer to; the result is then its path and
@@ -2049,7 +2045,7 @@ class DrChronoGetPatientQrda1Operator(ReportOperator):
 class DrChronoGetPatientsListOperator(BulkResultOperator):
     """Fetch the state and rows of a background list of patients, in the order of their ids.
 
-    ``GET /api/patients_list``. Scopes: ``patients:read``. Permissions in DrChrono: ``manage-patients``.
+    ``GET /api/patients_list``. Scope: ``patients:read``. Permissions in DrChrono: ``manage-patients``.
 
     :param uuid: the uuid that the operator which started the list returned.
     :param wait_for_completion: wait until DrChrono has made the list. False: look once, and return ``uuid``
@@ -2101,7 +2097,7 @@ class DrChronoGetPatientsListOperator(BulkResultOperator):
 class DrChronoCreatePatientsListOperator(BulkListOperator):
     """Start a background list of patients.
 
-    ``POST /api/patients_list``. Scopes: ``patients:read``. Permissions in DrChrono: ``manage-patients``.
+    ``POST /api/patients_list``. Scope: ``patients:read``. Permissions in DrChrono: ``manage-patients``.
 
     :param filters: what to select; None selects all.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -2171,8 +2167,8 @@ class DrChronoCreatePatientsListOperator(BulkListOperator):
 class DrChronoListPatientSummariesOperator(ListOperator):
     """List patient summaries.
 
-    ``GET /api/patients_summary``. Scopes: ``patients:summary:read``, ``patients:summary:write``. Permissions
-    in DrChrono: ``manage-patients``.
+    ``GET /api/patients_summary``. One of the scopes: ``patients:summary:read``, ``patients:summary:write``.
+    Permissions in DrChrono: ``manage-patients``.
 
     :param filters: what to select; None selects all.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -2214,8 +2210,8 @@ class DrChronoListPatientSummariesOperator(ListOperator):
 class DrChronoCreatePatientSummaryOperator(CreateOperator):
     """Create a patient summary.
 
-    ``POST /api/patients_summary``. The action "Create Patient Summary". Scopes: ``patients:summary:read``,
-    ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``.
+    ``POST /api/patients_summary``. The action "Create Patient Summary". Scope: ``patients:summary:write``.
+    Permissions in DrChrono: ``manage-patients``.
 
     :param data: the fields of the patient summary, or a list of patient summaries, which one call creates
         together.
@@ -2257,8 +2253,8 @@ class DrChronoCreatePatientSummaryOperator(CreateOperator):
 class DrChronoGetPatientSummaryOperator(GetOperator):
     """Read a patient summary by id.
 
-    ``GET /api/patients_summary/{id}``. The action "Patients Summary Read". Scopes: ``patients:summary:read``,
-    ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``.
+    ``GET /api/patients_summary/{id}``. The action "Patients Summary Read". One of the scopes:
+    ``patients:summary:read``, ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_summary_id: id of the patient summary.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -2296,8 +2292,8 @@ class DrChronoGetPatientSummaryOperator(GetOperator):
 class DrChronoReplacePatientSummaryOperator(ReplaceOperator):
     """Replace a patient summary.
 
-    ``PUT /api/patients_summary/{id}``. The action "Update Patient Summary". Scopes:
-    ``patients:summary:read``, ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``.
+    ``PUT /api/patients_summary/{id}``. The action "Update Patient Summary". Scope:
+    ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_summary_id: id of the patient summary.
     :param data: all fields of the patient summary; what is left out is lost.
@@ -2337,8 +2333,8 @@ class DrChronoReplacePatientSummaryOperator(ReplaceOperator):
 class DrChronoUpdatePatientSummaryOperator(UpdateOperator):
     """Change the given fields of a patient summary.
 
-    ``PATCH /api/patients_summary/{id}``. Scopes: ``patients:summary:read``, ``patients:summary:write``.
-    Permissions in DrChrono: ``manage-patients``.
+    ``PATCH /api/patients_summary/{id}``. Scope: ``patients:summary:write``. Permissions in DrChrono:
+    ``manage-patients``.
 
     :param patient_summary_id: id of the patient summary.
     :param data: the fields to change; all others stay as they are.
@@ -2377,8 +2373,8 @@ class DrChronoUpdatePatientSummaryOperator(UpdateOperator):
 class DrChronoDeletePatientSummaryOperator(DeleteOperator):
     """Delete a patient summary.
 
-    ``DELETE /api/patients_summary/{id}``. The action "Delete Patient Summary". Scopes:
-    ``patients:summary:read``, ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``.
+    ``DELETE /api/patients_summary/{id}``. The action "Delete Patient Summary". Scope:
+    ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_summary_id: id of the patient summary.
     :param on_missing: what a record that does not exist (404) means: ``fail`` the task, ``skip`` it, or

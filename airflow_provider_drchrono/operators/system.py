@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class DrChronoListAuditLogEntriesOperator(ListOperator):
     """List who created, read, changed or deleted what.
 
-    ``GET /api/audit_log``. Scopes: ``billing:read``.
+    ``GET /api/audit_log``. Scope: ``billing:read``.
 
     :param filters: what to select; DrChrono insists on one of ``since``, ``date``, ``date_range``.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.

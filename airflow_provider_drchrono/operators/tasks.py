@@ -74,7 +74,7 @@ _TASK_READ_ONLY = ("assigned_by", "created_at", "created_by", "id", "updated_at"
 class DrChronoListTaskCategoriesOperator(ListOperator):
     """List task categories.
 
-    ``GET /api/task_categories``. Scopes: ``tasks:read``, ``tasks:write``.
+    ``GET /api/task_categories``. One of the scopes: ``tasks:read``, ``tasks:write``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -113,7 +113,7 @@ class DrChronoListTaskCategoriesOperator(ListOperator):
 class DrChronoCreateTaskCategoryOperator(CreateOperator):
     """Create a task category.
 
-    ``POST /api/task_categories``. The action "Create Task Category". Scopes: ``tasks:read``, ``tasks:write``.
+    ``POST /api/task_categories``. The action "Create Task Category". Scope: ``tasks:write``.
 
     :param data: the fields of the task category, or a list of task categories, which one call creates
         together.
@@ -155,7 +155,7 @@ class DrChronoCreateTaskCategoryOperator(CreateOperator):
 class DrChronoGetTaskCategoryOperator(GetOperator):
     """Read a task category by id.
 
-    ``GET /api/task_categories/{id}``. The action "Task Categories Read". Scopes: ``tasks:read``,
+    ``GET /api/task_categories/{id}``. The action "Task Categories Read". One of the scopes: ``tasks:read``,
     ``tasks:write``.
 
     :param task_category_id: id of the task category.
@@ -191,8 +191,7 @@ class DrChronoGetTaskCategoryOperator(GetOperator):
 class DrChronoReplaceTaskCategoryOperator(ReplaceOperator):
     """Replace a task category.
 
-    ``PUT /api/task_categories/{id}``. The action "Update Task Category". Scopes: ``tasks:read``,
-    ``tasks:write``.
+    ``PUT /api/task_categories/{id}``. The action "Update Task Category". Scope: ``tasks:write``.
 
     :param task_category_id: id of the task category.
     :param data: all fields of the task category; what is left out is lost.
@@ -232,7 +231,7 @@ class DrChronoReplaceTaskCategoryOperator(ReplaceOperator):
 class DrChronoUpdateTaskCategoryOperator(UpdateOperator):
     """Change the given fields of a task category.
 
-    ``PATCH /api/task_categories/{id}``. Scopes: ``tasks:read``, ``tasks:write``.
+    ``PATCH /api/task_categories/{id}``. Scope: ``tasks:write``.
 
     :param task_category_id: id of the task category.
     :param data: the fields to change; all others stay as they are.
@@ -271,7 +270,7 @@ class DrChronoUpdateTaskCategoryOperator(UpdateOperator):
 class DrChronoListTaskNotesOperator(ListOperator):
     """List task notes.
 
-    ``GET /api/task_notes``. Scopes: ``tasks:read``, ``tasks:write``.
+    ``GET /api/task_notes``. One of the scopes: ``tasks:read``, ``tasks:write``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -310,7 +309,7 @@ class DrChronoListTaskNotesOperator(ListOperator):
 class DrChronoCreateTaskNoteOperator(CreateOperator):
     """Create a task note.
 
-    ``POST /api/task_notes``. The action "Create Task Note". Scopes: ``tasks:read``, ``tasks:write``.
+    ``POST /api/task_notes``. The action "Create Task Note". Scope: ``tasks:write``.
 
     :param data: the fields of the task note, or a list of task notes, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -351,7 +350,8 @@ class DrChronoCreateTaskNoteOperator(CreateOperator):
 class DrChronoGetTaskNoteOperator(GetOperator):
     """Read a task note by id.
 
-    ``GET /api/task_notes/{id}``. The action "Task Notes Read". Scopes: ``tasks:read``, ``tasks:write``.
+    ``GET /api/task_notes/{id}``. The action "Task Notes Read". One of the scopes: ``tasks:read``,
+    ``tasks:write``.
 
     :param task_note_id: id of the task note.
     :param fields: return only these fields of each record.
@@ -386,7 +386,7 @@ class DrChronoGetTaskNoteOperator(GetOperator):
 class DrChronoReplaceTaskNoteOperator(ReplaceOperator):
     """Replace a task note.
 
-    ``PUT /api/task_notes/{id}``. The action "Update Task Note". Scopes: ``tasks:read``, ``tasks:write``.
+    ``PUT /api/task_notes/{id}``. The action "Update Task Note". Scope: ``tasks:write``.
 
     :param task_note_id: id of the task note.
     :param data: all fields of the task note; what is left out is lost.
@@ -426,7 +426,7 @@ class DrChronoReplaceTaskNoteOperator(ReplaceOperator):
 class DrChronoUpdateTaskNoteOperator(UpdateOperator):
     """Change the given fields of a task note.
 
-    ``PATCH /api/task_notes/{id}``. Scopes: ``tasks:read``, ``tasks:write``.
+    ``PATCH /api/task_notes/{id}``. Scope: ``tasks:write``.
 
     :param task_note_id: id of the task note.
     :param data: the fields to change; all others stay as they are.
@@ -465,7 +465,7 @@ class DrChronoUpdateTaskNoteOperator(UpdateOperator):
 class DrChronoListTaskStatusesOperator(ListOperator):
     """List task statuses.
 
-    ``GET /api/task_statuses``. Scopes: ``tasks:read``, ``tasks:write``.
+    ``GET /api/task_statuses``. One of the scopes: ``tasks:read``, ``tasks:write``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -504,7 +504,7 @@ class DrChronoListTaskStatusesOperator(ListOperator):
 class DrChronoCreateTaskStatusOperator(CreateOperator):
     """Create a task status.
 
-    ``POST /api/task_statuses``. The action "Create Task Status". Scopes: ``tasks:read``, ``tasks:write``.
+    ``POST /api/task_statuses``. The action "Create Task Status". Scope: ``tasks:write``.
 
     :param data: the fields of the task status, or a list of task statuses, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -545,7 +545,8 @@ class DrChronoCreateTaskStatusOperator(CreateOperator):
 class DrChronoGetTaskStatusOperator(GetOperator):
     """Read a task status by id.
 
-    ``GET /api/task_statuses/{id}``. The action "Task Statuses Read". Scopes: ``tasks:read``, ``tasks:write``.
+    ``GET /api/task_statuses/{id}``. The action "Task Statuses Read". One of the scopes: ``tasks:read``,
+    ``tasks:write``.
 
     :param task_status_id: id of the task status.
     :param fields: return only these fields of each record.
@@ -580,7 +581,7 @@ class DrChronoGetTaskStatusOperator(GetOperator):
 class DrChronoReplaceTaskStatusOperator(ReplaceOperator):
     """Replace a task status.
 
-    ``PUT /api/task_statuses/{id}``. The action "Update Task Status". Scopes: ``tasks:read``, ``tasks:write``.
+    ``PUT /api/task_statuses/{id}``. The action "Update Task Status". Scope: ``tasks:write``.
 
     :param task_status_id: id of the task status.
     :param data: all fields of the task status; what is left out is lost.
@@ -620,7 +621,7 @@ class DrChronoReplaceTaskStatusOperator(ReplaceOperator):
 class DrChronoUpdateTaskStatusOperator(UpdateOperator):
     """Change the given fields of a task status.
 
-    ``PATCH /api/task_statuses/{id}``. Scopes: ``tasks:read``, ``tasks:write``.
+    ``PATCH /api/task_statuses/{id}``. Scope: ``tasks:write``.
 
     :param task_status_id: id of the task status.
     :param data: the fields to change; all others stay as they are.
@@ -659,7 +660,7 @@ class DrChronoUpdateTaskStatusOperator(UpdateOperator):
 class DrChronoListTaskTemplatesOperator(ListOperator):
     """List task templates.
 
-    ``GET /api/task_templates``. Scopes: ``tasks:read``, ``tasks:write``.
+    ``GET /api/task_templates``. One of the scopes: ``tasks:read``, ``tasks:write``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -698,7 +699,7 @@ class DrChronoListTaskTemplatesOperator(ListOperator):
 class DrChronoCreateTaskTemplateOperator(CreateOperator):
     """Create a task template.
 
-    ``POST /api/task_templates``. The action "Create Task Template". Scopes: ``tasks:read``, ``tasks:write``.
+    ``POST /api/task_templates``. The action "Create Task Template". Scope: ``tasks:write``.
 
     :param data: the fields of the task template, or a list of task templates, which one call creates
         together.
@@ -740,7 +741,7 @@ class DrChronoCreateTaskTemplateOperator(CreateOperator):
 class DrChronoGetTaskTemplateOperator(GetOperator):
     """Read a task template by id.
 
-    ``GET /api/task_templates/{id}``. The action "Task Templates Read". Scopes: ``tasks:read``,
+    ``GET /api/task_templates/{id}``. The action "Task Templates Read". One of the scopes: ``tasks:read``,
     ``tasks:write``.
 
     :param task_template_id: id of the task template.
@@ -776,8 +777,7 @@ class DrChronoGetTaskTemplateOperator(GetOperator):
 class DrChronoReplaceTaskTemplateOperator(ReplaceOperator):
     """Replace a task template.
 
-    ``PUT /api/task_templates/{id}``. The action "Update Task Template". Scopes: ``tasks:read``,
-    ``tasks:write``.
+    ``PUT /api/task_templates/{id}``. The action "Update Task Template". Scope: ``tasks:write``.
 
     :param task_template_id: id of the task template.
     :param data: all fields of the task template; what is left out is lost.
@@ -817,7 +817,7 @@ class DrChronoReplaceTaskTemplateOperator(ReplaceOperator):
 class DrChronoUpdateTaskTemplateOperator(UpdateOperator):
     """Change the given fields of a task template.
 
-    ``PATCH /api/task_templates/{id}``. Scopes: ``tasks:read``, ``tasks:write``.
+    ``PATCH /api/task_templates/{id}``. Scope: ``tasks:write``.
 
     :param task_template_id: id of the task template.
     :param data: the fields to change; all others stay as they are.
@@ -856,7 +856,7 @@ class DrChronoUpdateTaskTemplateOperator(UpdateOperator):
 class DrChronoListTasksOperator(ListOperator):
     """List tasks.
 
-    ``GET /api/tasks``. Scopes: ``tasks:read``, ``tasks:write``.
+    ``GET /api/tasks``. One of the scopes: ``tasks:read``, ``tasks:write``.
 
     :param filters: what to select; None selects all.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -908,7 +908,7 @@ class DrChronoListTasksOperator(ListOperator):
 class DrChronoCreateTaskOperator(CreateOperator):
     """Create a task.
 
-    ``POST /api/tasks``. The action "Create Task". Scopes: ``tasks:read``, ``tasks:write``.
+    ``POST /api/tasks``. The action "Create Task". Scope: ``tasks:write``.
 
     :param data: the fields of the task, or a list of tasks, which one call creates together.
     :param if_exists: what to do when a record with the same ``match_on`` values is there: ``create`` another
@@ -949,7 +949,7 @@ class DrChronoCreateTaskOperator(CreateOperator):
 class DrChronoGetTaskOperator(GetOperator):
     """Read a task by id.
 
-    ``GET /api/tasks/{id}``. The action "Tasks Read". Scopes: ``tasks:read``, ``tasks:write``.
+    ``GET /api/tasks/{id}``. The action "Tasks Read". One of the scopes: ``tasks:read``, ``tasks:write``.
 
     :param drchrono_task_id: id of the task.
     :param verbose: ask also for the fields that come only with ``verbose=true``, which takes DrChrono longer.
@@ -987,7 +987,7 @@ class DrChronoGetTaskOperator(GetOperator):
 class DrChronoReplaceTaskOperator(ReplaceOperator):
     """Replace a task.
 
-    ``PUT /api/tasks/{id}``. The action "Update Task". Scopes: ``tasks:read``, ``tasks:write``.
+    ``PUT /api/tasks/{id}``. The action "Update Task". Scope: ``tasks:write``.
 
     :param drchrono_task_id: id of the task.
     :param data: all fields of the task; what is left out is lost.
@@ -1027,7 +1027,7 @@ class DrChronoReplaceTaskOperator(ReplaceOperator):
 class DrChronoUpdateTaskOperator(UpdateOperator):
     """Change the given fields of a task.
 
-    ``PATCH /api/tasks/{id}``. Scopes: ``tasks:read``, ``tasks:write``.
+    ``PATCH /api/tasks/{id}``. Scope: ``tasks:write``.
 
     :param drchrono_task_id: id of the task.
     :param data: the fields to change; all others stay as they are.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class DrChronoListDoctorOptionsOperator(ListOperator):
     """List the options of the doctors of the practice group.
 
-    ``GET /api/doctor_options``. Scopes: ``user:read``, ``user:write``.
+    ``GET /api/doctor_options``. One of the scopes: ``user:read``, ``user:write``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -66,7 +66,8 @@ class DrChronoListDoctorOptionsOperator(ListOperator):
 class DrChronoGetDoctorOptionsOperator(GetOperator):
     """Read doctor options by id.
 
-    ``GET /api/doctor_options/{id}``. The action "Get Doctor Options". Scopes: ``user:read``, ``user:write``.
+    ``GET /api/doctor_options/{id}``. The action "Get Doctor Options". One of the scopes: ``user:read``,
+    ``user:write``.
 
     :param doctor_options_id: id of the doctor options.
     :param fields: return only these fields of each record.
@@ -101,7 +102,7 @@ class DrChronoGetDoctorOptionsOperator(GetOperator):
 class DrChronoListDoctorsOperator(ListOperator):
     """List the doctors of the practice group.
 
-    ``GET /api/doctors``. Scopes: ``user:read``, ``user:write``.
+    ``GET /api/doctors``. One of the scopes: ``user:read``, ``user:write``.
 
     :param filters: what to select; None selects all.
     :param fields: return only these fields of each record.
@@ -140,7 +141,7 @@ class DrChronoListDoctorsOperator(ListOperator):
 class DrChronoGetDoctorOperator(GetOperator):
     """Read a doctor by id.
 
-    ``GET /api/doctors/{id}``. The action "Get Doctor". Scopes: ``user:read``, ``user:write``.
+    ``GET /api/doctors/{id}``. The action "Get Doctor". One of the scopes: ``user:read``, ``user:write``.
 
     :param doctor_id: id of the doctor.
     :param fields: return only these fields of each record.

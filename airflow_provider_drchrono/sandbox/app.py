@@ -159,7 +159,4 @@ def http_date(moment: datetime) -> str:
 
 def allowed(grant: Grant, operation: Operation) -> bool:
     """Tell whether a grant covers an operation: reading asks for any of its scopes, writing for one that writes."""
-    wanted = operation.scopes
-    if operation.method != "GET" and any(scope.endswith(":write") for scope in wanted):
-        wanted = tuple(scope for scope in wanted if scope.endswith(":write"))
-    return not wanted or bool(set(wanted) & set(grant.scopes))
+    return operation.permitted_by(grant.scopes)

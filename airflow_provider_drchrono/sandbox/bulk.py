@@ -93,7 +93,7 @@ def _ordered(table: Table, keys: Sequence[Key], order_by: str) -> Sequence[Key]:
     name = order_by.removeprefix("-")
     if not name:
         return keys
-    if name == "id":
+    if name == "id" and table.key:
         # Clinical notes have no id of their own: their key is the visit's.
         name = table.key
     if name not in table.plain:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class DrChronoNewOrUpdatedAppointmentsSensor(IncrementalSensor):
     """Wait for new or updated appointments.
 
-    ``GET /api/appointments``. The trigger "New or Updated Appointments". Scopes: ``calendar:read``,
-    ``calendar:write``, ``clinical:read``, ``clinical:write``.
+    ``GET /api/appointments``. The trigger "New or Updated Appointments". One of the scopes:
+    ``calendar:read``, ``calendar:write``, ``clinical:read``, ``clinical:write``.
 
     :param filters: what to select.
     :param change: ``created``, ``updated``, or ``any``. What is created and changed between two polls counts
@@ -110,8 +110,8 @@ class DrChronoNewOrUpdatedAppointmentsSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedAppointmentsListSensor(IncrementalSensor):
     """Wait for new or updated appointments list entries.
 
-    ``GET /api/appointments_list``. The trigger "New or Updated Appointments List". Scopes: ``calendar:read``,
-    ``calendar:write``, ``clinical:read``, ``clinical:write``.
+    ``GET /api/appointments_list``. The trigger "New or Updated Appointments List". One of the scopes:
+    ``calendar:read``, ``calendar:write``, ``clinical:read``, ``clinical:write``.
 
     :param filters: what to select.
     :param change: ``created``, ``updated``, or ``any``. What is created and changed between two polls counts

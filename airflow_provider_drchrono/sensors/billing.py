@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class DrChronoNewOrUpdatedFeeSchedulesSensor(IncrementalSensor):
     """Wait for new or updated fee schedules.
 
-    ``GET /api/fee_schedules``. The trigger "New or Updated Fee Schedules". Scopes: ``billing:read``,
-    ``billing:write``.
+    ``GET /api/fee_schedules``. The trigger "New or Updated Fee Schedules". One of the scopes:
+    ``billing:read``, ``billing:write``.
 
     :param filters: what to select.
     :param change: ``created``, ``updated``, or ``any``. What is created and changed between two polls counts
@@ -98,7 +98,7 @@ class DrChronoNewOrUpdatedFeeSchedulesSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedLineItemsSensor(IncrementalSensor):
     """Wait for new or updated line items.
 
-    ``GET /api/line_items``. The trigger "New or Updated Line Items". Scopes: ``billing:read``,
+    ``GET /api/line_items``. The trigger "New or Updated Line Items". One of the scopes: ``billing:read``,
     ``billing:write``.
 
     :param filters: what to select.
@@ -169,7 +169,7 @@ class DrChronoNewOrUpdatedLineItemsSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedTransactionsSensor(IncrementalSensor):
     """Wait for new or updated transactions.
 
-    ``GET /api/transactions``. The trigger "New or Updated Transactions". Scopes: ``billing:read``,
+    ``GET /api/transactions``. The trigger "New or Updated Transactions". One of the scopes: ``billing:read``,
     ``billing:write``.
 
     :param filters: what to select.

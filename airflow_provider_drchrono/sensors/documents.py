@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class DrChronoNewOrUpdatedDocumentsSensor(IncrementalSensor):
     """Wait for new or updated documents.
 
-    ``GET /api/documents``. The trigger "New or Updated Documents". Scopes: ``patients:read``,
+    ``GET /api/documents``. The trigger "New or Updated Documents". One of the scopes: ``patients:read``,
     ``patients:write``.
 
     :param filters: what to select.

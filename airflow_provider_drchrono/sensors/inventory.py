@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class DrChronoNewOrUpdatedInventoryVaccinesSensor(IncrementalSensor):
     """Wait for new or updated vaccine inventories.
 
-    ``GET /api/inventory_vaccines``. The trigger "New or Updated Inventory Vaccines". Scopes:
+    ``GET /api/inventory_vaccines``. The trigger "New or Updated Inventory Vaccines". One of the scopes:
     ``clinical:read``, ``clinical:write``.
 
     :param filters: what to select.
@@ -97,7 +97,7 @@ class DrChronoNewOrUpdatedInventoryVaccinesSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedInventoryCategoriesSensor(IncrementalSensor):
     """Wait for new or updated inventory categories.
 
-    ``GET /api/inventory_categories``. The trigger "New or Updated Inventory Categories". Scopes:
+    ``GET /api/inventory_categories``. The trigger "New or Updated Inventory Categories". One of the scopes:
     ``clinical:read``, ``clinical:write``.
 
     :param filters: what to select.

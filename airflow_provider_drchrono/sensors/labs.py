@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class DrChronoNewOrUpdatedLabOrdersSensor(IncrementalSensor):
     """Wait for new or updated lab orders.
 
-    ``GET /api/lab_orders``. The trigger "New or Updated Lab Orders". Scopes: ``labs:read``, ``labs:write``.
+    ``GET /api/lab_orders``. The trigger "New or Updated Lab Orders". One of the scopes: ``labs:read``,
+    ``labs:write``.
 
     :param filters: what to select.
     :param fields: return only these fields of each record.
@@ -90,7 +91,7 @@ class DrChronoNewOrUpdatedLabOrdersSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedLabDocumentsSensor(IncrementalSensor):
     """Wait for new or updated lab documents.
 
-    ``GET /api/lab_documents``. The trigger "New or Updated Lab Documents". Scopes: ``labs:read``,
+    ``GET /api/lab_documents``. The trigger "New or Updated Lab Documents". One of the scopes: ``labs:read``,
     ``labs:write``.
 
     :param filters: what to select.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class DrChronoNewOrUpdatedPrescriptionMessagesSensor(IncrementalSensor):
     """Wait for new or updated prescription messages.
 
-    ``GET /api/prescription_messages``. The trigger "New or Updated Prescription Messages". Scopes:
+    ``GET /api/prescription_messages``. The trigger "New or Updated Prescription Messages". One of the scopes:
     ``clinical:read``, ``clinical:write``.
 
     :param filters: what to select.
@@ -99,8 +99,8 @@ class DrChronoNewOrUpdatedPrescriptionMessagesSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedCommunicationLogsSensor(IncrementalSensor):
     """Wait for new or updated communication logs.
 
-    ``GET /api/comm_logs``. The trigger "New or Updated Communication Logs". Scopes: ``calendar:read``,
-    ``calendar:write``.
+    ``GET /api/comm_logs``. The trigger "New or Updated Communication Logs". One of the scopes:
+    ``calendar:read``, ``calendar:write``.
 
     :param filters: what to select.
     :param change: ``created``, ``updated``, or ``any``. What is created and changed between two polls counts
@@ -172,7 +172,7 @@ class DrChronoNewOrUpdatedCommunicationLogsSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedMessagesSensor(IncrementalSensor):
     """Wait for new or updated messages.
 
-    ``GET /api/messages``. The trigger "New or Updated Messages". Scopes: ``messages:read``,
+    ``GET /api/messages``. The trigger "New or Updated Messages". One of the scopes: ``messages:read``,
     ``messages:write``.
 
     :param filters: what to select.

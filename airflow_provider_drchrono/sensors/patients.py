@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class DrChronoNewOrUpdatedPatientsSensor(IncrementalSensor):
     """Wait for new or updated patients.
 
-    ``GET /api/patients``. The trigger "New or Updated Patients". Scopes: ``patients:read``,
+    ``GET /api/patients``. The trigger "New or Updated Patients". One of the scopes: ``patients:read``,
     ``patients:write``.
 
     :param filters: what to select.
@@ -114,7 +114,7 @@ class DrChronoNewOrUpdatedPatientsSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedPatientSummariesSensor(IncrementalSensor):
     """Wait for new or updated patient summaries.
 
-    ``GET /api/patients_summary``. The trigger "New or Updated Patient Summaries". Scopes:
+    ``GET /api/patients_summary``. The trigger "New or Updated Patient Summaries". One of the scopes:
     ``patients:summary:read``, ``patients:summary:write``.
 
     :param filters: what to select.
@@ -190,8 +190,8 @@ class DrChronoNewOrUpdatedPatientSummariesSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedPatientMessagesSensor(IncrementalSensor):
     """Wait for new or updated patient messages.
 
-    ``GET /api/patient_messages``. The trigger "New or Updated Patient Messages". Scopes: ``messages:read``,
-    ``messages:write``, ``patients:read``, ``patients:write``.
+    ``GET /api/patient_messages``. The trigger "New or Updated Patient Messages". One of the scopes:
+    ``messages:read``, ``messages:write``, ``patients:read``, ``patients:write``.
 
     :param filters: what to select.
     :param change: ``created``, ``updated``, or ``any``. What is created and changed between two polls counts
@@ -263,7 +263,7 @@ class DrChronoNewOrUpdatedPatientMessagesSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedPatientPaymentsSensor(IncrementalSensor):
     """Wait for new or updated patient payments.
 
-    ``GET /api/patient_payments``. The trigger "New or Updated Patient Payments". Scopes:
+    ``GET /api/patient_payments``. The trigger "New or Updated Patient Payments". One of the scopes:
     ``billing:patient-payment:read``, ``billing:patient-payment:write``.
 
     :param filters: what to select.

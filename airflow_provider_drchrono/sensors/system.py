@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class DrChronoNewOrUpdatedAuditLogsSensor(IncrementalSensor):
     """Wait for new or updated audit log entries.
 
-    ``GET /api/audit_log``. The trigger "New or Updated Audit Logs". Scopes: ``billing:read``.
+    ``GET /api/audit_log``. The trigger "New or Updated Audit Logs". Scope: ``billing:read``.
 
     :param filters: what to select.
     :param fields: return only these fields of each record.

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class DrChronoNewOrUpdatedTasksSensor(IncrementalSensor):
     """Wait for new or updated tasks.
 
-    ``GET /api/tasks``. The trigger "New or Updated Tasks". Scopes: ``tasks:read``, ``tasks:write``.
+    ``GET /api/tasks``. The trigger "New or Updated Tasks". One of the scopes: ``tasks:read``,
+    ``tasks:write``.
 
     :param filters: what to select.
     :param change: ``created``, ``updated``, or ``any``. What is created and changed between two polls counts
@@ -111,8 +112,8 @@ class DrChronoNewOrUpdatedTasksSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedTaskTemplatesSensor(IncrementalSensor):
     """Wait for new or updated task templates.
 
-    ``GET /api/task_templates``. The trigger "New or Updated Task Templates". Scopes: ``tasks:read``,
-    ``tasks:write``.
+    ``GET /api/task_templates``. The trigger "New or Updated Task Templates". One of the scopes:
+    ``tasks:read``, ``tasks:write``.
 
     :param filters: what to select.
     :param change: ``created``, ``updated``, or ``any``. What is created and changed between two polls counts
@@ -184,8 +185,8 @@ class DrChronoNewOrUpdatedTaskTemplatesSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedTaskCategoriesSensor(IncrementalSensor):
     """Wait for new or updated task categories.
 
-    ``GET /api/task_categories``. The trigger "New or Updated Task Categories". Scopes: ``tasks:read``,
-    ``tasks:write``.
+    ``GET /api/task_categories``. The trigger "New or Updated Task Categories". One of the scopes:
+    ``tasks:read``, ``tasks:write``.
 
     :param filters: what to select.
     :param change: ``created``, ``updated``, or ``any``. What is created and changed between two polls counts
@@ -257,7 +258,7 @@ class DrChronoNewOrUpdatedTaskCategoriesSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedTaskStatusesSensor(IncrementalSensor):
     """Wait for new or updated task statuses.
 
-    ``GET /api/task_statuses``. The trigger "New or Updated Task Statuses". Scopes: ``tasks:read``,
+    ``GET /api/task_statuses``. The trigger "New or Updated Task Statuses". One of the scopes: ``tasks:read``,
     ``tasks:write``.
 
     :param filters: what to select.
@@ -330,7 +331,8 @@ class DrChronoNewOrUpdatedTaskStatusesSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedTaskNotesSensor(IncrementalSensor):
     """Wait for new or updated task notes.
 
-    ``GET /api/task_notes``. The trigger "New or Updated Task Notes". Scopes: ``tasks:read``, ``tasks:write``.
+    ``GET /api/task_notes``. The trigger "New or Updated Task Notes". One of the scopes: ``tasks:read``,
+    ``tasks:write``.
 
     :param filters: what to select.
     :param change: ``created``, ``updated``, or ``any``. What is created and changed between two polls counts

@@ -6,14 +6,13 @@ data passes through Airflow's database.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_drchrono.triggers.waiting import pause_after, sleep_until
+from airflow_provider_drchrono.triggers.waiting import MOST_FAILURES
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import AsyncDrChronoClient
@@ -126,29 +125,17 @@ class DrChronoBulkListTrigger(BaseTrigger):
             await hook.aclose()
 
     async def _poll(self, drchrono: AsyncDrChronoClient) -> BulkEvent:
-        from airflow_provider_drchrono.client import BulkExpiredError, DrChronoError
+        from airflow_provider_drchrono.client import BulkPacing
 
-        left = list(self.uuids)
-        pages, count, failures = 0, None, 0
-        pause = max(self.poll_interval, self.not_before - time.time())
-        while left:
-            if not await sleep_until(self.ends, pause):
+        pages, count = 0, None
+        pacing = BulkPacing(
+            self.ends, longest=self.poll_interval, not_before=self.not_before, most_failures=MOST_FAILURES
+        )
+        for uuid in self.uuids:
+            result = await drchrono.bulk_wait(self.resource, uuid, pacing)
+            if result is None:
                 return self._event("timeout", pages=pages, count=count)
-            pause = self.poll_interval
-            try:
-                result = await drchrono.bulk_result(self.resource, left[0])
-            except BulkExpiredError:
-                raise
-            except DrChronoError as error:
-                failures += 1
-                pause = pause_after(error, failures, self.poll_interval)
-                continue
-            failures = 0
-            if result is not None:
-                pages, count = result.pages, result.count
-                left.pop(0)
-                # The pages were started together, so the next one is likely to be done too.
-                pause = 0.0
+            pages, count = result.pages, result.count
         return self._event("complete", pages=pages, count=count)
 
     def _event(self, status: Status, **details: Any) -> BulkEvent:

@@ -254,6 +254,31 @@ class TestStatus:
         find_authorization("practice").accept(consent("practice"), REDIRECT_URI)
         assert status_of("practice", time.time()).state == "authorized"
 
+    def test_of_each_connection_is_its_own_where_they_share_an_application(self, sandbox: Sandbox, add: Add) -> None:
+        add("works", refresh_token=sandbox.new_refresh_token())
+        call("works")
+        for name in ("dead", "dead_too"):
+            add(name, refresh_token=f"a-{name}-refresh-token")
+            with pytest.raises(AuthenticationError):
+                call(name)
+        before = renewals(sandbox)
+
+        names = ("works", "dead", "dead_too")
+        assert [status_of(name, time.time()).state for name in names] == ["authorized", "refused", "refused"]
+        call("works")
+        assert renewals(sandbox) == before
+
+    def test_does_not_blame_the_refresh_token_for_a_wrong_secret(self, sandbox: Sandbox, add: Add) -> None:
+        add(refresh_token=sandbox.new_refresh_token())
+        with create_session() as session:
+            row = session.scalar(select(Connection).where(Connection.conn_id == "practice"))
+            assert row is not None
+            row.password = "wrong"
+        with pytest.raises(AuthenticationError, match="does not know this client id and secret"):
+            call()
+
+        assert status_of("practice", time.time()).state == "unused"
+
     def test_counts_the_calls_that_are_left(self, sandbox: Sandbox, add: Add) -> None:
         add(refresh_token=sandbox.new_refresh_token(), quota_per_hour=100)
         before = status_of("practice", time.time()).calls_left

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.fingerprints import Record
     from airflow_provider_drchrono.triggers.bulk import BulkEvent
 
-FIRST_LOOK = 3.0
-"""Seconds from the start to the first look at most: small lists are done by then."""
-
 IN_PROGRESS = "In progress"
 
 
@@ -30,7 +27,8 @@ class BulkOperator(RecordsOperator):
 
     :param wait_for_completion: wait until the list is made, and return its records.
     :param deferrable: wait in the triggerer and not on a worker; None leaves it to ``[operators] default_deferrable``.
-    :param poll_interval: seconds between two looks, each of which is a call of the quota.
+    :param poll_interval: seconds between two looks at most, each of which is a call of the quota; the first ones come
+        sooner.
     :param timeout: seconds that the whole list may take.
     """
 
@@ -93,20 +91,18 @@ class BulkOperator(RecordsOperator):
             timeout=timedelta(seconds=max(0.0, ends - time.time())) + GRACE,
         )
 
-    def wait_here(self, drchrono: DrChronoClient, uuid: str, ends: float, *, first: float) -> BulkResult:
-        """Look at a page again and again until it is made.
+    def wait_on_worker(self, drchrono: DrChronoClient, uuid: str, ends: float) -> BulkResult:
+        """Ask for a page until it is made.
 
-        :param first: seconds until the first look.
-        :raises RequestTimeoutError: it is not done in time.
+        :param ends: when to give up, in seconds since the epoch.
+        :raises AirflowException: it is not made in time.
         """
-        pause = first
-        while (left := ends - time.time()) > 0:
-            time.sleep(min(pause, left))
-            result = drchrono.bulk_result(self.resource, uuid)
-            if result is not None:
-                return result
-            pause = self.poll_interval
-        raise self.timed_out()
+        from airflow_provider_drchrono.client import BulkPacing
+
+        result = drchrono.bulk_wait(self.resource, uuid, BulkPacing(ends, longest=self.poll_interval))
+        if result is None:
+            raise self.timed_out()
+        return result
 
     def timed_out(self) -> AirflowException:
         """Return the error for a list that is not done in time. A retry starts it again."""
@@ -205,7 +201,7 @@ class BulkListOperator(BulkOperator):
 
     def _made(self, drchrono: DrChronoClient, filters: dict[str, Any], page: int, ends: float) -> BulkResult:
         uuid = self._start(drchrono, filters, page)
-        return self.wait_here(drchrono, uuid, ends, first=min(FIRST_LOOK, self.poll_interval))
+        return self.wait_on_worker(drchrono, uuid, ends)
 
     def _fetched(
         self, drchrono: DrChronoClient, uuids: list[str], filters: dict[str, Any], ends: float
@@ -245,8 +241,7 @@ class BulkResultOperator(BulkOperator):
             fields = self.checked_output()
             result = drchrono.bulk_result(self.resource, uuid)
             if result is None and self.wait_for_completion and not self.waits_in_triggerer:
-                ends = time.time() + self.timeout
-                result = self.wait_here(drchrono, uuid, ends, first=self.poll_interval)
+                result = self.wait_on_worker(drchrono, uuid, time.time() + self.timeout)
             if result is not None:
                 return self._deliver_page(result, fields)
         if not self.wait_for_completion:
@@ -261,7 +256,7 @@ class BulkResultOperator(BulkOperator):
             fields = self.checked_output()
             result = drchrono.bulk_result(self.resource, uuid)
             if result is None:
-                result = self.wait_here(drchrono, uuid, made.ends, first=self.poll_interval)
+                result = self.wait_on_worker(drchrono, uuid, made.ends)
             return self._deliver_page(result, fields)
 
     def _checked_uuid(self) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.client import BadRequestError, PermissionDeniedError
+    from airflow_provider_drchrono.client import BadRequestError
 
 # What the API says, as a pattern, and what is said of it. The first that matches counts.
 MEANINGS = tuple(
@@ -60,29 +60,20 @@ def explained(operation_id: str, places: Places) -> Iterator[None]:
 
     :param places: finds the argument that a parameter's value came from.
     """
-    from airflow_provider_drchrono.client import BadRequestError, DrChronoError, PermissionDeniedError
+    from airflow_provider_drchrono.client import BadRequestError
 
-    told: DrChronoError
     try:
         yield
         return
     except BadRequestError as error:
-        told = BadRequestError(
+        explained_error = BadRequestError(
             bad_request_message(operation_id, error, places),
             operation_id=error.operation_id,
             status=error.status,
             field_errors=error.field_errors,
         )
-    except PermissionDeniedError as error:
-        told = PermissionDeniedError(
-            permission_message(operation_id, error),
-            operation_id=error.operation_id,
-            status=error.status,
-            scopes=error.scopes,
-            permissions=error.permissions,
-        )
     # The first error carries the API's words, so it is not made part of the traceback.
-    raise told from None
+    raise explained_error from None
 
 
 def bad_request_message(operation_id: str, error: BadRequestError, places: Places) -> str:
@@ -92,26 +83,6 @@ def bad_request_message(operation_id: str, error: BadRequestError, places: Place
     ]
     asked = error.operation_id or operation_id
     return f"{asked}: the API refused the request (400): {'; '.join(problems)}"
-
-
-def permission_message(operation_id: str, error: PermissionDeniedError) -> str:
-    """Return one line that names every right whose lack a 403 can mean."""
-    needs = []
-    if error.scopes:
-        needs.append(f"a token with the scope {' or '.join(error.scopes)}: authorize the application with it")
-    if error.permissions:
-        needs.append(
-            f"a user with the permission {' and '.join(error.permissions)}, which an administrator gives in DrChrono "
-            "under the staff permissions"
-        )
-    asked = error.operation_id or operation_id
-    return (
-        f"{asked}: the API refused access (403) and does not say why. It needs {'; and '.join(needs)}. "
-        "If both are there, the endpoint may not be part of the practice's DrChrono plan"
-        if needs
-        else f"{asked}: the API refused access (403) and does not say why. The record may belong to another "
-        "practice, or the endpoint may not be part of the practice's DrChrono plan"
-    )
 
 
 def _place(name: str, places: Places) -> str:

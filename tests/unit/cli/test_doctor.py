@@ -11,11 +11,11 @@ CATALOG = catalog.load()
 
 
 def test_everything_has_a_verdict_once() -> None:
-    verdicts = examine(CATALOG, CATALOG.service.scopes)
+    capabilities = examine(CATALOG, CATALOG.service.scopes)
 
-    assert Counter(each.kind for each in verdicts) == {"action": 174, "trigger": 23, "operation": 153}
-    assert {each.operation_id for each in verdicts if each.kind != "trigger"} == set(CATALOG.operations)
-    assert {each.can for each in verdicts} == {"yes"}
+    assert Counter(each.kind for each in capabilities) == {"action": 174, "trigger": 23, "operation": 153}
+    assert {each.operation_id for each in capabilities if each.kind != "trigger"} == set(CATALOG.operations)
+    assert {each.can for each in capabilities} == {"yes"}
 
 
 def test_a_grant_that_only_reads_patients_names_what_the_rest_needs() -> None:
@@ -45,7 +45,7 @@ def test_triggers_need_what_their_list_needs() -> None:
     ],
 )
 def test_scopes_that_suffice(operation_id: str, scopes: tuple[str, ...]) -> None:
-    assert CATALOG.operation(operation_id).sufficient_scopes == scopes
+    assert CATALOG.operation(operation_id).scopes == scopes
 
 
 def test_operations_without_scopes_are_always_possible() -> None:
@@ -64,17 +64,17 @@ def test_scopes_that_are_not_known_leave_it_open() -> None:
     ("outcome", "can"), [("allowed", "yes"), ("refused", "no"), ("empty", "unknown"), ("failed", "unknown")]
 )
 def test_what_was_tried_decides_for_all_that_need_the_same_permissions(outcome: str, can: str) -> None:
-    verdicts = examine(CATALOG, CATALOG.service.scopes, {("manage-patients",): outcome})  # type: ignore[dict-item]
+    capabilities = examine(CATALOG, CATALOG.service.scopes, {("manage-patients",): outcome})  # type: ignore[dict-item]
 
-    assert {each.can for each in verdicts if each.permissions == ("manage-patients",)} == {can}
-    assert {each.can for each in verdicts if each.permissions != ("manage-patients",)} == {"yes"}
+    assert {each.can for each in capabilities if each.permissions == ("manage-patients",)} == {can}
+    assert {each.can for each in capabilities if each.permissions != ("manage-patients",)} == {"yes"}
 
 
 def test_the_summary_counts_what_is_possible() -> None:
-    verdicts = examine(CATALOG, ["patients:read"])
-    lines = list(summary("jsmith (user 7)", ["patients:read"], 2, verdicts, probed=False))
+    capabilities = examine(CATALOG, ["patients:read"])
+    lines = list(summary("jsmith (user 7)", ["patients:read"], 2, capabilities, probed=False))
 
-    actions = sum(each.kind == "action" and each.can == "yes" for each in verdicts)
+    actions = sum(each.kind == "action" and each.can == "yes" for each in capabilities)
     assert lines[0] == "Token of jsmith (user 7)"
     assert f"Actions: {actions} of 174 possible" in lines
     assert lines[-1] == "Calls made: 2"

@@ -4,22 +4,28 @@ import json
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import IO, Any
 from urllib.parse import parse_qs, urlsplit
 
 
 @dataclass
 class Reply:
-    """What to answer. ``drop`` hangs up after the request was read; ``hang`` never answers."""
+    """What to answer.
+
+    :param drop: hang up after the request was read.
+    :param hang: never answer.
+    :param drip: seconds between two bytes of the body.
+    """
 
     status: int = 200
     body: bytes | Any = b"{}"
     headers: Mapping[str, str] = field(default_factory=dict)
     drop: bool = False
     hang: bool = False
+    drip: float = 0.0
 
     @property
     def content(self) -> bytes:
@@ -83,6 +89,16 @@ class ScriptedApi:
         return [each.headers["authorization"].removeprefix("Bearer ") for each in self.seen]
 
 
+def drip(reply: Reply, file: IO[bytes], released: threading.Event) -> None:
+    """Write the body byte by byte, until the client has enough."""
+    with suppress(OSError):
+        for byte in reply.content:
+            file.write(bytes([byte]))
+            file.flush()
+            if released.wait(reply.drip):
+                return
+
+
 @contextmanager
 def scripted_api() -> Iterator[ScriptedApi]:
     api = ScriptedApi()
@@ -109,7 +125,10 @@ def scripted_api() -> Iterator[ScriptedApi]:
                 if value:
                     self.send_header(name, value)
             self.end_headers()
-            if reply.status != 204:
+            if reply.status != 204 and reply.drip:
+                drip(reply, self.wfile, api.released)
+                self.close_connection = True
+            elif reply.status != 204:
                 self.wfile.write(reply.content)
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815

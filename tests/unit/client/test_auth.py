@@ -21,6 +21,7 @@ from airflow_provider_drchrono.client import (
     FileTokenStore,
     MemoryTokenStore,
     RateLimitedError,
+    RequestTimeoutError,
     ServerError,
     Token,
     UnexpectedAnswerError,
@@ -180,6 +181,69 @@ def test_a_life_that_is_not_told_is_the_vendors(api: ScriptedApi, connect: Conne
     token = store.load()
     assert token is not None
     assert abs(token.expires_at - time.time() - 172_800) < 5
+
+
+@pytest.mark.parametrize(
+    "expires_in",
+    [
+        pytest.param("1e999", id="infinite"),
+        pytest.param("-1e999", id="minus-infinite"),
+        pytest.param("NaN", id="not-a-number"),
+        pytest.param("-3600", id="negative"),
+        pytest.param("true", id="true"),
+        pytest.param("9" * 5000, id="five-thousand-digits"),
+        pytest.param("1e12", id="centuries"),
+        pytest.param('"in two days"', id="words"),
+        pytest.param('"1e999"', id="infinite-text"),
+        pytest.param("[" * 100_000 + "]" * 100_000, id="deep"),
+        pytest.param('{"a":' * 100_000 + "1" + "}" * 100_000, id="deep-objects"),
+        pytest.param("[1, 2", id="broken"),
+    ],
+)
+def test_a_token_that_was_answered_is_never_lost(
+    api: ScriptedApi, connect: Connect, expires_in: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = f'{{"access_token": "odd", "refresh_token": "next", "scope": "a:read b:read", "expires_in": {expires_in}}}'
+    api.token_script += [Reply(body=text.encode())]
+    store = MemoryTokenStore()
+    client = connect(token_store=store)
+
+    client.current_user()
+    client.current_user()
+
+    token = store.load()
+    assert token is not None
+    assert (token.access_token, token.refresh_token, token.scope) == ("odd", "next", ("a:read", "b:read"))
+    assert abs(token.expires_at - time.time() - 172_800) < 5
+    assert len(api.token_requests) == 1
+    assert api.bearers == ["odd", "odd"]
+    assert ("48 hours" in caplog.text) == ("[" not in expires_in and "{" not in expires_in)
+
+
+def test_an_html_page_of_the_token_endpoint_is_a_passing_fault(api: ScriptedApi, connect: Connect) -> None:
+    page = Reply(200, b"<html>down for maintenance</html>", {"Content-Type": "text/html"})
+    api.token_script += [page, page]
+    connect().current_user()
+    assert len(api.token_requests) == 3
+
+    api.token_script += [page] * 2
+    with pytest.raises(UnexpectedAnswerError) as caught:
+        connect(max_attempts=2).current_user()
+    assert caught.value.transient
+
+
+def test_a_renewal_that_comes_byte_by_byte_ends_by_its_deadline(api: ScriptedApi, connect: Connect) -> None:
+    api.token_script += [Reply(body=b" " * 1000, drip=0.02)]
+    began = time.monotonic()
+    with pytest.raises(RequestTimeoutError, match=r"Renewing the token: the answer was not complete within 0.5 s"):
+        connect(connect_timeout=0.25, read_timeout=0.25).current_user()
+    assert time.monotonic() - began < 5
+
+
+def test_an_endless_token_answer_is_not_read_to_its_end(api: ScriptedApi, connect: Connect) -> None:
+    api.token_script += [Reply(body=b" " * 2_000_000)]
+    with pytest.raises(UnexpectedAnswerError, match="larger than 1 MiB"):
+        connect().current_user()
 
 
 def test_an_answer_without_a_refresh_token_keeps_the_old_one(api: ScriptedApi, connect: Connect) -> None:

@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,15 @@ from pytest_mock import MockerFixture
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.client import (
     AsyncDrChronoClient,
+    BadRequestError,
     BulkExpiredError,
     DrChronoClient,
     InvalidArgumentError,
     RequestTimeoutError,
+    ServerError,
     UnexpectedAnswerError,
 )
-from airflow_provider_drchrono.client.bulk import poll_delays, result_of, result_request, start_request
+from airflow_provider_drchrono.client.bulk import BulkPacing, result_of, result_request, start_request
 from airflow_provider_drchrono.client.responses import Answer
 from tests.unit.client.servers import Reply, ScriptedApi
 
@@ -48,12 +50,69 @@ def start_query(resource: str = "patients", filters: Any = None, **changes: Any)
     return dict(parse_qsl(urlsplit(request.url).query))
 
 
+def pauses(pacing: BulkPacing) -> Iterator[float]:
+    """The pauses of a list that is never made."""
+    now = 0.0
+    while (pause := pacing.next_pause(now)) is not None:
+        yield pause
+        now += pause
+        pacing.answered(made=False)
+
+
 def test_questions_begin_after_seconds_and_get_rarer() -> None:
-    delays = list(islice(poll_delays(), 10))
+    delays = list(islice(pauses(BulkPacing(1e9)), 10))
     assert delays[0] == 3.0
     assert delays == sorted(delays)
     assert delays[-1] == 30.0
     assert sum(delays[:4]) > 20
+
+
+def test_the_last_question_is_asked_at_the_end() -> None:
+    waits = list(pauses(BulkPacing(60.0)))
+    assert sum(waits) == 60.0
+    assert BulkPacing(60.0).next_pause(60.0) is None
+
+
+def test_pauses_are_never_longer_than_they_may_be() -> None:
+    assert set(islice(pauses(BulkPacing(1e9, longest=2.0)), 5)) == {2.0}
+    assert list(islice(pauses(BulkPacing(1e9, longest=10.0)), 6))[-2:] == [10.0, 10.0]
+
+
+def test_nothing_is_asked_before_its_time() -> None:
+    assert BulkPacing(100.0, not_before=50.0).next_pause(10.0) == 40.0
+    assert BulkPacing(100.0, not_before=101.0).next_pause(10.0) is None
+
+
+def test_the_next_page_is_asked_for_at_once() -> None:
+    pacing = BulkPacing(100.0)
+    pacing.next_pause(0.0)
+    pacing.answered(made=True)
+    assert pacing.next_pause(3.0) == 0.0
+    assert pacing.next_pause(3.0) == 3.0
+
+
+def test_failures_are_borne_as_far_as_they_may_pass() -> None:
+    passing, final = ServerError("x"), BadRequestError("x")
+    with pytest.raises(ServerError):
+        BulkPacing(100.0).failed(passing, 0.0)
+    pacing = BulkPacing(100.0, longest=10.0, most_failures=3)
+    for _ in range(2):
+        pacing.failed(passing, 0.0)
+        assert pacing.next_pause(0.0) == 10.0
+    with pytest.raises(ServerError):
+        pacing.failed(passing, 0.0)
+    pacing.answered(made=False)
+    pacing.failed(passing, 0.0)
+    for error in (final, BulkExpiredError("x")):
+        with pytest.raises(type(error)):
+            pacing.failed(error, 0.0)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_start_that_failed_is_repeated(api: ScriptedApi, connect: Callable[..., DrChronoClient], status: int) -> None:
+    api.script += [Reply(status), ticket()]
+    assert connect().bulk_start("patients") == "u"
+    assert [each.method for each in api.seen] == ["POST", "POST"]
 
 
 @pytest.mark.parametrize("resource", BULK_RESOURCES)

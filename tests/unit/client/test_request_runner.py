@@ -104,10 +104,10 @@ def test_a_post_is_repeated_after_a_429(api: ScriptedApi, connect: Connect) -> N
 
 
 def test_a_lost_start_of_a_bulk_list_may_be_made_anew(api: ScriptedApi, connect: Connect) -> None:
-    api.script += [FAILED]
+    api.script += [FAILED] * 2
     with pytest.raises(ServerError) as caught:
-        connect().bulk_start("patients")
-    assert len(api.seen) == 1
+        connect(max_attempts=2).bulk_start("patients")
+    assert len(api.seen) == 2
     assert caught.value.transient
 
 

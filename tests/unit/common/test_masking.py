@@ -59,6 +59,22 @@ def test_whatever_is_sent_of_patients_is_shielded(field: str) -> None:
     assert unmask(shown) == {"last_name": "Canary", "nested": [{"nick": "Canary"}]}
 
 
+def test_what_has_templates_of_its_own_inside_a_field_is_left_to_its_owner() -> None:
+    class Letter:
+        template_fields = ("data",)
+
+        def __init__(self) -> None:
+            self.data = "{{ name }}"
+
+    letter = Letter()
+    with DAG("a_dag", schedule=None):
+        task = Sending(task_id="a_task", note=letter)
+
+    task.render_template_fields({"name": "Canary"})
+
+    assert letter.data == "Canary"
+
+
 def test_rendering_twice_shields_once() -> None:
     with DAG("a_dag", schedule=None):
         task = Sending(task_id="a_task", data="{{ name }}")

@@ -351,7 +351,7 @@ def test_a_trigger_that_cannot_poll_says_why(
     sandbox: Sandbox, fault: dict[str, Any], error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trigger = again(deferral(Patients).trigger)
-    monkeypatch.setattr("airflow_provider_drchrono.client.request_runner.random.random", lambda: 0.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
     sandbox.faults.add(Fault(kind="status", resource="patients", times=None, **fault))
 
     event = event_of(trigger)

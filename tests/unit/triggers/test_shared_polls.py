@@ -305,7 +305,7 @@ def test_a_cursor_that_is_set_back_counts_from_the_next_poll_on(sandbox: Sandbox
 
 def test_when_polling_fails_for_good_everybody_is_told_once(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     triggers = [trigger_of(sandbox, number) for number in range(5)]
-    monkeypatch.setattr("airflow_provider_drchrono.client.request_runner.random.random", lambda: 0.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
     sandbox.faults.add(Fault(kind="status", status=403, resource="patients", times=None))
     looked = len(polls(sandbox))
 
@@ -321,7 +321,7 @@ def test_when_polling_fails_for_good_everybody_is_told_once(sandbox: Sandbox, mo
 
 def test_a_failure_that_passes_is_waited_out(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     trigger = trigger_of(sandbox)
-    monkeypatch.setattr("airflow_provider_drchrono.client.request_runner.random.random", lambda: 0.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
     attempts = 5
     sandbox.faults.add(Fault(kind="status", status=500, resource="patients", times=(MOST_FAILURES - 1) * attempts))
     change(sandbox, 0, city="Springfield")

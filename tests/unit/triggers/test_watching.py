@@ -183,7 +183,7 @@ def test_watchers_of_one_list_share_its_polls(sandbox: Sandbox, store: MemoryCur
 def test_a_run_of_bad_luck_is_told_and_survived(
     sandbox: Sandbox, store: MemoryCursorStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_drchrono.client.request_runner.random.random", lambda: 0.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
     watcher = Watcher()
     begun = CursorName.of_asset("patients")
 

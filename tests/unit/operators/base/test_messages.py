@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_drchrono.client import BadRequestError, NotFoundError, PermissionDeniedError
+from airflow_provider_drchrono.client import BadRequestError, NotFoundError
 from airflow_provider_drchrono.operators.base.messages import UNKNOWN, explained
 
 CANARY = "Canaryname"
@@ -87,24 +87,6 @@ def test_the_reasons_stay_with_the_error_for_those_who_may_see_them() -> None:
         raise error
     assert told.value.field_errors == {"a": [CANARY]}
     assert told.value.status == 400
-
-
-def test_refused_access_names_scope_permission_and_plan() -> None:
-    told = raised(
-        PermissionDeniedError(
-            "x",
-            operation_id="patients_create",
-            status=403,
-            scopes=("patients:read", "patients:write"),
-            permissions=("manage-patients",),
-        )
-    )
-
-    assert "patients_create: the API refused access (403)" in told
-    assert "the scope patients:read or patients:write" in told
-    assert "the permission manage-patients" in told
-    assert "may not be part of the practice's DrChrono plan" in told
-    assert "another practice" in raised(PermissionDeniedError("x", operation_id="availability", status=403))
 
 
 def test_other_errors_pass() -> None:
