@@ -5,9 +5,9 @@ import pytest
 from airflow.sdk import Variable
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse, PutVariable, VariableResult
+from airflow.sdk.execution_time.comms import DeleteVariable, ErrorResponse, OKResponse, PutVariable, VariableResult
 
-from airflow_provider_drchrono.compat import read_variable, write_variable
+from airflow_provider_drchrono.compat import delete_variable, read_variable, write_variable
 
 pytestmark = pytest.mark.airflow
 
@@ -77,6 +77,13 @@ class TestInATask:
 
         assert PutVariable(key="x", value="value", description="why") in supervisor.requests
 
+    def test_a_variable_is_deleted_through_the_supervisor(self, supervised: Any) -> None:
+        supervisor = supervised(OKResponse(ok=True))
+
+        delete_variable("x")
+
+        assert DeleteVariable(key="x") in supervisor.requests
+
 
 class TestInTheApiServer:
     def test_variables_are_in_the_database(self, airflow_db: Path) -> None:
@@ -87,6 +94,11 @@ class TestInTheApiServer:
 
         assert read_variable("x") == "second"
         assert b"second" not in airflow_db.read_bytes()
+
+        delete_variable("x")
+        delete_variable("x")
+
+        assert read_variable("x") is None
 
     def test_a_database_that_cannot_be_read_is_not_taken_for_an_absent_variable(
         self, airflow_db: Path, monkeypatch: pytest.MonkeyPatch
