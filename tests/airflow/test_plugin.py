@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from airflow_provider_drchrono.plugin import DrChronoPlugin, pending
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.state import lease as variable_lease
+from airflow_provider_drchrono.state.names import AUTHORIZATION, prefix_of
 
 pytestmark = pytest.mark.airflow
 
@@ -86,7 +87,7 @@ def begun(client: Any, conn_id: str = "practice") -> str:
 
 def variables() -> int:
     with create_session() as session:
-        query = select(func.count()).select_from(Variable).where(Variable.key.startswith(pending.PREFIX))
+        query = select(func.count()).select_from(Variable).where(Variable.key.startswith(prefix_of(AUTHORIZATION)))
         return int(session.scalar(query) or 0)
 
 
