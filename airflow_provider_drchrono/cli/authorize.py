@@ -14,11 +14,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.utils.cli import action_cli
-
 from airflow_provider_drchrono.cli.redirect import port_of, wait_for_answer
 from airflow_provider_drchrono.client.authorization import authorization_url, code_in
 from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.compat.command_line import action_cli
 from airflow_provider_drchrono.hooks.authorization import (
     Authorization,
     ConnectionStatus,

@@ -14,13 +14,8 @@ from typing import Any
 
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorError, CursorName, read_cursor
 from airflow_provider_drchrono.incremental.events.deliveries import read_claims
-from airflow_provider_drchrono.state.cursor_store import (
-    CLAIMS_PREFIX,
-    PREFIX,
-    VariableCursorStore,
-    VariableDeliveriesStore,
-    variable_of,
-)
+from airflow_provider_drchrono.state.cursor_store import VariableCursorStore, VariableDeliveriesStore
+from airflow_provider_drchrono.state.names import CURSOR, DELIVERIES, prefix_of, variable_of
 
 Row = dict[str, Any]
 
@@ -56,13 +51,13 @@ def cursor(args: Namespace) -> None:
 def _show(args: Namespace) -> None:
     cursors = [
         {"cursor": _shown_name(key), **_described(text)}
-        for key, text in sorted(_stored(PREFIX).items())
-        if _is_wanted(key, PREFIX, args)
+        for key, text in sorted(_stored(CURSOR).items())
+        if _is_wanted(key, CURSOR, args)
     ]
     readers = [
-        {"reader": key.removeprefix(CLAIMS_PREFIX), **row}
-        for key, text in sorted(_stored(CLAIMS_PREFIX).items())
-        if _is_wanted(key, CLAIMS_PREFIX, args)
+        {"reader": key.removeprefix(prefix_of(DELIVERIES)), **row}
+        for key, text in sorted(_stored(DELIVERIES).items())
+        if _is_wanted(key, DELIVERIES, args)
         for row in _described_claims(text)
         if args.asset in (None, row["asset"])
     ]
@@ -80,18 +75,18 @@ def _show(args: Namespace) -> None:
 
 
 def _shown_name(key: str) -> str:
-    name = key.removeprefix(PREFIX)
+    name = key.removeprefix(prefix_of(CURSOR))
     return f"asset {name[1:]}" if name.startswith(":") else name
 
 
-def _is_wanted(key: str, prefix: str, args: Namespace) -> bool:
+def _is_wanted(key: str, family: str, args: Namespace) -> bool:
     if args.asset is not None:
-        return prefix == CLAIMS_PREFIX or key == variable_of(CursorName.of_asset(args.asset), prefix)
+        return family == DELIVERIES or key == variable_of(CursorName.of_asset(args.asset), family)
     if args.dag_id is None:
         return True
     if args.task_id is None:
-        return key.startswith(f"{prefix}{args.dag_id}:")
-    whole = variable_of(CursorName(args.dag_id, args.task_id, args.map_index), prefix)
+        return key.startswith(f"{prefix_of(family)}{args.dag_id}:")
+    whole = variable_of(CursorName(args.dag_id, args.task_id, args.map_index), family)
     return key == whole or (args.map_index < 0 and key.startswith(f"{whole}:"))
 
 
@@ -160,10 +155,10 @@ def _claims_of(name: CursorName) -> list[CursorName]:
 
 
 def _reset(name: CursorName) -> None:
-    from airflow.models.variable import Variable
+    from airflow_provider_drchrono.compat.database import Variable
 
-    cursor_key, claims_key = variable_of(name), variable_of(name, CLAIMS_PREFIX)
-    has_cursor, has_claims = cursor_key in _stored(PREFIX), claims_key in _stored(CLAIMS_PREFIX)
+    cursor_key, claims_key = variable_of(name), variable_of(name, DELIVERIES)
+    has_cursor, has_claims = cursor_key in _stored(CURSOR), claims_key in _stored(DELIVERIES)
     if not has_cursor and not has_claims:
         raise SystemExit(f"{name} has no cursor. Those there are: {HOW_TO_SHOW}")
     if has_cursor:
@@ -186,12 +181,14 @@ def _after_reset(name: CursorName) -> str:
     )
 
 
-def _stored(prefix: str) -> dict[str, str]:
-    """Return the texts that are kept in variables of one kind; one that cannot be decrypted is empty."""
-    from airflow.models.variable import Variable
-    from airflow.utils.session import create_session
+def _stored(family: str) -> dict[str, str]:
+    """Return the texts that are kept in variables of one family; one that cannot be decrypted is empty."""
     from sqlalchemy import select
 
+    from airflow_provider_drchrono.compat.database import Variable, create_session
+
     with create_session() as session:
-        found = session.scalars(select(Variable).where(Variable.key.startswith(prefix, autoescape=True))).all()
+        found = session.scalars(
+            select(Variable).where(Variable.key.startswith(prefix_of(family), autoescape=True))
+        ).all()
         return {str(each.key): str(each.val or "") for each in found}

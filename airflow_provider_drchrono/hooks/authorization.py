@@ -27,12 +27,12 @@ from airflow_provider_drchrono.client.token_endpoint import TokenEndpoint
 from airflow_provider_drchrono.client.tokens import Token, grant_id_of
 from airflow_provider_drchrono.compat import AirflowNotFoundException
 from airflow_provider_drchrono.hooks.connection import CONNECTION_TYPE, mask_secrets_of, settings_of
-from airflow_provider_drchrono.hooks.drchrono import lease_timing
+from airflow_provider_drchrono.hooks.drchrono import token_store_of
 from airflow_provider_drchrono.hooks.shared_quota import quota_of
-from airflow_provider_drchrono.state.token_store import AirflowVariables, TokenStoreError, VariableTokenStore
+from airflow_provider_drchrono.state.token_store import TokenStoreError, VariableTokenStore
 
 if TYPE_CHECKING:
-    from airflow.models.connection import Connection
+    from airflow_provider_drchrono.compat.database import Connection
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Authorization:
     @property
     def store(self) -> VariableTokenStore:
         """Where the tokens of the connection are kept."""
-        return self._store_of(grant_id_of(_entered(self.settings)))
+        return token_store_of(self.settings, self.conn_id, patience=PATIENCE, team=self.team)
 
     def client(self) -> DrChronoClient:
         """Return a client of the connection; closing it is the caller's."""
@@ -113,7 +113,7 @@ class Authorization:
             return self._replace(lambda: endpoint.exchange(code, redirect_uri))
         token = endpoint.exchange(code, redirect_uri)
         _write_refresh_token(self.conn_id, token.refresh_token or "")
-        store = self._store_of(token.grant_id)
+        store = token_store_of(self.settings, self.conn_id, grant_id=token.grant_id, patience=PATIENCE, team=self.team)
         try:
             with store.locked():
                 if store.load() is None:
@@ -131,7 +131,7 @@ class Authorization:
         store = self.store
         with store.locked():
             token = store.load()
-            secret = (token.refresh_token or token.access_token) if token else _entered(self.settings)
+            secret = (token.refresh_token or token.access_token) if token else _refresh_token_of(self.settings)
             if secret is None:
                 return False
             if token and token.grant_id != store.grant_id and (owner := self._owner_of(token)):
@@ -148,7 +148,7 @@ class Authorization:
     def _owner_of(self, token: Token) -> str | None:
         for conn_id in connections_in_database():
             with suppress(DrChronoError):
-                if grant_id_of(_entered(find_authorization(conn_id).settings)) == token.grant_id:
+                if grant_id_of(_refresh_token_of(find_authorization(conn_id).settings)) == token.grant_id:
                     return conn_id
         return None
 
@@ -159,12 +159,6 @@ class Authorization:
             token = replace(exchange(), grant_id=store.grant_id)
             store.save(token)
         return token
-
-    def _store_of(self, grant_id: str) -> VariableTokenStore:
-        timing = replace(lease_timing(self.settings), patience=PATIENCE)
-        return VariableTokenStore(
-            self.settings.client_id, grant_id, variables=AirflowVariables(self.team), timing=timing
-        )
 
 
 def find_authorization(conn_id: str) -> Authorization:
@@ -187,7 +181,7 @@ def settings_seen(conn_id: str) -> ClientSettings:
 
 
 def _seen(conn_id: str, team: str | None) -> Connection:
-    from airflow.models.connection import Connection
+    from airflow_provider_drchrono.compat.database import Connection
 
     try:
         seen = Connection.get_connection_from_secrets(conn_id, team)
@@ -204,9 +198,9 @@ def _seen(conn_id: str, team: str | None) -> Connection:
 
 def connections_in_database() -> Sequence[str]:
     """Return the ids of the DrChrono connections that Airflow's database holds, sorted."""
-    from airflow.models.connection import Connection
-    from airflow.utils.session import create_session
     from sqlalchemy import select
+
+    from airflow_provider_drchrono.compat.database import Connection, create_session
 
     with create_session() as session:
         query = select(Connection.conn_id).where(Connection.conn_type == CONNECTION_TYPE).order_by(Connection.conn_id)
@@ -260,14 +254,14 @@ def _calls_left(settings: ClientSettings, conn_id: str) -> int | None:
         return None
 
 
-def _entered(settings: ClientSettings) -> str | None:
+def _refresh_token_of(settings: ClientSettings) -> str | None:
     return settings.refresh_token.get_secret_value() if settings.refresh_token else None
 
 
 def _row(conn_id: str) -> Connection | None:
-    from airflow.models.connection import Connection
-    from airflow.utils.session import create_session
     from sqlalchemy import select
+
+    from airflow_provider_drchrono.compat.database import Connection, create_session
 
     with create_session() as session:
         found: Connection | None = session.scalar(select(Connection).where(Connection.conn_id == conn_id))
@@ -277,9 +271,9 @@ def _row(conn_id: str) -> Connection | None:
 
 
 def _write_refresh_token(conn_id: str, refresh_token: str | None) -> None:
-    from airflow.models.connection import Connection
-    from airflow.utils.session import create_session
     from sqlalchemy import select
+
+    from airflow_provider_drchrono.compat.database import Connection, create_session
 
     with create_session() as session:
         row = session.scalar(select(Connection).where(Connection.conn_id == conn_id).with_for_update())

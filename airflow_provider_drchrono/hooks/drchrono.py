@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -54,16 +55,7 @@ class DrChronoHook(BaseHook):
     @cached_property
     def token_store(self) -> VariableTokenStore:
         """Where the connection's tokens are kept, shared with every process of this Airflow."""
-        from airflow_provider_drchrono.client.tokens import grant_id_of
-        from airflow_provider_drchrono.state.token_store import VariableTokenStore
-
-        settings = self.settings
-        entered = settings.refresh_token
-        return VariableTokenStore(
-            settings.client_id,
-            grant_id_of(entered.get_secret_value() if entered else None),
-            timing=lease_timing(settings),
-        )
+        return token_store_of(self.settings, self.drchrono_conn_id)
 
     @cached_property
     def quota(self) -> CallQuota | None:
@@ -127,6 +119,31 @@ class DrChronoHook(BaseHook):
             )
         return self._timezones
 
+    @cached_property
+    def practice_key(self) -> str:
+        """Text that tells the connection's practice from others; keep state of its records apart by it.
+
+        It is ``practice_group:<id>``, of the user whose grant the connection has, for which the API is called once
+        for each hook (``GET /api/users/current``). It stays the same when somebody authorizes again and when
+        the application changes, and is no secret. Two users of one practice share it, although they may be allowed to
+        see different records.
+
+        Where DrChrono names no practice group, or does not let the user ask, it is ``grant:<id>``. That one changes
+        when a person authorizes again, so that what is kept under it begins anew.
+
+        :raises DrChronoError: the API cannot be asked.
+        """
+        from airflow_provider_drchrono.client import PermissionDeniedError
+
+        try:
+            group = self.get_conn().current_user().get("practice_group")
+        except PermissionDeniedError:
+            group = None
+        if group:
+            return f"practice_group:{group}"
+        token = self.token_store.load()
+        return f"grant:{token.grant_id if token else self.token_store.grant_id}"
+
     def why_empty(self, operation_id: str) -> tuple[bool, str]:
         """Say what an empty list may hide: DrChrono answers it, too, to a grant that may not see the records.
 
@@ -180,6 +197,38 @@ class DrChronoHook(BaseHook):
             f"The connection's scope asks for what is not granted: {', '.join(missing)}; authorize the application "
             f"again with them, or take them out of the connection's scope"
         )
+
+
+def token_store_of(
+    settings: ClientSettings,
+    conn_id: str,
+    *,
+    grant_id: str | None = None,
+    patience: float | None = None,
+    team: str | None = None,
+) -> VariableTokenStore:
+    """Return where the tokens of a connection are kept.
+
+    :param settings: the connection's.
+    :param conn_id: the connection's id, by which its grant goes if it has no refresh token.
+    :param grant_id: the grant that the store is for; by default that of the connection's refresh token.
+    :param patience: seconds to wait for a process that renews a token; by default as long as it may take twice.
+    :param team: the Airflow team of the connection, where the process does not belong to one by itself.
+    """
+    from airflow_provider_drchrono.client.tokens import grant_id_of
+    from airflow_provider_drchrono.state.token_store import VariableTokenStore
+    from airflow_provider_drchrono.state.variables import AirflowVariables
+
+    if grant_id is None:
+        grant_id = grant_id_of(settings.refresh_token.get_secret_value() if settings.refresh_token else None)
+    timing = lease_timing(settings)
+    return VariableTokenStore(
+        settings.client_id,
+        grant_id,
+        connection=conn_id,
+        variables=AirflowVariables(team),
+        timing=timing if patience is None else replace(timing, patience=patience),
+    )
 
 
 def lease_timing(settings: ClientSettings) -> Timing:

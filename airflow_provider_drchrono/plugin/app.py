@@ -20,12 +20,12 @@ from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.configuration import conf
-from airflow.models.connection import Connection
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from airflow_provider_drchrono.client.authorization import authorization_url, check_redirect_uri, code_in
 from airflow_provider_drchrono.client.errors import ConfigurationError, DrChronoError
+from airflow_provider_drchrono.compat.database import Connection
 from airflow_provider_drchrono.hooks.authorization import connections_in_database, find_authorization, status_of
 from airflow_provider_drchrono.plugin import URL_PREFIX, pending
 from airflow_provider_drchrono.plugin.pages import connections_page, result_page

@@ -6,18 +6,19 @@ secret: the state that DrChrono hands back is kept as a hash only.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import time
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from airflow.models.variable import Variable
-from airflow.utils.session import create_session
 from sqlalchemy import delete, select
 
-PREFIX = "drchrono_authorization_"
+from airflow_provider_drchrono.compat.database import Variable, create_session
+from airflow_provider_drchrono.state.names import AUTHORIZATION, prefix_of
+from airflow_provider_drchrono.state.names import authorization_variable as _key
+
+VERSION = 1
 LIFETIME = 600.0
 DESCRIPTION = "A DrChrono authorization that somebody has begun. It goes away by itself."
 
@@ -53,7 +54,7 @@ def begin(conn_id: str, user: str, redirect_uri: str) -> str:
     state = secrets.token_urlsafe(32)
     pending = Pending(conn_id, user, redirect_uri, time.time() + LIFETIME)
     _forget_expired()
-    Variable.set(_key(state), json.dumps(asdict(pending)), description=DESCRIPTION)
+    Variable.set(_key(state), json.dumps({"version": VERSION, **asdict(pending)}), description=DESCRIPTION)
     return state
 
 
@@ -83,7 +84,9 @@ def _forget_expired() -> None:
     # Long after its end, so that who comes back late still learns that it was too late.
     limit = time.time() - 24 * LIFETIME
     with create_session() as session:
-        for row in session.scalars(select(Variable).where(Variable.key.startswith(PREFIX, autoescape=True))):
+        for row in session.scalars(
+            select(Variable).where(Variable.key.startswith(prefix_of(AUTHORIZATION), autoescape=True))
+        ):
             pending = _read(row)
             if pending is None or pending.expires_at < limit:
                 session.delete(row)
@@ -91,10 +94,7 @@ def _forget_expired() -> None:
 
 def _read(row: Variable | None) -> Pending | None:
     try:
-        return Pending(**json.loads(row.val or "")) if row is not None else None
-    except (TypeError, ValueError):
+        stored = json.loads(row.val or "") if row is not None else {}
+        return Pending(**stored) if stored.pop("version", None) == VERSION else None
+    except (AttributeError, TypeError, ValueError):
         return None
-
-
-def _key(state: str) -> str:
-    return PREFIX + hashlib.sha256(state.encode()).hexdigest()[:32]

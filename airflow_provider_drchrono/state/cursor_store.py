@@ -1,12 +1,11 @@
-"""Keeps the memory of triggers where every worker and triggerer finds it: in Airflow variables, one for each.
+"""Keeps cursors and deliveries in Airflow variables, where every worker and triggerer finds them.
 
-Cursors are how far sensors and the watchers of assets have come; claims are what a task's runs were given of what a
-watcher announced.
+A cursor says how far a sensor or the watcher of an asset has come; deliveries say what a task's runs were given of the
+events of an asset.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,22 +14,16 @@ from typing import ClassVar
 from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.cursor import CursorName
 from airflow_provider_drchrono.state import lease as variable_lease
-from airflow_provider_drchrono.state.lease import LeaseUnavailableError, Timing, VariableLease, Variables
-from airflow_provider_drchrono.state.token_store import AirflowVariables
-
-PREFIX = "drchrono_cursor:"
-LEASE_PREFIX = "drchrono_cursor_lease:"
-CLAIMS_PREFIX = "drchrono_read:"
-
-LONGEST_NAME = 200
-"""Characters of a variable's name; Airflow takes 250."""
+from airflow_provider_drchrono.state.lease import LeaseUnavailableError, Timing, VariableLease
+from airflow_provider_drchrono.state.names import CURSOR, DELIVERIES, cursor_parts, lease_of, variable_of
+from airflow_provider_drchrono.state.variables import AirflowVariables, Variables
 
 HOLD = 30.0
-"""Seconds. Whoever holds the lease reads and writes one variable."""
+"""Seconds. The holder of the lease reads and writes one variable."""
 
 
 class CursorStoreError(DrChronoError):
-    """The variable that holds a cursor, or claims, could not be read or written."""
+    """The variable that holds a cursor, or deliveries, could not be read or written."""
 
     transient = True
 
@@ -38,8 +31,8 @@ class CursorStoreError(DrChronoError):
 class VariableCursorStore:
     """A :class:`~airflow_provider_drchrono.incremental.cursor_store.CursorStore` on Airflow variables.
 
-    ``drchrono_cursor:<dag>:<task>`` holds one, with ``:<map index>`` for an instance of a mapped task, and
-    ``drchrono_cursor::<asset>`` that of an asset's watcher. It has hashes and times in it, ids of records where a
+    ``drchrono:cursor:<dag>:<task>`` holds one, with ``:<map index>`` for an instance of a mapped task, and
+    ``drchrono:cursor::<asset>`` that of an asset's watcher. It has hashes and times in it, ids of records where a
     watcher has just announced them, and no other patient data.
 
     :param variables: where the values live.
@@ -48,8 +41,7 @@ class VariableCursorStore:
     :param sleep: waits the given seconds.
     """
 
-    prefix: ClassVar[str] = PREFIX
-    lease_prefix: ClassVar[str] = LEASE_PREFIX
+    family: ClassVar[str] = CURSOR
     what: ClassVar[str] = "cursor"
     description: ClassVar[str] = "How far a DrChrono trigger has come. See: airflow drchrono cursor show. Do not edit."
 
@@ -71,7 +63,7 @@ class VariableCursorStore:
 
         :raises CursorStoreError: the variable could not be read, so that it is not known whether there is something.
         """
-        key = variable_of(name, self.prefix)
+        key = variable_of(name, self.family)
         try:
             return self._variables.read(key) or None
         except Exception as error:
@@ -83,7 +75,7 @@ class VariableCursorStore:
 
         :raises CursorStoreError: it may or may not have been stored; a retry finds out.
         """
-        key = variable_of(name, self.prefix)
+        key = variable_of(name, self.family)
         try:
             self._variables.write(key, text, self.description)
             return
@@ -101,7 +93,7 @@ class VariableCursorStore:
         """
         lease = VariableLease(
             self._variables,
-            variable_of(name, self.lease_prefix),
+            lease_of(self.family, *cursor_parts(name)),
             f"Who is storing the {self.what} of {name}. Safe to delete while nothing runs.",
             timing=self._timing,
             clock=self._clock,
@@ -124,18 +116,8 @@ class VariableCursorStore:
 
 
 class VariableDeliveriesStore(VariableCursorStore):
-    """What the DAG runs of a task were given of an asset's announcements, in ``drchrono_read:<dag>:<task>``."""
+    """What the DAG runs of a task were given of an asset's events, in ``drchrono:deliveries:<dag>:<task>``."""
 
-    prefix = CLAIMS_PREFIX
-    lease_prefix = "drchrono_read_lease:"
+    family = DELIVERIES
     what = "record of reads"
     description = "What DAG runs have read of a DrChrono asset. See: airflow drchrono cursor show. Do not edit."
-
-
-def variable_of(name: CursorName, prefix: str = PREFIX) -> str:
-    """Return the variable of a cursor, or of claims. A long name is shortened, and a hash tells it from others."""
-    instance = f":{name.map_index}" if name.map_index >= 0 else ""
-    key = f"{prefix}{name.dag_id}:{name.task_id}{instance}"
-    if len(key) <= LONGEST_NAME:
-        return key
-    return f"{key[: LONGEST_NAME - 13]}~{hashlib.sha256(key.encode()).hexdigest()[:12]}"

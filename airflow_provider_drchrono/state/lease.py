@@ -28,19 +28,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any
+
+from airflow_provider_drchrono.state.variables import Variables
 
 FREE = "{}"
 
-
-class Variables(Protocol):
-    """Where the values live that all processes share."""
-
-    def read(self, key: str) -> str | None:
-        """Return the value, or None where there is none; an exception means that nothing is known."""
-
-    def write(self, key: str, value: str, description: str) -> None:
-        """Create or overwrite the value; an exception means that it may or may not have been written."""
+VERSION = 1
+"""Of what a claim says. A claim of another version is respected, and outlived like that of a dead process."""
 
 
 class LeaseUnavailableError(Exception):
@@ -68,7 +63,13 @@ class Claim:
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def __str__(self) -> str:
+        if not self.process:
+            return "a process with another release of this provider"
         return f"process {self.process} on {self.host}, since {self.since}"
+
+    def dump(self) -> str:
+        """Return the text that is stored."""
+        return json.dumps({"version": VERSION, **asdict(self)})
 
     @property
     def is_dead(self) -> bool:
@@ -83,7 +84,7 @@ class Claim:
         except OSError:
             # Somebody else's process, of which we may not see more than that it is there.
             return False
-        # A zombie only waits for its parent to take note. The field before is the name, which may hold anything.
+        # A zombie only waits for its parent to notice. The field before is the name, which may hold anything.
         return state.rpartition(")")[2].split()[0] in ("Z", "X")
 
 
@@ -172,7 +173,7 @@ class VariableLease:
                 self._sleep(self.timing.poll * random.uniform(0.5, 1.5))  # noqa: S311
 
     def _claim(self, mine: Claim, asked: float) -> bool:
-        self._variables.write(self.key, json.dumps(asdict(mine)), self._description)
+        self._variables.write(self.key, mine.dump(), self._description)
         if self._clock() - asked > self.timing.write_limit:
             return False
         try:
@@ -187,11 +188,26 @@ class VariableLease:
 
     def _read(self) -> Claim | None:
         text = self._variables.read(self.key)
+        if not text or text == FREE:
+            return None
         try:
-            return Claim(**json.loads(text)) if text and text != FREE else None
-        except (TypeError, ValueError):
+            stored: dict[str, Any] = json.loads(text)
+            version = stored.pop("version")
+            return Claim(**stored) if version == VERSION else self._of_another_release(text)
+        except (AttributeError, KeyError, TypeError, ValueError):
             # Nobody holds a lease by something that is not a claim.
             return None
+
+    def _of_another_release(self, text: str) -> Claim:
+        """Return a claim that this release cannot read as one that lasts as long as a claim of its own may."""
+        return Claim(
+            self.timing.hold,
+            id=hashlib.sha256(text.encode()).hexdigest()[:16],
+            host="",
+            place="",
+            process=0,
+            since="",
+        )
 
     def give_back(self, holding: Holding) -> None:
         """Set the lease free, unless it has lasted so long that it may be another's by now."""

@@ -6,10 +6,9 @@ after the connection: the connection test of Airflow's UI runs under an id made 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,13 +16,15 @@ from airflow_provider_drchrono import compat
 from airflow_provider_drchrono.client.auth import LONGEST_LEAD
 from airflow_provider_drchrono.client.errors import AuthenticationError, ConfigurationError, DrChronoError
 from airflow_provider_drchrono.client.tokens import Token
-from airflow_provider_drchrono.state.lease import (
-    Claim,
-    LeaseUnavailableError,
-    Timing,
-    VariableLease,
-    Variables,
-)
+from airflow_provider_drchrono.state.lease import Claim, LeaseUnavailableError, Timing, VariableLease
+from airflow_provider_drchrono.state.names import token_lease, token_variable
+from airflow_provider_drchrono.state.variables import AirflowVariables, Variables
+
+VERSION = 1
+"""Of what the variable holds."""
+
+CONNECTION = "connection:"
+"""Begins the id of a grant that a connection without a refresh token was given; the connection's id follows."""
 
 # Seconds between the attempts to write a new token: the grant hangs on it.
 WRITE_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -34,37 +35,24 @@ class TokenStoreError(DrChronoError):
 
 
 class GrantLostError(AuthenticationError):
-    """DrChrono has replaced the refresh token, and its successor was never stored: only a person can go on."""
-
-
-class AirflowVariables:
-    """The variables of this Airflow, reached as the current process may reach them.
-
-    :param team: the Airflow team of new variables, where the process does not belong to one by itself.
-    """
-
-    def __init__(self, team: str | None = None) -> None:
-        self._team = team
-
-    def read(self, key: str) -> str | None:
-        """Return the value, or None where there is none."""
-        return compat.read_variable(key)
-
-    def write(self, key: str, value: str, description: str) -> None:
-        """Create or overwrite the value."""
-        compat.write_variable(key, value, description, self._team)
+    """DrChrono has replaced the refresh token, and the new one was never stored: a person has to authorize again."""
 
 
 class VariableTokenStore:
     """A :class:`~airflow_provider_drchrono.client.TokenStore` on Airflow variables.
 
-    ``drchrono_token_<hash of the client id>`` holds one token for each refresh token that a person entered, so that
-    several practices which authorized one application do not overwrite each other. Its name contains "token" so that
-    Airflow masks it. ``drchrono_lease_<hash>`` says who is renewing; it holds no secret and is left readable, to
-    show who keeps the others waiting.
+    ``drchrono:token:<hash of the client id>`` holds one token for each grant, so that several practices which
+    authorized one application do not overwrite each other. Its name contains "token" so that Airflow masks it.
+    ``drchrono:lease:renewal:<hash>`` says who is renewing; it holds no secret and is left readable, to show who keeps
+    the others waiting.
+
+    A grant goes by the refresh token that a person put on the connection. Where the connection has none, because it
+    comes from the environment or a secrets backend and was authorized in the browser, the grant goes by the
+    connection's id.
 
     :param client_id: the application's client id.
     :param grant_id: fingerprint of the connection's refresh token; empty where the connection has none.
+    :param connection: the connection's id, for a connection without a refresh token.
     :param variables: where the values live.
     :param timing: how long the steps of the lease may take.
     :param clock: seconds that only ever rise, for durations.
@@ -76,20 +64,21 @@ class VariableTokenStore:
         client_id: str,
         grant_id: str = "",
         *,
+        connection: str = "",
         variables: Variables | None = None,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        name = hashlib.sha256(client_id.encode()).hexdigest()[:12]
-        self.key = f"drchrono_token_{name}"
-        self.grant_id = grant_id
+        self.key = token_variable(client_id)
+        self.grant_id = grant_id or (f"{CONNECTION}{connection}" if connection else "")
+        self._has_refresh_token = bool(grant_id)
         self._variables = variables or AirflowVariables()
         self._sleep = sleep
         self._description = "OAuth tokens of a DrChrono application, renewed by the provider. Do not edit."
         self._lease = VariableLease(
             self._variables,
-            f"drchrono_lease_{name}",
+            token_lease(client_id),
             f"Who is renewing {self.key}. Safe to delete while nothing runs.",
             timing=timing,
             clock=clock,
@@ -99,19 +88,30 @@ class VariableTokenStore:
     def load(self) -> Token | None:
         """Return the token of the connection's grant, or None before the first one was saved.
 
+        A connection without a refresh token that was never authorized uses the only grant there is, if a refresh token
+        on another connection began it. One that another connection was given in the browser is never used.
+
         :raises TokenStoreError: the variable could not be read, so that it is not known whether there is a token.
-        :raises ConfigurationError: it holds something else, or several grants and the connection names none.
+        :raises ConfigurationError: it holds something else, or several grants and the connection does not tell which.
         """
         grants = self._grants()
-        if self.grant_id not in grants and not self.grant_id and len(grants) > 1:
-            raise ConfigurationError(
-                f"The variable {self.key} holds {len(grants)} grants of this application and the connection has no "
-                f"refresh token to tell which; put the one that was entered for this practice on the connection"
-            )
-        token = grants.get(self.grant_id) or (None if self.grant_id else next(iter(grants.values()), None))
+        token = grants.get(self._grant_in(grants))
         if token is not None:
             _mask(token)
+        elif not self._has_refresh_token and not all(each.startswith(CONNECTION) for each in grants):
+            raise ConfigurationError(
+                f"The variable {self.key} holds {len(grants)} grants of this application and the connection has no "
+                f"refresh token to tell which; put the one that was entered for this practice on the connection, or "
+                f"authorize this connection"
+            )
         return token
+
+    def _grant_in(self, grants: Mapping[str, Token]) -> str:
+        """Return the id of the connection's grant, which may not be there."""
+        if self.grant_id in grants or self._has_refresh_token or len(grants) != 1:
+            return self.grant_id
+        (only,) = grants
+        return self.grant_id if only.startswith(CONNECTION) else only
 
     def save(self, token: Token) -> None:
         """Store the token, trying again and again for some seconds, because nothing else has it.
@@ -180,6 +180,7 @@ class VariableTokenStore:
         """Hold the right to change the variable, even if somebody has just renewed the token.
 
         :raises TokenStoreError: the variables cannot be used here, or another process keeps the lease.
+        :raises ConfigurationError: another release of this provider has written the variable.
         """
         try:
             holding = self._lease.acquire(served=lambda: False)
@@ -195,6 +196,7 @@ class VariableTokenStore:
                 transient=True,
             ) from None
         try:
+            self._refuse_other_version(self._text())
             yield
         finally:
             if holding is not None:
@@ -206,9 +208,9 @@ class VariableTokenStore:
         :raises Exception: the variable was not changed.
         """
         grants = self._readable_grants()
-        grant_id = self.grant_id if self.grant_id in grants or self.grant_id or len(grants) != 1 else next(iter(grants))
-        kept = {name: token.to_dict() for name, token in grants.items() if name != grant_id}
-        self._variables.write(self.key, json.dumps({"grants": kept}), self._description)
+        own = self._grant_in(grants)
+        kept = {grant_id: token.to_dict() for grant_id, token in grants.items() if grant_id != own}
+        self._save_document({"grants": kept})
 
     def refused_at(self) -> float | None:
         """Return when DrChrono refused to renew the token, in epoch seconds; None if it took it the last time."""
@@ -223,7 +225,7 @@ class VariableTokenStore:
         with suppress(Exception):
             document = {"grants": {}} | self._document()
             document["refused"] = document.get("refused", {}) | {self.grant_id: time.time()}
-            self._variables.write(self.key, json.dumps(document), self._description)
+            self._save_document(document)
 
     def _document(self) -> dict[str, Any]:
         document = json.loads(self._variables.read(self.key) or "{}")
@@ -237,33 +239,57 @@ class VariableTokenStore:
     def _write(self, token: Token) -> None:
         grants = {grant_id: each.to_dict() for grant_id, each in self._readable_grants().items()}
         grants[token.grant_id] = token.to_dict()
-        self._variables.write(self.key, json.dumps({"grants": grants}), self._description)
+        self._save_document({"grants": grants})
+
+    def _save_document(self, document: Mapping[str, Any]) -> None:
+        self._variables.write(self.key, json.dumps({**document, "version": VERSION}), self._description)
 
     def _readable_grants(self) -> dict[str, Token]:
-        try:
-            return self._grants()
-        except ConfigurationError:
-            # What cannot be understood is no reason to lose the new token too.
-            return {}
+        text = self._text()
+        # What another release wrote can still be read by that release, and is not overwritten.
+        self._refuse_other_version(text)
+        # What cannot be understood is no reason to lose the new token too.
+        return self._parsed(text) or {}
 
     def _grants(self) -> dict[str, Token]:
+        text = self._text()
+        self._refuse_other_version(text)
+        grants = self._parsed(text)
+        if grants is not None:
+            return grants
+        raise ConfigurationError(
+            f"The variable {self.key} does not hold DrChrono tokens; delete it, authorize the application again and "
+            f"put the new refresh token on the connection"
+        )
+
+    def _text(self) -> str | None:
         try:
-            text = self._variables.read(self.key)
+            return self._variables.read(self.key)
         except Exception as error:
             raise TokenStoreError(
                 f"The variable {self.key} with the stored token cannot be read here ({type(error).__name__}), and "
                 f"without it the refresh token is not spent; try again, or run: airflow connections test",
                 transient=True,
             ) from None
+
+    def _refuse_other_version(self, text: str | None) -> None:
+        try:
+            version = json.loads(text or "{}").get("version", VERSION)
+        except (AttributeError, ValueError):
+            return
+        if version != VERSION:
+            raise ConfigurationError(
+                f"The variable {self.key} holds tokens in version {str(version)[:20]!r}, and this release of the "
+                f"provider reads version {VERSION}; use the release that wrote them, or delete the variable and "
+                f"authorize the application again"
+            )
+
+    def _parsed(self, text: str | None) -> dict[str, Token] | None:
         try:
             grants: dict[str, Any] = json.loads(text)["grants"] if text else {}
             return {grant_id: Token.from_dict(each) for grant_id, each in grants.items()}
         except (AttributeError, KeyError, TypeError, ValueError):
-            pass
-        raise ConfigurationError(
-            f"The variable {self.key} does not hold DrChrono tokens; delete it, authorize the application again and "
-            f"put the new refresh token on the connection"
-        )
+            return None
 
 
 def _mask(token: Token) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Status = Literal["complete", "timeout", "failed"]
 
+VERSION = 1
+"""Of the event's payload; a task may be resumed by another release than the one that deferred it."""
+
 
 @dataclass(frozen=True, slots=True)
 class BulkEvent:
@@ -55,12 +58,17 @@ class BulkEvent:
         uuids = payload.get("uuids")
         if not isinstance(uuids, list | tuple) or not all(isinstance(each, str) for each in uuids):
             raise ValueError("The task was resumed with an event that names no bulk list; clear it to start again")
+        if payload.get("version") != VERSION:
+            raise ValueError(
+                f"The task was resumed with an event in version {str(payload.get('version'))[:20]!r}, and this release "
+                f"reads version {VERSION}; clear it to start again"
+            )
         known = {name: payload[name] for name in cls.__dataclass_fields__ if name in payload}
         return cls(**known | {"uuids": tuple(uuids)})
 
     def payload(self) -> dict[str, Any]:
         """Return the event as Airflow stores it."""
-        return asdict(self) | {"uuids": list(self.uuids)}
+        return asdict(self) | {"version": VERSION, "uuids": list(self.uuids)}
 
 
 class DrChronoBulkListTrigger(BaseTrigger):

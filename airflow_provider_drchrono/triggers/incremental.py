@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Status = Literal["changes", "timeout", "failed"]
 
+VERSION = 1
+"""Of the event's payload; a task may be resumed by another release than the one that deferred it."""
+
 
 @dataclass(frozen=True, slots=True)
 class PollEvent:
@@ -62,6 +65,11 @@ class PollEvent:
         """
         if not isinstance(payload, Mapping) or payload.get("status") not in get_args(Status):
             raise ValueError("The task was resumed with an event that tells no changes; clear it to start again")
+        if payload.get("version") != VERSION:
+            raise ValueError(
+                f"The task was resumed with an event in version {str(payload.get('version'))[:20]!r}, and this release "
+                f"reads version {VERSION}; clear it to start again"
+            )
         known = {name: payload[name] for name in cls.__dataclass_fields__ if name in payload}
         try:
             return cls(**known | {"ids": tuple(known.get("ids", ())), "ends": float(known.get("ends", 0.0))})
@@ -71,7 +79,7 @@ class PollEvent:
 
     def payload(self) -> dict[str, Any]:
         """Return the event as Airflow stores it."""
-        return asdict(self) | {"ids": list(self.ids)}
+        return asdict(self) | {"version": VERSION, "ids": list(self.ids)}
 
 
 class DrChronoIncrementalTrigger(BaseEventTrigger):

@@ -25,7 +25,7 @@ from airflow_provider_drchrono.hooks.authorization import find_authorization, st
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sandbox.faults import Fault
 from airflow_provider_drchrono.state import lease as variable_lease
-from airflow_provider_drchrono.state.token_store import AirflowVariables
+from airflow_provider_drchrono.state.variables import AirflowVariables
 from tests.support.browser import free_port
 
 pytestmark = pytest.mark.airflow

@@ -144,7 +144,7 @@ def test_neither_secrets_nor_patients_are_written(
     logged = "\n".join(caplog.handler.format(each) for each in caplog.records)
     written = everything_written(airflow_db, "".join(capfd.readouterr()), logged)
     assert "Canarybird" in written["xcom"]
-    assert "drchrono_token_" in written["variable"]
+    assert "drchrono:token:" in written["variable"]
     assert any(place.startswith("drchrono/quota/") for place in written)
     (grant,) = sandbox.app.oauth.grants
     assert grant.refreshes == 2

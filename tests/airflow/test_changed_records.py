@@ -25,8 +25,8 @@ RunDag = Callable[..., Any]
 CANARY = "Canary-Zq7-Surname"
 PATIENTS = drchrono_asset("patients")
 TASKS = drchrono_asset("tasks")
-CURSOR = "drchrono_cursor::drchrono_default/patients:any"
-READ = "drchrono_read:a_dag:changed"
+CURSOR = "drchrono:cursor::drchrono_default/patients:any"
+READ = "drchrono:deliveries:a_dag:changed"
 AT_NOON = dict.fromkeys(("logical_date", "run_after"), datetime(2026, 7, 1, 12, tzinfo=UTC))
 
 # Airflow tells a task which events triggered its run when the task starts, so a task before it can let them arrive.

@@ -101,7 +101,7 @@ def test_each_run_is_given_what_changed_since_the_one_before(
     assert [ti.map_index for ti in second.get_task_instances() if ti.task_id == "handle"] == [0]
     assert run_tasks(FROM_BEGINNING).state == "failed", "nothing changed, so the sensor runs out of time"
     kept = variables(airflow_db)
-    assert "drchrono_cursor:a_dag:changes" in kept
+    assert "drchrono:cursor:a_dag:changes" in kept
     assert CANARY not in json.dumps(kept)
 
 
@@ -186,7 +186,7 @@ def test_a_data_interval_is_read_without_a_cursor(sandbox: Sandbox, run_tasks: R
 
     assert run.state == "success"
     assert given(run) == [{"id": inside}]
-    assert [key for key in variables(airflow_db) if key.startswith("drchrono_cursor")] == []
+    assert [key for key in variables(airflow_db) if key.startswith("drchrono:cursor")] == []
 
 
 def test_a_run_without_an_interval_is_told_what_to_do(
@@ -205,13 +205,13 @@ def test_a_corrupt_cursor_is_never_begun_anew_by_itself(
     from airflow.models.variable import Variable
 
     assert run_tasks(FROM_BEGINNING).state == "success"
-    whole = variables(airflow_db)["drchrono_cursor:a_dag:changes"]
-    Variable.set("drchrono_cursor:a_dag:changes", whole[:50])
+    whole = variables(airflow_db)["drchrono:cursor:a_dag:changes"]
+    Variable.set("drchrono:cursor:a_dag:changes", whole[:50])
     capsys.readouterr()
 
     assert run_tasks(FROM_BEGINNING).state == "failed"
     assert "airflow drchrono cursor reset a_dag changes" in capsys.readouterr().out
-    assert variables(airflow_db)["drchrono_cursor:a_dag:changes"] == whole[:50]
+    assert variables(airflow_db)["drchrono:cursor:a_dag:changes"] == whole[:50]
 
     command("show")
     (shown,) = json.loads(capsys.readouterr().out)

@@ -30,9 +30,9 @@ LET_PENDING_EXPIRE = """
 import json
 from airflow.models.variable import Variable
 from airflow.utils.session import create_session
-from airflow_provider_drchrono.plugin.pending import PREFIX
+from airflow_provider_drchrono.state.names import AUTHORIZATION, prefix_of
 with create_session() as session:
-    rows = [row for row in session.query(Variable) if row.key.startswith(PREFIX)]
+    rows = [row for row in session.query(Variable) if row.key.startswith(prefix_of(AUTHORIZATION))]
     for row in rows:
         row.set_val(json.dumps(json.loads(row.get_val()) | {"expires_at": 1.0}))
     assert rows

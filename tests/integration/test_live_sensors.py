@@ -53,7 +53,7 @@ def waiting_run(airflow: LiveAirflow, practice: LivePractice) -> tuple[str, dict
 
 def position_of(airflow: LiveAirflow, dag_id: str) -> Any:
     """Return how far the cursor of a DAG's sensor has come; None before its first poll."""
-    text = airflow.variable(f"drchrono_cursor:{dag_id}:{SENSOR}")
+    text = airflow.variable(f"drchrono:cursor:{dag_id}:{SENSOR}")
     return None if text is None else json.loads(text)["at"]
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+VERSION = 1
+"""Of the payload; payloads stay in Airflow's database for as long as asset events do."""
+
 MOST_IDS = 1_000
 """So many ids an announcement names; whoever reads the records finds the others."""
 
@@ -34,6 +37,7 @@ class ChangeEvent:
     def payload(self) -> dict[str, Any]:
         """Return it as the event of a trigger carries it."""
         return {
+            "version": VERSION,
             "asset": self.asset,
             "resource": self.resource,
             "since": self.since,
@@ -50,7 +54,12 @@ class ChangeEvent:
         """
         if not isinstance(payload, Mapping):
             raise ValueError(f"no announcement: {type(payload).__name__} in place of an object")
+        if "version" in payload and payload["version"] != VERSION:
+            raise ValueError(
+                f"an announcement in version {str(payload['version'])[:20]!r}, and this release reads version {VERSION}"
+            )
         wrong = [name for name, fits in _FITS.items() if name not in payload or not fits(payload[name])]
+        wrong += ["version"] if "version" not in payload else []
         if wrong:
             raise ValueError(f"no announcement: nothing that fits under {', '.join(wrong)}")
         return cls(**{name: payload[name] for name in _FITS} | {"ids": tuple(payload["ids"])})

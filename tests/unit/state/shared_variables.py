@@ -25,12 +25,12 @@ class MemoryVariables:
 
     def read(self, key: str) -> str | None:
         with self._lock:
-            self.log.append(f"read {key.split('_')[1]}")
+            self.log.append(f"read {key.split(':')[1]}")
             return self.values.get(key)
 
     def write(self, key: str, value: str, description: str) -> None:
         with self._lock:
-            self.log.append(f"write {key.split('_')[1]}")
+            self.log.append(f"write {key.split(':')[1]}")
             self.values[key] = value
 
 

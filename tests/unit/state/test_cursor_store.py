@@ -9,9 +9,9 @@ from airflow_provider_drchrono.state.cursor_store import (
     CursorStoreError,
     VariableCursorStore,
     VariableDeliveriesStore,
-    variable_of,
 )
 from airflow_provider_drchrono.state.lease import Timing
+from airflow_provider_drchrono.state.names import variable_of
 
 NAME = CursorName("a_dag", "changes")
 QUICK = Timing(write_limit=0.02, settle=0.05, hold=5.0, poll=0.01, patience=5.0)
@@ -40,7 +40,7 @@ def test_what_is_saved_is_loaded() -> None:
     VariableCursorStore(variables=shared).save(NAME, "text")
 
     assert VariableCursorStore(variables=shared).load(NAME) == "text"
-    assert shared.values == {"drchrono_cursor:a_dag:changes": "text"}
+    assert shared.values == {"drchrono:cursor:a_dag:changes": "text"}
     assert VariableCursorStore(variables=shared).load(CursorName("a_dag", "changes", 0)) is None
 
 
@@ -54,10 +54,10 @@ def test_assets_and_claims_have_variables_of_their_own() -> None:
 
     assert claims.load(NAME) == "claims"
     assert shared.values == {
-        "drchrono_cursor:a_dag:changes": "cursor",
-        "drchrono_cursor::a_dag:changes": "watcher",
-        "drchrono_read:a_dag:changes": "claims",
-        "drchrono_read_lease:a_dag:changes": "{}",
+        "drchrono:cursor:a_dag:changes": "cursor",
+        "drchrono:cursor::a_dag:changes": "watcher",
+        "drchrono:deliveries:a_dag:changes": "claims",
+        "drchrono:lease:deliveries:a_dag:changes": "{}",
     }
 
 
@@ -86,17 +86,17 @@ def test_a_variable_that_cannot_be_reached_is_no_empty_one() -> None:
 
 def test_errors_name_claims_for_what_they_are() -> None:
     shared = Shared()
-    shared.broken.add("drchrono_read:a_dag:changes")
+    shared.broken.add("drchrono:deliveries:a_dag:changes")
 
     with pytest.raises(
-        CursorStoreError, match=r"drchrono_read:a_dag:changes with the record of reads of a_dag\.changes"
+        CursorStoreError, match=r"drchrono:deliveries:a_dag:changes with the record of reads of a_dag\.changes"
     ):
         VariableDeliveriesStore(variables=shared).load(NAME)
 
 
 def test_a_lease_that_cannot_be_had_says_so() -> None:
     shared = Shared()
-    shared.broken.add("drchrono_cursor_lease:a_dag:changes")
+    shared.broken.add("drchrono:lease:cursor:a_dag:changes")
 
     with (
         pytest.raises(CursorStoreError, match=r"a_dag\.changes was not stored"),

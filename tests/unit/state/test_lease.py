@@ -1,8 +1,7 @@
-import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -16,7 +15,7 @@ from airflow_provider_drchrono.state.lease import (
 )
 from tests.unit.state.simulated_world import Killed, World
 
-KEY = "drchrono_lease_test"
+KEY = "drchrono:lease:test"
 TIMING = Timing(hold=100.0, patience=10_000.0)
 
 
@@ -92,7 +91,7 @@ def test_a_process_killed_before_its_claim_settled_is_outlived() -> None:
 
     class Victim(VariableLease):
         def _claim(self, mine: Claim, asked: float) -> bool:
-            world.write(KEY, json.dumps(asdict(mine)), "")
+            world.write(KEY, mine.dump(), "")
             raise Killed
 
     def victim() -> None:
@@ -118,7 +117,7 @@ def test_the_search_for_overlaps_finds_one_where_claims_are_believed_at_once() -
 
 def test_who_waits_is_sent_away_when_the_lease_is_no_longer_needed() -> None:
     world = World(3)
-    world.values[KEY] = json.dumps(asdict(Claim(hold=100.0)))
+    world.values[KEY] = Claim(hold=100.0).dump()
     answers = []
 
     world.run(lambda: answers.append(lease_in(world).acquire(lambda: world.now > 10)))
@@ -130,7 +129,7 @@ def test_who_waits_is_sent_away_when_the_lease_is_no_longer_needed() -> None:
 def test_who_waits_in_vain_learns_who_holds_the_lease() -> None:
     world = World(4)
     claim = Claim(hold=100.0, host="worker-7", place="elsewhere", process=4711)
-    world.values[KEY] = json.dumps(asdict(claim))
+    world.values[KEY] = claim.dump()
     impatient = replace(TIMING, patience=30.0)
 
     with pytest.raises(LeaseUnavailableError, match="process 4711 on worker-7, since 20") as caught:
@@ -155,6 +154,31 @@ def test_what_is_not_a_claim_holds_nobody_up(leftover: str) -> None:
     assert world.now < 20
 
 
+OTHER_RELEASE = '{"version": 99, "holder": {"of": "another shape"}}'
+
+
+def test_a_claim_of_another_release_is_respected() -> None:
+    world = World(9)
+    world.values[KEY] = OTHER_RELEASE
+    impatient = replace(TIMING, patience=30.0)
+
+    with pytest.raises(LeaseUnavailableError, match="a process with another release of this provider"):
+        world.run(lambda: lease_in(world, impatient).acquire(never) and None)
+
+    assert world.values[KEY] == OTHER_RELEASE
+
+
+def test_a_claim_of_another_release_is_outlived() -> None:
+    world = World(9)
+    world.values[KEY] = OTHER_RELEASE
+    room = Room(world)
+
+    world.run(room.visitor)
+
+    assert room.visits == 1
+    assert TIMING.hold < world.now < 2 * TIMING.hold
+
+
 def test_a_claim_that_is_given_up_while_it_settles_is_withdrawn() -> None:
     world = World(6)
 
@@ -177,12 +201,12 @@ def test_a_lease_that_may_be_anothers_by_now_is_not_given_back() -> None:
         holding = lease_in(world).acquire(never)
         assert holding
         world.sleep(TIMING.hold + 1)
-        world.values[KEY] = json.dumps(asdict(others))
+        world.values[KEY] = others.dump()
         holding.give_back()
 
     world.run(overstay)
 
-    assert json.loads(world.values[KEY]) == asdict(others)
+    assert world.values[KEY] == others.dump()
 
 
 class TestClaimant:
@@ -218,7 +242,7 @@ class TestClaimant:
     def test_that_is_dead_keeps_nobody_waiting(self) -> None:
         world = World(8)
         dead = Claim(hold=100.0, process=self.ended_process())
-        world.values[KEY] = json.dumps(asdict(dead))
+        world.values[KEY] = dead.dump()
         taken_over_from = []
 
         def successor() -> None:

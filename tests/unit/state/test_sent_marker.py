@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from airflow_provider_drchrono.state.sent_marker import KEY, SentMarker
+import pytest
+
+from airflow_provider_drchrono.state.sent_marker import SentMarker
+from airflow_provider_drchrono.state.variables import AirflowVariables
 from tests.support.running import MemoryStore, context_of
 
 
@@ -21,7 +24,23 @@ def test_a_flag_set_in_one_try_is_seen_in_the_next() -> None:
     assert SentMarker(context_of(store)).is_set()
     SentMarker(context_of(store)).clear()
     assert not SentMarker(context_of(store)).is_set()
-    assert store.log == [f"set {KEY}", f"delete {KEY}"]
+    assert store.log == ["set drchrono:sent", "delete drchrono:sent"]
+
+
+def test_where_airflow_has_no_store_the_flag_is_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables: dict[str, str] = {}
+    monkeypatch.setattr(AirflowVariables, "read", lambda self, key: variables.get(key))
+    monkeypatch.setattr(AirflowVariables, "write", lambda self, key, value, why: variables.update({key: value}))
+    monkeypatch.setattr(AirflowVariables, "delete", lambda self, key: variables.pop(key))
+    context = context_of()
+    del context["task_state_store"]
+
+    assert not SentMarker(context).is_set()
+    SentMarker(context).set()
+    assert SentMarker(context).is_set()
+    assert list(variables.values()) == ['{"version": 1}']
+    SentMarker(context).clear()
+    assert not variables
 
 
 def test_a_flag_that_cannot_be_cleared_does_not_fail_a_create_that_went_well() -> None:
@@ -39,9 +58,9 @@ def test_each_task_instance_has_a_variable_of_its_own() -> None:
         context = context_of()
         del context["task_state_store"]
         vars(context["ti"]).update(changes)
-        return SentMarker(context)._variable
+        return SentMarker(context)._key
 
     names = {variable(), variable(map_index=1), variable(run_id="another"), variable(task_id="b"), variable(dag_id="c")}
     assert len(names) == 5
     assert variable() == variable(try_number=2)
-    assert all(name.startswith(f"{KEY}_") and len(name) < 60 for name in names)
+    assert all(name.startswith("drchrono:sent:") and len(name) < 60 for name in names)

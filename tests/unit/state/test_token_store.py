@@ -18,7 +18,7 @@ from airflow_provider_drchrono.client import (
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.state.lease import Timing
 from airflow_provider_drchrono.state.token_store import GrantLostError, TokenStoreError, VariableTokenStore
-from tests.unit.state.shared_variables import MemoryVariables, call_once, live, store_for
+from tests.unit.state.shared_variables import QUICK, MemoryVariables, call_once, live, store_for
 from tests.unit.state.simulated_world import Killed, World
 
 NEVER = 4_102_444_800.0
@@ -63,7 +63,7 @@ class TestWhatIsStored:
         VariableTokenStore("app", "one", variables=variables).save(TOKEN)
 
         (key,) = variables.values
-        assert key == "drchrono_token_a172cedcae47"
+        assert key == "drchrono:token:a172cedcae47"
 
     def test_is_apart_for_each_refresh_token_that_was_entered(self, variables: MemoryVariables) -> None:
         first, second = (VariableTokenStore("app", grant_id, variables=variables) for grant_id in ("one", "two"))
@@ -85,6 +85,52 @@ class TestWhatIsStored:
 
         with pytest.raises(ConfigurationError, match=r"holds 2 grants .* put the one that was entered"):
             without.load()
+
+    def test_of_connections_without_refresh_tokens_is_apart_too(self, variables: MemoryVariables) -> None:
+        north, south = (VariableTokenStore("app", connection=each, variables=variables) for each in ("north", "south"))
+        north.save(replace(TOKEN, grant_id=north.grant_id))
+
+        assert south.load() is None
+
+        south.save(replace(TOKEN, access_token="other", grant_id=south.grant_id))
+
+        assert north.load() == replace(TOKEN, grant_id=north.grant_id)
+        assert south.load() == replace(TOKEN, access_token="other", grant_id=south.grant_id)
+
+    def test_that_was_given_in_the_browser_is_not_found_by_a_connection_that_may_be_another_practices(
+        self, variables: MemoryVariables
+    ) -> None:
+        VariableTokenStore("app", "one", variables=variables).save(TOKEN)
+        north = VariableTokenStore("app", connection="north", variables=variables)
+        north.save(replace(TOKEN, grant_id=north.grant_id))
+
+        with pytest.raises(ConfigurationError, match=r"holds 2 grants .* authorize this connection"):
+            VariableTokenStore("app", connection="south", variables=variables).load()
+
+    def test_is_removed_alone(self, variables: MemoryVariables) -> None:
+        stores = [VariableTokenStore("app", connection=each, variables=variables) for each in ("north", "south")]
+        for store in stores:
+            store.save(replace(TOKEN, grant_id=store.grant_id))
+
+        stores[0].delete()
+
+        assert stores[0].load() is None
+        assert stores[1].load() is not None
+
+    @pytest.mark.parametrize("use", ["load", "save", "locked"])
+    def test_of_another_release_is_neither_read_nor_overwritten(self, variables: MemoryVariables, use: str) -> None:
+        store = VariableTokenStore("app", "one", variables=variables, timing=QUICK, sleep=lambda seconds: None)
+        theirs = '{"version": 2, "grants": {"one": {"access_token": "canary"}}}'
+        variables.values[store.key] = theirs
+
+        if use == "save":
+            with pytest.raises(GrantLostError):
+                store.save(TOKEN)
+        else:
+            with pytest.raises(ConfigurationError, match="in version '2', and this release of the provider reads") as e:
+                store.load() if use == "load" else store.locked().__enter__()
+            assert "canary" not in str(e.value)
+        assert variables.values[store.key] == theirs
 
     @pytest.mark.parametrize(
         "value",
@@ -132,7 +178,7 @@ class TestVariablesThatFail:
     def test_to_be_read_are_not_taken_for_absent(self, sandbox: Sandbox) -> None:
         outcome = call_once(ClientSettings(**options_for(sandbox)), FailingVariables(reads=False))
 
-        assert outcome.startswith("TokenStoreError: The variable drchrono_token_")
+        assert outcome.startswith("TokenStoreError: The variable drchrono:token:")
         assert "cannot be read here (RuntimeError)" in outcome
         assert "refresh token is not spent" in outcome
         assert "canary" not in outcome
@@ -386,5 +432,5 @@ def test_the_lease_is_free_after_a_renewal_that_failed(sandbox: Sandbox, variabl
 
     assert call_once(settings, variables).startswith("ServerError: ")
 
-    leases = [value for key, value in variables.values.items() if key.startswith("drchrono_lease_")]
+    leases = [value for key, value in variables.values.items() if key.startswith("drchrono:lease:")]
     assert [json.loads(value) for value in leases] == [{}]

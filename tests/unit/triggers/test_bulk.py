@@ -71,8 +71,16 @@ def test_an_event_is_plain_values_and_is_read_back_as_it_was() -> None:
         "count": 3,
         "message": "",
         "transient": False,
+        "version": 1,
     }
     assert BulkEvent.read(event.payload()) == event
+
+
+def test_an_event_of_another_release_is_refused_and_says_so() -> None:
+    payload = BulkEvent("complete", ("one",)).payload() | {"version": 2}
+
+    with pytest.raises(ValueError, match="an event in version '2', and this release reads version 1; clear it"):
+        BulkEvent.read(payload)
 
 
 @pytest.mark.parametrize(

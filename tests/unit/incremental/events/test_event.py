@@ -29,11 +29,16 @@ def test_what_travels_as_json_is_read_again(announcement: ChangeEvent) -> None:
 
 
 def test_the_payload_is_in_order() -> None:
-    assert list(ANNOUNCEMENT.payload()) == ["asset", "resource", "since", "until", "count", "ids"]
+    assert list(ANNOUNCEMENT.payload()) == ["version", "asset", "resource", "since", "until", "count", "ids"]
 
 
 def test_what_a_later_release_adds_is_no_hindrance() -> None:
     assert ChangeEvent.read({**ANNOUNCEMENT.payload(), "more": 1}) == ANNOUNCEMENT
+
+
+def test_the_payload_of_another_release_is_refused_and_says_so() -> None:
+    with pytest.raises(ValueError, match="an announcement in version '2', and this release reads version 1"):
+        ChangeEvent.read({**ANNOUNCEMENT.payload(), "version": 2})
 
 
 @pytest.mark.parametrize("payload", [None, "text", 3, [ANNOUNCEMENT]], ids=["nothing", "text", "number", "list"])

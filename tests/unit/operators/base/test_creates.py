@@ -18,7 +18,7 @@ from airflow_provider_drchrono.operators.documents import DrChronoCreateDocument
 from airflow_provider_drchrono.operators.medications import DrChronoCreateMedicationOperator
 from airflow_provider_drchrono.operators.patients import DrChronoCreatePatientOperator
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
-from airflow_provider_drchrono.state.sent_marker import KEY
+from airflow_provider_drchrono.state.names import SENT_MARKER_KEY as KEY
 from tests.support.running import MemoryStore, context_of, execute, unlimited
 
 
@@ -228,7 +228,7 @@ def test_a_lost_answer_is_retried_by_looking_first(sandbox: Sandbox, ana: dict[s
         patient(ana, store)
     assert lost.value.transient
     assert "A retry of this task looks for it by first_name, last_name, date_of_birth, gender" in str(lost.value)
-    assert store.values == {KEY: True}
+    assert store.values == {KEY: {"version": 1}}
 
     made = patient(ana, store)
     assert made["id"] == sandbox.practice.records("patients")[-1]["id"]

@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_drchrono.client import ConnectionFailedError, DrChronoClient, ServerError
 from airflow_provider_drchrono.operators.appointments import DrChronoCreateAppointmentOperator
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
-from airflow_provider_drchrono.state.sent_marker import KEY
+from airflow_provider_drchrono.state.names import SENT_MARKER_KEY as KEY
 from tests.support.running import MemoryStore, connected_sandbox, context_of, execute, unlimited
 from tests.unit.operators.base.test_creates import medication, patient, posts
 

@@ -5,9 +5,16 @@ import pytest
 from airflow.sdk import Variable
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import ErrorResponse, MaskSecret, OKResponse, PutVariable, VariableResult
+from airflow.sdk.execution_time.comms import (
+    DeleteVariable,
+    ErrorResponse,
+    MaskSecret,
+    OKResponse,
+    PutVariable,
+    VariableResult,
+)
 
-from airflow_provider_drchrono.compat import mask_secret, read_variable, write_variable
+from airflow_provider_drchrono.compat import delete_variable, mask_secret, read_variable, write_variable
 
 pytestmark = pytest.mark.airflow
 
@@ -85,6 +92,13 @@ class TestInATask:
 
         assert supervisor.requests == [MaskSecret(value="a-secret-of-this-task")]
 
+    def test_a_variable_is_deleted_through_the_supervisor(self, supervised: Any) -> None:
+        supervisor = supervised(OKResponse(ok=True))
+
+        delete_variable("x")
+
+        assert DeleteVariable(key="x") in supervisor.requests
+
 
 class TestInTheApiServer:
     def test_variables_are_in_the_database(self, airflow_db: Path) -> None:
@@ -126,6 +140,13 @@ class TestInTheApiServer:
             "theirs": "north",
             "everybodys": None,
         }
+
+    def test_a_variable_is_deleted_and_deleted_again(self, airflow_db: Path) -> None:
+        write_variable("x", "value", "why")
+        delete_variable("x")
+        delete_variable("x")
+
+        assert read_variable("x") is None
 
     def test_a_database_that_cannot_be_read_is_not_taken_for_an_absent_variable(
         self, airflow_db: Path, monkeypatch: pytest.MonkeyPatch

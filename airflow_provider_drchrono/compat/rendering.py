@@ -1,0 +1,36 @@
+"""Tells an operator when Airflow has rendered its templates, before anybody else sees what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_drchrono.compat.private import check_method
+
+PARAMETERS = ("parent", "template_fields", "context", "jinja_env", "seen_oids")
+
+# Airflow calls it for mapped and for plain tasks alike; no public method does both. If it had another name, ours would
+# never be called and rendered values would be stored in clear.
+check_method(BaseOperator, "_do_render_template_fields", PARAMETERS, __name__)
+
+
+class NoticesRendering:
+    """For operators and sensors: calls :meth:`after_rendering` once the templates are rendered."""
+
+    def after_rendering(self, names: tuple[str, ...]) -> None:
+        """Do what has to be done before Airflow stores the rendered fields.
+
+        :param names: the fields that were rendered.
+        """
+        raise NotImplementedError
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        names = tuple(template_fields)
+        super()._do_render_template_fields(parent, names, context, jinja_env, seen_oids)  # type: ignore[misc]
+        # Airflow also calls it for objects inside of fields that have templates of their own.
+        if parent is self:
+            self.after_rendering(names)
