@@ -205,10 +205,10 @@ def _isoformat(value: object) -> str:
 
 
 def _range(value: object) -> str:
-    from airflow_provider_drchrono.incremental.lists import split_range
+    from airflow_provider_drchrono.incremental.lists import range_ends
 
-    parts = split_range("", value)
-    return f"{parts[0].partition('/')[0]}/{parts[-1].partition('/')[2]}"
+    first, last = range_ends("", value)
+    return f"{first}/{last}"
 
 
 def _refuse() -> Any:

@@ -15,16 +15,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
-from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Resource
+from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Resource, load
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client.errors import InvalidArgumentError
 from airflow_provider_drchrono.client.files import FileArgument, Multipart, open_upload
 
 Id = int | str
 Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-
-LONGEST_DATE_RANGE = 190
-"""Days. The API answers a longer one with an empty list instead of an error."""
 
 HAS_ZONE = re.compile(r"\d{2}:\d{2}.*([zZ]|[+-]\d{2}:?\d{2})\s*$")
 INTEGER = re.compile(r"[+-]?\d+")
@@ -200,9 +197,10 @@ def _date_range(where: str, operation_id: str, value: object) -> str:
     days = (last - first).days
     if days < 0:
         raise InvalidArgumentError(f"{where} ends before it begins", operation_id=operation_id)
-    if days > LONGEST_DATE_RANGE:
+    longest = load().service.longest_date_range
+    if days > longest:
         raise InvalidArgumentError(
-            f"{where} spans {days} days, and the API answers more than {LONGEST_DATE_RANGE} with an empty list; "
+            f"{where} spans {days} days, and the API answers more than {longest} with an empty list; "
             "ask for shorter ranges one after the other",
             operation_id=operation_id,
         )

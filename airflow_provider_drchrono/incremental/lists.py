@@ -14,15 +14,6 @@ from airflow_provider_drchrono.incremental.wall_clock import BEGINNING
 Change = Literal["any", "created", "updated"]
 CHANGES: tuple[Change, ...] = get_args(Change)
 
-MOVING_FIELDS = frozenset({"updated_at"})
-"""Fields known to move with each change. Others may be the time of birth, so nothing is concluded from them."""
-
-LOOKBACK = timedelta(minutes=2)
-"""How long a change may take until lists show it, unless somebody says otherwise."""
-
-LONGEST_RANGE = 190
-"""Days. DrChrono answers a longer range of dates with an empty list."""
-
 
 @dataclass(frozen=True, slots=True)
 class IncrementalList:
@@ -32,7 +23,10 @@ class IncrementalList:
     :param since_filter: the filter that takes the time from which on changes are wanted.
     :param changed_field: the field that the filter is said to compare, where there is one.
     :param created_field: the time of creation, where the records have one.
+    :param tracks_updates: whether ``changed_field`` moves with each change; if not, nothing is concluded from it.
+    :param lookback: how long a change may take until the list shows it, unless somebody says otherwise.
     :param requires_one_of: filters of which the list needs at least one.
+    :param longest_range: days that a range of dates may have.
     """
 
     resource: str
@@ -42,7 +36,10 @@ class IncrementalList:
     since_filter: str
     changed_field: str | None
     created_field: str | None
+    tracks_updates: bool
+    lookback: timedelta
     requires_one_of: tuple[str, ...]
+    longest_range: int
 
     @classmethod
     def of(cls, catalog: Catalog, resource: str) -> IncrementalList:
@@ -62,13 +59,16 @@ class IncrementalList:
             since_filter=found.incremental.filter,
             changed_field=found.incremental.cursor_field,
             created_field=found.incremental.created_field,
+            tracks_updates=found.incremental.tracks_updates,
+            lookback=timedelta(seconds=found.incremental.lookback),
             requires_one_of=found.requires_one_of,
+            longest_range=catalog.service.longest_date_range,
         )
 
     @property
     def moving_field(self) -> str | None:
         """The field that moves with each change; None where only the content tells that a record has changed."""
-        return self.changed_field if self.changed_field in MOVING_FIELDS else None
+        return self.changed_field if self.tracks_updates else None
 
     def moved_at(self, record: Record) -> datetime | None:
         """Return when a record changed by the practice's clock, or None where that is not known."""
@@ -96,7 +96,7 @@ class IncrementalList:
         query = dict(filters) | ({self.since_filter: start.isoformat()} if start else {})
         queries = [query]
         for name in [name for name in query if name.endswith("_range")]:
-            parts = split_range(name, query[name])
+            parts = split_range(name, query[name], self.longest_range)
             queries = [each | {name: part} for each in queries for part in parts]
         return queries
 
@@ -112,8 +112,25 @@ def moment_of(value: object) -> datetime | None:
     return moment if moment.tzinfo is None else None
 
 
-def split_range(name: str, value: object) -> list[str]:
-    """Return a range of dates as ranges short enough to be answered.
+def split_range(name: str, value: object, longest: int) -> list[str]:
+    """Return a range of dates as ranges short enough to be answered, such as ``2026-01-01/2026-07-09``.
+
+    :param name: the filter, named in errors.
+    :param value: two dates, or text such as ``2026-01-01/2026-12-31``.
+    :param longest: days.
+    :raises ValueError: it is no such range.
+    """
+    first, last = range_ends(name, value)
+    parts = []
+    while first <= last:
+        end = min(last, first + timedelta(days=longest - 1))
+        parts.append(f"{first}/{end}")
+        first = end + timedelta(days=1)
+    return parts
+
+
+def range_ends(name: str, value: object) -> tuple[date, date]:
+    """Return the first and the last day of a range of dates.
 
     :param name: the filter, named in errors.
     :param value: two dates, or text such as ``2026-01-01/2026-12-31``.
@@ -126,12 +143,7 @@ def split_range(name: str, value: object) -> list[str]:
         raise ValueError(f"filters[{name!r}] must be two dates, as in 2026-01-01/2026-01-31") from None
     if last < first:
         raise ValueError(f"filters[{name!r}] ends before it begins")
-    parts = []
-    while first <= last:
-        end = min(last, first + timedelta(days=LONGEST_RANGE - 1))
-        parts.append(f"{first}/{end}")
-        first = end + timedelta(days=1)
-    return parts
+    return first, last
 
 
 def _date(value: object) -> date:

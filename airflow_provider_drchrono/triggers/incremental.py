@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_drchrono.incremental.cursor import CursorName
-from airflow_provider_drchrono.incremental.lists import LOOKBACK
 from airflow_provider_drchrono.triggers.waiting import sleep_until
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.incremental.lists import Change
+    from airflow_provider_drchrono.incremental.lists import Change, IncrementalList
     from airflow_provider_drchrono.incremental.poller import Selection
     from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
 
@@ -90,7 +89,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
     :param change: which changes count.
     :param verbose: whether marks in the cursor are of verbose records.
     :param poll_interval: seconds between two polls.
-    :param lookback: seconds that a change may take until lists show it.
+    :param lookback: seconds that a change may take until the list shows it; None for what the catalogue says.
     :param watch: name of the asset to watch for; None to wait for a task.
     :param start: where watching begins: ``now``, ``beginning``, or a time in ISO 8601.
     :param cursor: DAG id, task id and map index of the sensor whose cursor counts; None where ``since`` does.
@@ -111,7 +110,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         change: Change = "any",
         verbose: bool = False,
         poll_interval: float = 360.0,
-        lookback: float = LOOKBACK.total_seconds(),
+        lookback: float | None = None,
         watch: str | None = None,
         start: str = "now",
         cursor: Sequence[Any] | None = None,
@@ -229,15 +228,16 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
         _, filters = told_apart(load(), self.resource, self.filters)
+        subject = IncrementalList.of(load(), self.resource)
         name = CursorName.of_asset(self.watch) if self.watch is not None else None
         if name is None and self.cursor is not None:
             name = CursorName(*self.cursor)
         since = datetime.fromisoformat(self.since) if self.since else None
         return Subscriber(
-            IncrementalList.of(load(), self.resource),
+            subject,
             filters=filters,
             change=self.change,
-            lookback=timedelta(seconds=self.lookback),
+            lookback=self._lookback(subject),
             load=(lambda: VariableCursorStore().load(name)) if name else None,
             at=None if name else SubscriberPosition("", Position.at_start(since), since, tuple(self.timezones)),
             rested_at=datetime.fromisoformat(self.rested_at) if self.rested_at else None,
@@ -249,14 +249,18 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         from airflow_provider_drchrono.incremental.lists import IncrementalList
         from airflow_provider_drchrono.incremental.poller import Selection
 
+        subject = IncrementalList.of(load(), self.resource)
         return Selection(
-            subject=IncrementalList.of(load(), self.resource),
+            subject=subject,
             filters=self.filters,
             verbose=self.verbose,
             change=self.change,
-            lookback=timedelta(seconds=self.lookback),
+            lookback=self._lookback(subject),
             start=self.start,
         )
+
+    def _lookback(self, subject: IncrementalList) -> timedelta:
+        return subject.lookback if self.lookback is None else timedelta(seconds=self.lookback)
 
     def _event(self, status: Status, **details: Any) -> PollEvent:
         return PollEvent(status, self.resource, ends=self.ends, **details)

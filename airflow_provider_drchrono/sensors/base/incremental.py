@@ -23,7 +23,6 @@ from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
 from airflow_provider_drchrono.compat import shortest_deferral, waits_in_triggerer
-from airflow_provider_drchrono.incremental.lists import LOOKBACK
 from airflow_provider_drchrono.sensors.base.arguments import checked_filters, public_filters
 
 if TYPE_CHECKING:
@@ -63,7 +62,8 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         practice's clock, or a time with an offset.
     :param until: read what changed before this time, which has to have passed.
     :param start: where the first run begins: ``now``, ``beginning``, or a time.
-    :param lookback: how long a change may take until lists show it, as a timedelta or in seconds.
+    :param lookback: how long a change may take until the list shows it, as a timedelta or in seconds. None: two
+        minutes, or a day where the list goes by the time of creation.
     :param max_records: most records to return. More than that is an error, never a silent cut.
     :param batch_size: return a list of lists of at most so many records, to map over more than Airflow maps single
         ones.
@@ -80,7 +80,6 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
     since_filter: ClassVar[str] = "since"
     filter_names: ClassVar[Collection[str]] = ()
     changes: ClassVar[Collection[str]] = ("any",)
-    default_lookback: ClassVar[timedelta] = LOOKBACK
     _rested_at: datetime | None = None
     template_fields: Sequence[str] = (
         "filters",
@@ -204,7 +203,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
                 f"{where}: change must be one of {', '.join(map(repr, self.changes))}, not {self.change!r}{why}"
             )
         arguments.check_size(where, self.max_records, self.batch_size, self.output_path)
-        arguments.checked_lookback(where, self.lookback, self.default_lookback)
+        arguments.checked_lookback(where, self.lookback, timedelta(0))
         if self.until is not None and self.since is None:
             raise InvalidArgumentError(f"{where}: until needs since; without both the sensor goes on from its cursor")
         if self.reschedule and not self.deferrable and self.poke_interval < SHORTEST_RESCHEDULE:
@@ -318,7 +317,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
             filters=filters,
             verbose=self.verbose,
             change=self.change,
-            lookback=arguments.checked_lookback(self.operation_id, self.lookback, self.default_lookback),
+            lookback=arguments.checked_lookback(self.operation_id, self.lookback, subject.lookback),
             start=start,
         )
 

@@ -141,7 +141,7 @@ def test_a_window_ends_before_its_end() -> None:
 
 
 def test_long_ranges_of_dates_are_split() -> None:
-    assert split_range("date_range", "2026-01-01/2026-12-31") == [
+    assert split_range("date_range", "2026-01-01/2026-12-31", 190) == [
         "2026-01-01/2026-07-09",
         "2026-07-10/2026-12-31",
     ]
@@ -160,7 +160,7 @@ def test_long_ranges_of_dates_are_split() -> None:
 )
 def test_what_is_no_range_is_refused(value: object, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        split_range("date_range", value)
+        split_range("date_range", value, 190)
 
 
 def test_a_list_that_insists_on_a_start_gets_one() -> None:
