@@ -1,23 +1,26 @@
-"""What has to be known about a list to follow its changes, and how a poll asks for them."""
+"""What has to be known about a list to read its changes: the facts of the catalogue, and the queries of a poll."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_drchrono.catalog import Catalog
 from airflow_provider_drchrono.incremental.fingerprints import Record
-from airflow_provider_drchrono.incremental.wall_clock import BEGINNING
+from airflow_provider_drchrono.incremental.window import BEGINNING
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.client import DrChronoClient, Page
 
 Change = Literal["any", "created", "updated"]
-CHANGES: tuple[Change, ...] = get_args(Change)
 
 
 @dataclass(frozen=True, slots=True)
 class IncrementalList:
-    """A list whose changes are followed.
+    """A list that can be asked for changes.
 
     :param operation_id: the operation that lists it.
     :param since_filter: the filter that takes the time from which on changes are wanted.
@@ -99,6 +102,36 @@ class IncrementalList:
             parts = split_range(name, query[name], self.longest_range)
             queries = [each | {name: part} for each in queries for part in parts]
         return queries
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is read of a list.
+
+    :param change: which changes count.
+    :param lookback: how long a change may take until the list shows it.
+    :param start: where a cursor begins: ``now``, ``beginning``, or a time.
+    """
+
+    incremental_list: IncrementalList
+    filters: Mapping[str, Any] = field(repr=False)
+    verbose: bool
+    change: Change
+    lookback: timedelta
+    start: str
+
+    @property
+    def identity(self) -> str:
+        """What is selected, as one text, for a hash of it."""
+        return json.dumps([self.filters, self.verbose], sort_keys=True, default=str)
+
+    def pages(self, drchrono: DrChronoClient, since: datetime | None) -> Iterator[Page]:
+        """Iterate over the pages of all lists that together hold the changes since a time.
+
+        :param since: naive wall-clock time of the practice; None for all records.
+        """
+        for query in self.incremental_list.queries(self.filters, since):
+            yield from drchrono.pages(self.incremental_list.operation_id, query, verbose=self.verbose)
 
 
 def moment_of(value: object) -> datetime | None:
