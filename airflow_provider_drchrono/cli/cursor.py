@@ -1,6 +1,6 @@
 """``airflow drchrono cursor``: shows how far sensors, assets and readers of assets have come, and sets or resets it.
 
-Three kinds of memory have the same home: the cursor of a sensor, that of an asset's watcher, and what the runs of a
+Three things are kept in the same way: the cursor of a sensor, that of an asset's watcher, and what the runs of a
 task were given of an asset's events.
 """
 

@@ -131,7 +131,7 @@ class Cursor:
         return self.runs.get(run_id)
 
     def hash_of(self, text: str) -> str:
-        """Return a hash that means nothing to who does not know the salt."""
+        """Return a hash that means nothing without the salt."""
         return blake2b(text.encode(), digest_size=8, key=self.salt.encode()).hexdigest()
 
     def moved_to(self, position: Position) -> Cursor:

@@ -42,7 +42,7 @@ def comparable(line: bytes) -> bytes:
 
     :param line: of :func:`canonical`.
     """
-    # Hardly any record holds a link with a query, and looking for the two marks costs next to nothing.
+    # Hardly any record holds a link with a query, and looking for these two costs next to nothing.
     if b"://" not in line or b"?" not in line:
         return line
     return _encode(_without_link_queries(_decode(line)))
@@ -110,7 +110,7 @@ class ComparedCache:
 
 
 def key_of(record: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
-    """Return the values by which a record is told from others; none where its list has no key, or it has none."""
+    """Return the values that identify a record; none where its list has no key, or the record lacks it."""
     values = [record.get(name) for name in names]
     return values if all(map(_is_usable, values)) else []
 

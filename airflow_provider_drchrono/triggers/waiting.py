@@ -14,7 +14,7 @@ GRACE = timedelta(minutes=10)
 """How long after its deadline a trigger may still report; a task whose triggerers are all down fails then."""
 
 MOST_FAILURES = 5
-"""So many calls may fail one after the other before the task is told."""
+"""How many calls may fail one after the other before the task fails."""
 
 
 def pause_after(error: DrChronoError, failures: int, poll_interval: float) -> float:

@@ -34,7 +34,7 @@ DAG = """
 from airflow.sdk import DAG, task
 from airflow_provider_drchrono.assets import drchrono_asset
 from airflow_provider_drchrono.operators.assets import DrChronoChangedRecordsOperator
-from tests.support.announcing import events_arrive
+from tests.support.events import events_arrive
 
 patients, tasks = drchrono_asset("patients"), drchrono_asset("tasks")
 EXTRAS = {extras!r}
@@ -238,7 +238,7 @@ def test_an_asset_is_set_to_a_time_and_reset(sandbox: Sandbox, run: RunDag, caps
     assert run(first).state == "success"
 
     command("set", asset=PATIENTS.name, to="1999-01-01")
-    assert "also of what was in earlier ones" in capsys.readouterr().out
+    assert "also of what earlier events named" in capsys.readouterr().out
     again = make_event(VariableCursorStore(), PATIENTS)
     assert again is not None
     assert again.count == 4

@@ -58,7 +58,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         as created.
     :param fields: return only these fields of each record.
     :param verbose: ask also for the fields that come only with ``verbose=true``.
-    :param since: read what changed from this time on, instead of going on from the cursor: a date, a time of the
+    :param since: read what changed from this time on, instead of continuing from the cursor: a date, a time of the
         practice's clock, or a time with an offset.
     :param until: read what changed before this time, which has to have passed.
     :param start: where the first run begins: ``now``, ``beginning``, or a time.
@@ -71,7 +71,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         it ends in ``.gz``.
     :param deferrable: wait in the triggerer and not on a worker; None leaves it to ``[operators] default_deferrable``.
     :param poke_interval: seconds between two polls, each of which is a call of the quota.
-    :param mode: ``reschedule``, which gives the worker free between two polls, or ``poke``.
+    :param mode: ``reschedule``, which frees the worker between two polls, or ``poke``.
     :param drchrono_conn_id: id of the Airflow connection of type ``drchrono``.
     """
 
