@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -93,9 +93,7 @@ class IncrementalList:
         :param since: naive wall-clock time of the practice; None for all records.
         :raises ValueError: a range of dates cannot be read.
         """
-        start = since
-        if start is None and self.requires_one_of and not set(self.requires_one_of) & set(filters):
-            start = BEGINNING
+        start = since or needed_start(self.requires_one_of, filters)
         query = dict(filters) | ({self.since_filter: start.isoformat()} if start else {})
         queries = [query]
         for name in [name for name in query if name.endswith("_range")]:
@@ -132,6 +130,15 @@ class Selection:
         """
         for query in self.incremental_list.queries(self.filters, since):
             yield from drchrono.pages(self.incremental_list.operation_id, query, verbose=self.verbose)
+
+
+def needed_start(requires_one_of: Collection[str], filters: Collection[str]) -> datetime | None:
+    """Return the start of a read of everything where the list insists on one; None where it does not.
+
+    :param requires_one_of: filters of which the list needs at least one.
+    :param filters: the names of those that are given.
+    """
+    return BEGINNING if requires_one_of and not set(requires_one_of) & set(filters) else None
 
 
 def moment_of(value: object) -> datetime | None:

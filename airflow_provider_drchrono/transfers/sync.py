@@ -15,8 +15,8 @@ from typing import Any
 
 from airflow_provider_drchrono.catalog import Resource
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.incremental.lists import needed_start
 from airflow_provider_drchrono.incremental.window import (
-    BEGINNING,
     Practice,
     SyncState,
     current_practice,
@@ -181,7 +181,10 @@ class Sync:
         if incremental is not None:
             asked = first_start(self._request.since, practice.timezones)
             begin = next_start(state, practice, asked, self._request.lookback, full_refresh=full_refresh)
-            since, start = begin.since or self._needed_start(), begin.start
+            since, start = (
+                begin.since or needed_start(self._request.resource.requires_one_of, self._request.filters),
+                begin.start,
+            )
         return Plan(
             watermark=watermark,
             since=since.isoformat() if since else None,
@@ -189,11 +192,6 @@ class Sync:
             timezones=practice.timezones,
             timezones_read_at=practice.read_at.isoformat() if practice.read_at else None,
         )
-
-    def _needed_start(self) -> datetime | None:
-        """Return a start where the list insists on one and the filters do not give it."""
-        needed = self._request.resource.requires_one_of
-        return BEGINNING if needed and not set(needed) & set(self._request.filters) else None
 
     def _practice(self, state: SyncState | None, watermark: str | None) -> Practice:
         """Return how the practice tells the time; a sync that is resumed keeps to what it began with."""

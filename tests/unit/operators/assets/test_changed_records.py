@@ -108,6 +108,21 @@ def begun(sandbox: Sandbox, stores: Stores) -> Sandbox:
     return sandbox
 
 
+def test_a_record_that_lost_its_id_is_counted_and_read_and_stops_nobody(begun: Sandbox, stores: Stores) -> None:
+    change(begun, 1, "Troy")
+    table = begun.practice.table("patients")
+    key = table.keys[0]
+    moved = {"id": None, "city": "Utica", "updated_at": begun.clock.stamp()}
+    table.put(key, dict(table[key]) | moved)
+
+    event = make_event(stores.cursors, PATIENTS)
+
+    assert event is not None
+    assert (event.count, len(event.ids)) == (2, 1)
+    assert sorted(cities(read("one", event))) == ["Troy", "Utica"]
+    assert cities(read("two", news(begun, stores, 2, "Rome"))) == ["Rome"]
+
+
 def test_a_run_reads_exactly_what_its_events_name_and_again_on_a_second_try(begun: Sandbox, stores: Stores) -> None:
     first = news(begun, stores, 0, "Springfield")
     second = news(begun, stores, 1, "Shelbyville")
