@@ -4,6 +4,7 @@ import pytest
 from airflow.sdk import DAG, BaseOperator
 
 from airflow_provider_drchrono.common.masking import MaskedValue, MasksTemplateFields, unmask
+from tests.support.running import execute
 
 
 class Sending(MasksTemplateFields, BaseOperator):
@@ -41,6 +42,48 @@ def test_what_is_rendered_is_shielded_and_what_is_not_sent_is_left() -> None:
     assert isinstance(task.data, MaskedValue)
     assert unmask(task.data) == {"first_name": "Canary"}
     assert (task.filters, task.note) == (None, "Canary")
+
+
+def test_a_field_is_plain_again_once_airflow_has_asked_what_to_store() -> None:
+    with DAG("a_dag", schedule=None):
+        task = Sending(task_id="a_task", data=[{"first_name": "{{ name }}"}], filters={"name": "{{ name }}"})
+    task.render_template_fields({"name": "Canary"})
+
+    assert task.data.serialize() == [{"first_name": "***"}]
+
+    assert task.data == [{"first_name": "Canary"}]
+    assert isinstance(task.filters, MaskedValue)
+
+
+def test_a_task_that_is_rendered_and_executed_without_airflow_sees_plain_values() -> None:
+    seen: list[Any] = []
+
+    class Overriding(Sending):
+        def execute(self, context: Any) -> None:
+            seen.append((self.data, context))
+
+        def resumed(self, context: Any) -> None:
+            seen.append((self.data, context))
+
+    with DAG("a_dag", schedule=None):
+        task = Overriding(task_id="a_task", data={"first_name": "{{ name }}"})
+
+    task.render_template_fields({"name": "Canary"})
+    execute(task, {"try": 1})
+    task.render_template_fields({"name": "Canary"})
+    task.resume_execution("resumed", None, {"try": 2})
+
+    assert seen == [({"first_name": "Canary"}, {"try": 1}), ({"first_name": "Canary"}, {"try": 2})]
+
+
+def test_what_would_store_plain_values_after_the_task_has_run_is_refused() -> None:
+    with pytest.raises(TypeError, match="Storing: overwrite_rtif_after_execution would store data"):
+        type("Storing", (Sending,), {"overwrite_rtif_after_execution": True})
+
+    with DAG("a_dag", schedule=None):
+        task = Sending(task_id="a_task")
+    with pytest.raises(AttributeError, match="would store data"):
+        task.overwrite_rtif_after_execution = True
 
 
 def test_rendering_twice_shields_once() -> None:
