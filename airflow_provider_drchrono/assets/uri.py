@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 
 from airflow_provider_drchrono.assets.watchable import LISTS, RESOURCES
 from airflow_provider_drchrono.catalog.names import did_you_mean
+from airflow_provider_drchrono.client.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.assets.facts import WatchedList
@@ -35,7 +36,7 @@ TABLE_KEYS = {"table", "warehouse"}
 _CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 
 
-class InvalidUriError(ValueError):
+class InvalidUriError(InvalidArgumentError, ValueError):
     """A ``drchrono://`` URI that cannot be right. The message says what to change."""
 
 

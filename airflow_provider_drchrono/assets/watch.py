@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from airflow_provider_drchrono.assets.uri import DrChronoUri, check_watched
 from airflow_provider_drchrono.catalog.names import did_you_mean
+from airflow_provider_drchrono.client.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.assets.facts import Kind, WatchedList
@@ -30,7 +31,7 @@ WORDS = ("now", "beginning")
 _FARTHEST_EAST = timedelta(hours=14)
 
 
-class InvalidWatchError(ValueError):
+class InvalidWatchError(InvalidArgumentError, ValueError):
     """An argument of ``drchrono_asset`` that cannot work. The message names it and says what to change."""
 
 

@@ -17,6 +17,8 @@ from airflow.models.variable import Variable
 from airflow.utils.session import create_session
 from sqlalchemy import delete, select
 
+from airflow_provider_drchrono.client.errors import DrChronoError
+
 PREFIX = "drchrono_authorization_"
 LIFETIME = 600.0
 DESCRIPTION = "A DrChrono authorization that somebody has begun. It goes away by itself."
@@ -40,7 +42,7 @@ class Pending:
     expires_at: float
 
 
-class PendingError(Exception):
+class PendingError(DrChronoError):
     """An answer that nothing may be done with; ``reason`` says why."""
 
     def __init__(self, reason: Refusal) -> None:

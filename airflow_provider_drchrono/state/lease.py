@@ -30,6 +30,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from airflow_provider_drchrono.client.errors import DrChronoError
+
 FREE = "{}"
 
 
@@ -43,8 +45,10 @@ class Variables(Protocol):
         """Create or overwrite the value; an exception means that it may or may not have been written."""
 
 
-class LeaseUnavailableError(Exception):
+class LeaseUnavailableError(DrChronoError):
     """Another process kept the lease for longer than we were ready to wait."""
+
+    transient = True
 
     def __init__(self, holder: Claim) -> None:
         super().__init__(str(holder))

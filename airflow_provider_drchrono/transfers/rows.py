@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.warehouses.table import ColumnType, Row, Table
 
 _MISFIT = object()
@@ -30,7 +31,7 @@ _NUL = b"\\u0000"
 _REPLACEMENT = "\ufffd"
 
 
-class RecordWithoutKeyError(ValueError):
+class RecordWithoutKeyError(DrChronoError, ValueError):
     """A record cannot be told apart from others: a field of its key is missing or is not what it should be."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorName, ForgottenRunError, read_cursor
 from airflow_provider_drchrono.incremental.cursor_store import CursorStore
 from airflow_provider_drchrono.incremental.detection import Window
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class LostEventError(Exception):
+class LostEventError(DrChronoError):
     """The asset's cursor does not remember what was announced. The message says why and what to do."""
 
 
