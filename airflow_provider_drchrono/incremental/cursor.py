@@ -13,6 +13,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Protocol
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.detection import Position, Window
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.incremental.fingerprints import pack, unpack
@@ -30,7 +31,7 @@ MOST_CHARACTERS = 200_000
 """Of the stored text. Older runs are forgotten for it; the present position alone may be longer."""
 
 
-class CursorError(Exception):
+class CursorError(DrChronoError):
     """A stored cursor cannot be used. The message says what was found in its place."""
 
 

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from typing import Any
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.fingerprints import canonical
 from airflow_provider_drchrono.incremental.window import Practice
 from airflow_provider_drchrono.transfers.staging_files import StagingError, StagingFolder
@@ -34,7 +35,7 @@ _CHECKPOINT = "checkpoint.json"
 _COMPRESSION = 1
 
 
-class StagingDamagedError(Exception):
+class StagingDamagedError(DrChronoError):
     """A staged part is missing or cannot be read."""
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.window import Practice, SyncState
 from airflow_provider_drchrono.warehouses.table import DIGEST, Column, ColumnType, Row, Table
 
@@ -42,15 +43,14 @@ SUPPORTED = ("postgres", "sqlite")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class WarehouseError(Exception):
+class WarehouseError(DrChronoError):
     """The warehouse did not do what was asked. The message is one line and holds no value of any row.
 
     :param transient: whether doing the same again later may work.
     """
 
     def __init__(self, message: str, *, transient: bool) -> None:
-        super().__init__(message)
-        self.transient = transient
+        super().__init__(message, transient=transient)
 
 
 @dataclass(frozen=True, slots=True)

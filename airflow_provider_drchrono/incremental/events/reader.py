@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.cursor import (
     Cursor,
     CursorName,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class LostEventError(Exception):
+class LostEventError(DrChronoError):
     """The asset's cursor does not remember an event's window. The message says why and what to do."""
 
 

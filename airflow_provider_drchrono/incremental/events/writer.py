@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorName, read_cursor
 from airflow_provider_drchrono.incremental.events.event import MOST_IDS, ChangeEvent
 from airflow_provider_drchrono.incremental.fingerprints import key_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.window import TimezoneSource
 
 
-class _UnacknowledgedError(Exception):
+class _UnacknowledgedError(DrChronoError):
     """There is an event that may not have arrived."""
 
     def __init__(self, event: ChangeEvent) -> None:
