@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -16,6 +17,8 @@ from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client.errors import ConfigurationError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+HOST_NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*\.?")
 STORAGE_SCHEMES = ("redis", "rediss", "valkey", "valkeys")
 
 # The remedy for each setting, shown after what is wrong with it.
@@ -147,9 +150,12 @@ class ClientSettings(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _only_an_origin(cls, value: str) -> str:
-        parts = urlsplit(value.strip())
-        if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.username or parts.password:
+        text = value.strip()
+        parts = urlsplit(text)
+        if parts.scheme not in DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
             raise ValueError("it is not a plain http or https address")
+        if not text.isprintable() or not is_host(parts.hostname):
+            raise ValueError("its host has characters that no host name has")
         if parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ValueError("it has a path")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -200,6 +206,14 @@ class ClientSettings(BaseModel):
         if value and not Path(value).is_file():
             raise ValueError("there is no such file")
         return value
+
+
+def is_host(host: str) -> bool:
+    """Tell whether a host is a name in the letters of DNS, or an address; it may stand in a header then."""
+    try:
+        return HOST_NAME.fullmatch(host) is not None or ("%" not in host and bool(ipaddress.ip_address(host)))
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

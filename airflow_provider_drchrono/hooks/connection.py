@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CONNECTION_TYPE = "drchrono"
 DEFAULT_HOST = "https://app.drchrono.com"
+USUAL_PORT = 443
 
 TEXT_FIELDS = (
     "refresh_token",
@@ -107,7 +108,8 @@ def _base_url(connection: Connection) -> str:
     if not connection.port:
         return text
     parts = urlsplit(text)
-    if parts.port not in (None, connection.port):
+    # Airflow's Test button wants a port, so people enter 443 whatever the host says.
+    if parts.port not in (None, connection.port) and connection.port != USUAL_PORT:
         raise ValueError("Its host names one port and its port field another; leave the port field empty")
     return text if parts.port else f"{text.rstrip('/')}:{connection.port}"
 
