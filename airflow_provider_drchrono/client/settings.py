@@ -15,33 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client.errors import ConfigurationError
+from airflow_provider_drchrono.client.settings_table import SETTINGS
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*\.?")
 STORAGE_SCHEMES = ("redis", "rediss", "valkey", "valkeys")
 
-# The remedy for each setting, shown after what is wrong with it.
-REMEDIES = {
-    "client_id": "copy the client ID of your application from DrChrono's API management page",
-    "client_secret": "copy the client secret of your application from DrChrono's API management page",
-    "refresh_token": "give the refresh token as text, or leave it out",
-    "base_url": "give scheme and host only, such as https://app.drchrono.com",
-    "scope": "give names of OAuth scopes such as patients:read",
-    "api_version": "give a version such as v4",
-    "timezone": "give an IANA name such as America/New_York",
-    "quota_per_hour": "give a number of calls of at least 1, or None for no limit",
-    "quota_per_second": "give a number of calls of at least 1, or None for no limit",
-    "quota_storage": "give a URL such as redis://cache.example:6379/0, and its password in quota_storage_password",
-    "quota_storage_password": "give the password of the quota's storage as text, or leave it out",
-    "connect_timeout": "give seconds greater than 0",
-    "read_timeout": "give seconds greater than 0",
-    "request_timeout": "give seconds greater than 0",
-    "verify_tls": "give true or false",
-    "ca_bundle": "give the path of a PEM file that this machine can read",
-    "max_attempts": "give a number of at least 1",
-    "max_wait": "give seconds, 0 or more",
-}
+REMEDIES = {each.name: each.remedy for each in SETTINGS}
 
 
 class ClientOptions(TypedDict, total=False):
