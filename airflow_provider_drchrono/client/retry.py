@@ -21,7 +21,7 @@ THROTTLE_DELAY = 1.0
 """Seconds to wait after a 429 that says nothing: calls are also limited by the second."""
 
 LONGEST_HINT = 3600.0
-"""Seconds. The quota is by the hour, so whoever is asked to wait for longer asks again when the next hour begins."""
+"""Seconds. The quota is by the hour, so after a longer hint we ask again when the next hour begins."""
 
 MOST_FAILURES = 5
 """So many calls of a poll may fail one after the other before its error is raised."""

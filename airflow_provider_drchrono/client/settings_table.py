@@ -1,4 +1,4 @@
-"""The settings of a connection, each told once: the form, the reader of connections, remedies and docs come from here.
+"""The settings of a connection, each written once: form, reader of connections, remedies and docs come from here.
 
 Standard library only, as every process of Airflow reads it when it starts. The classes that type checkers see,
 ``ClientOptions`` and ``ClientSettings``, are written by hand beside it; a test holds them equal to this table.

@@ -25,8 +25,12 @@ USUAL_PORT = 443
 EXTRA_FIELDS = {each.name: each.kind for each in OF_EXTRA}
 
 # Settings that people look for in the extra, and where they belong.
-BELONGS_ELSEWHERE = {each.name: f"the {each.place}" for each in SETTINGS if each.place in ("login", "password", "host")}
-BELONGS_ELSEWHERE["password"] = "the password"
+BELONGS_ELSEWHERE = {
+    name: f"the {each.place}"
+    for each in SETTINGS
+    if each.place in ("login", "password", "host")
+    for name in (each.name, "password" if each.place == "password" else each.name)
+}
 
 
 class Connection(Protocol):
