@@ -1,4 +1,4 @@
-"""Answers how a practice tells the time, for those who follow its changes."""
+"""Gives a poller the time zones of a connection's practice."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ class PracticeClocks:
         self._hook = hook
 
     def named(self) -> str | None:
-        """Return the zone that the connection names, if it does."""
+        """Return the IANA name that the connection's ``timezone`` gives; None if it gives none."""
         return self._hook.settings.timezone
 
     def asked(self) -> tuple[str, ...]:
-        """Return the zones of the practice's doctors, for which the API is called."""
+        """Return the IANA names of the zones of the practice's doctors; it takes a call of the API the first time.
+
+        :raises ConfigurationError: no doctor has a zone, or one that does not exist.
+        :raises DrChronoError: the API cannot be asked.
+        """
         return self._hook.practice_timezones()
