@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from airflow_provider_drchrono.catalog.names import did_you_mean
 
@@ -21,13 +21,6 @@ ParameterFormat = Literal["integer", "appointment-id", "date", "date-time", "dat
 ConflictMeaning = Literal["overlap", "locked", "duplicate"]
 Encoding = Literal["json", "multipart", "none"]
 Shape = Literal["page", "record", "bulk_ticket", "bulk_result", "empty", "any"]
-
-PUBLIC_FILTERS = frozenset(
-    {"action", "code", "code_type", "cvx_code", "payer_id", "status", "type"}
-    | {"date", "date_range", "posted_date", "service_date"}
-    | {"due_at_date", "due_at_range", "due_at_since", "occurred_since", "received_since"}
-)
-"""Filters by text that say nothing about a person."""
 
 T = TypeVar("T")
 
@@ -152,6 +145,9 @@ class Parameter:
     how many days a range may span. ``keywords`` are words that are taken besides. ``refers_to`` names the resource
     whose id it takes. ``because`` maps an attribute that the vendor's contract does not state in its structure to the
     key of its :class:`Reason`, and ``name`` to that of a parameter which the contract leaves out.
+
+    :param day_of: the field of the record by whose day the filter selects.
+    :param public: whether a value may be stored and shown: an id, a switch, or text that says nothing about a person.
     """
 
     name: str
@@ -168,12 +164,9 @@ class Parameter:
     minimum: int | None = None
     maximum: int | None = None
     longest_days: int | None = None
+    day_of: str | None = None
+    public: bool = False
     because: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def public(self) -> bool:
-        """Whether a value may be stored and shown: an id, a switch, or text that says nothing about a person."""
-        return self.type in ("integer", "boolean") or self.name in PUBLIC_FILTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +231,8 @@ class Operation:
     where it leaves the record in place. ``because`` maps an attribute that the vendor's contract does not state in
     its structure to the key of its :class:`Reason`.
 
+    :param duplicate_fields: the fields of a ``create`` by which the API itself recognises a record that is there
+        already, and refuses to make another.
     :param named_scopes: the scopes that the contract names. For a write some of them do not suffice, so everything
         else goes by :attr:`scopes`.
     """
@@ -256,6 +251,7 @@ class Operation:
     action: Action | None = None
     conflict: Conflict | None = None
     create_or_update: bool = False
+    duplicate_fields: tuple[str, ...] = ()
     soft_delete: str | None = None
     order: str | None = None
     beta: bool = False
@@ -333,6 +329,9 @@ class Resource:
     refused at times without one. ``practice_access`` names the sharing switches that must be on for a user to see the
     records of other doctors of the practice; empty: no switch is needed; None: the contract does not say.
     ``own_application_only`` marks records that only the API application which created them can see.
+
+    :param page: path of the web page of one record, below the vendor's host, with ``{id}`` for the record's id.
+    :param referred_to_by_many: a large part of the other records refers to one of these, so that its id selects many.
     """
 
     name: str
@@ -350,6 +349,8 @@ class Resource:
     may_require_one_of: tuple[str, ...] = ()
     practice_access: tuple[str, ...] | None = None
     own_application_only: bool = False
+    page: str | None = None
+    referred_to_by_many: bool = False
     because: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -384,15 +385,61 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Catalog:
-    """All facts, by name."""
+class ResourceEntry:
+    """What is known of an operation's resource without reading the file of the resource.
 
-    service: Service
+    :param name: the resource.
+    :param page: as :attr:`Resource.page`.
+    """
+
+    name: str
+    domain: str
+    page: str | None
+
+
+class Sources(Protocol):
+    """Where a catalogue takes from what is seldom asked for."""
+
+    @property
+    def service(self) -> Service:
+        """Where the vendor serves the API."""
+
+    @property
+    def triggers(self) -> tuple[Trigger, ...]:
+        """The "new or updated" triggers."""
+
+    @property
+    def reasons(self) -> Mapping[str, Reason]:
+        """Why facts are held to be true that the contract does not state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All facts, by name. Each is read and built when it is first asked for.
+
+    :param entries: what is known of the resource of each operation without reading the resource, by operation.
+    """
+
     resources: Mapping[str, Resource]
     operations: Mapping[str, Operation]
     records: Mapping[str, RecordSchema]
-    triggers: tuple[Trigger, ...]
-    reasons: Mapping[str, Reason]
+    entries: Mapping[str, ResourceEntry]
+    sources: Sources
+
+    @property
+    def service(self) -> Service:
+        """Where the vendor serves the API, and what it grants and allows."""
+        return self.sources.service
+
+    @property
+    def triggers(self) -> tuple[Trigger, ...]:
+        """The "new or updated" triggers."""
+        return self.sources.triggers
+
+    @property
+    def reasons(self) -> Mapping[str, Reason]:
+        """Why facts are held to be true that the contract does not state, by key."""
+        return self.sources.reasons
 
     def operation(self, operation_id: str) -> Operation:
         """Return an operation by id, or raise :class:`UnknownNameError` with the nearest ids."""

@@ -271,8 +271,8 @@ class DrChronoGetAppointmentProfileOperator(GetOperator):
 class DrChronoReplaceAppointmentProfileOperator(ReplaceOperator):
     """Replace an appointment profile.
 
-    ``PUT /api/appointment_profiles/{id}``. The action "Update Appointment Profile". One of the scopes:
-    ``calendar:write``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
+    ``PUT /api/appointment_profiles/{id}``. One of the scopes: ``calendar:write``, ``settings:write``.
+    Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param appointment_profile_id: id of the appointment profile.
     :param data: all fields of the appointment profile; what is left out is lost.
@@ -312,8 +312,8 @@ class DrChronoReplaceAppointmentProfileOperator(ReplaceOperator):
 class DrChronoUpdateAppointmentProfileOperator(UpdateOperator):
     """Change the given fields of an appointment profile.
 
-    ``PATCH /api/appointment_profiles/{id}``. One of the scopes: ``calendar:write``, ``settings:write``.
-    Permissions in DrChrono: ``scheduling``, ``settings``.
+    ``PATCH /api/appointment_profiles/{id}``. The action "Update Appointment Profile". One of the scopes:
+    ``calendar:write``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param appointment_profile_id: id of the appointment profile.
     :param data: the fields to change; all others stay as they are.
@@ -511,8 +511,8 @@ class DrChronoGetAppointmentTemplateOperator(GetOperator):
 class DrChronoReplaceAppointmentTemplateOperator(ReplaceOperator):
     """Replace an appointment template.
 
-    ``PUT /api/appointment_templates/{id}``. The action "Update Appointment Template". One of the scopes:
-    ``calendar:write``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
+    ``PUT /api/appointment_templates/{id}``. One of the scopes: ``calendar:write``, ``settings:write``.
+    Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param appointment_template_id: id of the appointment template.
     :param data: all fields of the appointment template; what is left out is lost.
@@ -552,8 +552,8 @@ class DrChronoReplaceAppointmentTemplateOperator(ReplaceOperator):
 class DrChronoUpdateAppointmentTemplateOperator(UpdateOperator):
     """Change the given fields of an appointment template.
 
-    ``PATCH /api/appointment_templates/{id}``. One of the scopes: ``calendar:write``, ``settings:write``.
-    Permissions in DrChrono: ``scheduling``, ``settings``.
+    ``PATCH /api/appointment_templates/{id}``. The action "Update Appointment Template". One of the scopes:
+    ``calendar:write``, ``settings:write``. Permissions in DrChrono: ``scheduling``, ``settings``.
 
     :param appointment_template_id: id of the appointment template.
     :param data: the fields to change; all others stay as they are.
@@ -764,8 +764,8 @@ class DrChronoGetAppointmentOperator(GetOperator):
 class DrChronoReplaceAppointmentOperator(ReplaceOperator):
     """Replace a visit or break.
 
-    ``PUT /api/appointments/{id}``. The action "Update Appointment". One of the scopes: ``calendar:write``,
-    ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``PUT /api/appointments/{id}``. One of the scopes: ``calendar:write``, ``clinical:write``. Permissions in
+    DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
         ``2026-01-31_123``.
@@ -806,8 +806,8 @@ class DrChronoReplaceAppointmentOperator(ReplaceOperator):
 class DrChronoUpdateAppointmentOperator(UpdateOperator):
     """Change the given fields of a visit or break.
 
-    ``PATCH /api/appointments/{id}``. One of the scopes: ``calendar:write``, ``clinical:write``. Permissions
-    in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``PATCH /api/appointments/{id}``. The action "Update Appointment". One of the scopes: ``calendar:write``,
+    ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
         ``2026-01-31_123``.
@@ -1079,8 +1079,8 @@ class DrChronoGetAppointmentsListEntryOperator(GetOperator):
 class DrChronoReplaceAppointmentsListEntryOperator(ReplaceOperator):
     """Replace a visit or break, by the path of the background list.
 
-    ``PUT /api/appointments_list/{id}``. The action "Update Appointments List". One of the scopes:
-    ``calendar:write``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``PUT /api/appointments_list/{id}``. One of the scopes: ``calendar:write``, ``clinical:write``.
+    Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param appointments_list_entry_id: id of the appointments list entry.
     :param data: all fields of the appointments list entry; what is left out is lost.
@@ -1120,8 +1120,8 @@ class DrChronoReplaceAppointmentsListEntryOperator(ReplaceOperator):
 class DrChronoUpdateAppointmentsListEntryOperator(UpdateOperator):
     """Change the given fields of a visit or break, by the path of the background list.
 
-    ``PATCH /api/appointments_list/{id}``. One of the scopes: ``calendar:write``, ``clinical:write``.
-    Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``PATCH /api/appointments_list/{id}``. The action "Update Appointments List". One of the scopes:
+    ``calendar:write``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param appointments_list_entry_id: id of the appointments list entry.
     :param data: the fields to change; all others stay as they are.
@@ -1542,8 +1542,7 @@ class DrChronoGetReminderProfileOperator(GetOperator):
 class DrChronoReplaceReminderProfileOperator(ReplaceOperator):
     """Replace a reminder profile.
 
-    ``PUT /api/reminder_profiles/{id}``. The action "Update Reminder Profile". Scope: ``calendar:write``.
-    Permissions in DrChrono: ``scheduling``.
+    ``PUT /api/reminder_profiles/{id}``. Scope: ``calendar:write``. Permissions in DrChrono: ``scheduling``.
 
     :param reminder_profile_id: id of the reminder profile.
     :param data: all fields of the reminder profile; what is left out is lost.
@@ -1583,7 +1582,8 @@ class DrChronoReplaceReminderProfileOperator(ReplaceOperator):
 class DrChronoUpdateReminderProfileOperator(UpdateOperator):
     """Change the given fields of a reminder profile.
 
-    ``PATCH /api/reminder_profiles/{id}``. Scope: ``calendar:write``. Permissions in DrChrono: ``scheduling``.
+    ``PATCH /api/reminder_profiles/{id}``. The action "Update Reminder Profile". Scope: ``calendar:write``.
+    Permissions in DrChrono: ``scheduling``.
 
     :param reminder_profile_id: id of the reminder profile.
     :param data: the fields to change; all others stay as they are.
@@ -2127,8 +2127,8 @@ class DrChronoGetTelehealthAppointmentOperator(GetOperator):
 class DrChronoReplaceTelehealthAppointmentOperator(ReplaceOperator):
     """Replace a telehealth appointment.
 
-    ``PUT /api/telehealth_appointments/{id}``. The action "Update Telehealth Appointment". One of the scopes:
-    ``calendar:write``, ``clinical:write``. Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``PUT /api/telehealth_appointments/{id}``. One of the scopes: ``calendar:write``, ``clinical:write``.
+    Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
 
     :param telehealth_appointment_id: id of the telehealth appointment.
     :param data: all fields of the telehealth appointment; what is left out is lost.
@@ -2168,8 +2168,9 @@ class DrChronoReplaceTelehealthAppointmentOperator(ReplaceOperator):
 class DrChronoUpdateTelehealthAppointmentOperator(UpdateOperator):
     """Change the given fields of a telehealth appointment.
 
-    ``PATCH /api/telehealth_appointments/{id}``. One of the scopes: ``calendar:write``, ``clinical:write``.
-    Permissions in DrChrono: ``scheduling``, ``clinical-notes``.
+    ``PATCH /api/telehealth_appointments/{id}``. The action "Update Telehealth Appointment". One of the
+    scopes: ``calendar:write``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
+    ``clinical-notes``.
 
     :param telehealth_appointment_id: id of the telehealth appointment.
     :param data: the fields to change; all others stay as they are.

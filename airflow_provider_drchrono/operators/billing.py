@@ -1293,8 +1293,8 @@ class DrChronoGetLineItemOperator(GetOperator):
 class DrChronoReplaceLineItemOperator(ReplaceOperator):
     """Replace a line item.
 
-    ``PUT /api/line_items/{id}``. The action "Update Line Item". Scope: ``billing:write``. Permissions in
-    DrChrono: ``billing``, ``show-billing-tab``.
+    ``PUT /api/line_items/{id}``. Scope: ``billing:write``. Permissions in DrChrono: ``billing``,
+    ``show-billing-tab``.
 
     :param line_item_id: id of the line item.
     :param data: all fields of the line item; what is left out is lost.
@@ -1334,8 +1334,8 @@ class DrChronoReplaceLineItemOperator(ReplaceOperator):
 class DrChronoUpdateLineItemOperator(UpdateOperator):
     """Change the given fields of a line item.
 
-    ``PATCH /api/line_items/{id}``. Scope: ``billing:write``. Permissions in DrChrono: ``billing``,
-    ``show-billing-tab``.
+    ``PATCH /api/line_items/{id}``. The action "Update Line Item". Scope: ``billing:write``. Permissions in
+    DrChrono: ``billing``, ``show-billing-tab``.
 
     :param line_item_id: id of the line item.
     :param data: the fields to change; all others stay as they are.

@@ -189,8 +189,7 @@ class DrChronoGetAllergyOperator(GetOperator):
 class DrChronoReplaceAllergyOperator(ReplaceOperator):
     """Replace an allergy.
 
-    ``PUT /api/allergies/{id}``. The action "Update Allergy". Scope: ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``PUT /api/allergies/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param allergy_id: id of the allergy.
     :param data: all fields of the allergy; what is left out is lost.
@@ -230,7 +229,8 @@ class DrChronoReplaceAllergyOperator(ReplaceOperator):
 class DrChronoUpdateAllergyOperator(UpdateOperator):
     """Change the given fields of an allergy.
 
-    ``PATCH /api/allergies/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PATCH /api/allergies/{id}``. The action "Update Allergy". Scope: ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param allergy_id: id of the allergy.
     :param data: the fields to change; all others stay as they are.
@@ -614,8 +614,7 @@ class DrChronoGetProblemOperator(GetOperator):
 class DrChronoReplaceProblemOperator(ReplaceOperator):
     """Replace a problem.
 
-    ``PUT /api/problems/{id}``. The action "Update Problem". Scope: ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``PUT /api/problems/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param problem_id: id of the problem.
     :param data: all fields of the problem; what is left out is lost.
@@ -655,7 +654,8 @@ class DrChronoReplaceProblemOperator(ReplaceOperator):
 class DrChronoUpdateProblemOperator(UpdateOperator):
     """Change the given fields of a problem.
 
-    ``PATCH /api/problems/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PATCH /api/problems/{id}``. The action "Update Problem". Scope: ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param problem_id: id of the problem.
     :param data: the fields to change; all others stay as they are.

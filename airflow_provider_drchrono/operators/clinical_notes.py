@@ -166,8 +166,7 @@ class DrChronoGetAmendmentOperator(GetOperator):
 class DrChronoReplaceAmendmentOperator(ReplaceOperator):
     """Replace an amendment that this API application created.
 
-    ``PUT /api/amendments/{id}``. The action "Update Amendment". Scope: ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``.
+    ``PUT /api/amendments/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param amendment_id: id of the amendment.
     :param data: all fields of the amendment; what is left out is lost.
@@ -207,7 +206,8 @@ class DrChronoReplaceAmendmentOperator(ReplaceOperator):
 class DrChronoUpdateAmendmentOperator(UpdateOperator):
     """Change the given fields of an amendment that this API application created.
 
-    ``PATCH /api/amendments/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PATCH /api/amendments/{id}``. The action "Update Amendment". Scope: ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``.
 
     :param amendment_id: id of the amendment.
     :param data: the fields to change; all others stay as they are.
@@ -513,8 +513,8 @@ class DrChronoGetClinicalNoteFieldValueOperator(GetOperator):
 class DrChronoReplaceClinicalNoteFieldValueOperator(ReplaceOperator):
     """Replace a clinical note field value.
 
-    ``PUT /api/clinical_note_field_values/{id}``. The action "Update Clinical Note Field Value". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/clinical_note_field_values/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param clinical_note_field_value_id: id of the clinical note field value.
     :param data: all fields of the clinical note field value; what is left out is lost.
@@ -554,8 +554,8 @@ class DrChronoReplaceClinicalNoteFieldValueOperator(ReplaceOperator):
 class DrChronoUpdateClinicalNoteFieldValueOperator(UpdateOperator):
     """Change the given fields of a clinical note field value.
 
-    ``PATCH /api/clinical_note_field_values/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``PATCH /api/clinical_note_field_values/{id}``. The action "Update Clinical Note Field Value". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param clinical_note_field_value_id: id of the clinical note field value.
     :param data: the fields to change; all others stay as they are.

@@ -164,8 +164,7 @@ class DrChronoGetConsentFormOperator(GetOperator):
 class DrChronoReplaceConsentFormOperator(ReplaceOperator):
     """Replace a consent form.
 
-    ``PUT /api/consent_forms/{id}``. The action "Update Consent Form". Scope: ``patients:write``. Permissions
-    in DrChrono: ``manage-patients``.
+    ``PUT /api/consent_forms/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param consent_form_id: id of the consent form.
     :param data: all fields of the consent form; what is left out is lost.
@@ -205,8 +204,8 @@ class DrChronoReplaceConsentFormOperator(ReplaceOperator):
 class DrChronoUpdateConsentFormOperator(UpdateOperator):
     """Change the given fields of a consent form.
 
-    ``PATCH /api/consent_forms/{id}``. Scope: ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``.
+    ``PATCH /api/consent_forms/{id}``. The action "Update Consent Form". Scope: ``patients:write``.
+    Permissions in DrChrono: ``manage-patients``.
 
     :param consent_form_id: id of the consent form.
     :param data: the fields to change; all others stay as they are.
@@ -437,8 +436,7 @@ class DrChronoGetDocumentOperator(GetOperator):
 class DrChronoReplaceDocumentOperator(ReplaceOperator):
     """Replace a document.
 
-    ``PUT /api/documents/{id}``. The action "Update Document". Scope: ``patients:write``. Permissions in
-    DrChrono: ``manage-patients``.
+    ``PUT /api/documents/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param document_id: id of the document.
     :param data: all fields of the document; what is left out is lost.
@@ -478,7 +476,8 @@ class DrChronoReplaceDocumentOperator(ReplaceOperator):
 class DrChronoUpdateDocumentOperator(UpdateOperator):
     """Change the given fields of a document.
 
-    ``PATCH /api/documents/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``PATCH /api/documents/{id}``. The action "Update Document". Scope: ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``.
 
     :param document_id: id of the document.
     :param data: the fields to change; all others stay as they are.

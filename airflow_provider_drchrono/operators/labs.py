@@ -226,7 +226,7 @@ class DrChronoGetLabDocumentOperator(GetOperator):
 class DrChronoReplaceLabDocumentOperator(ReplaceOperator):
     """Replace a lab document.
 
-    ``PUT /api/lab_documents/{id}``. The action "Update Lab Document". Scope: ``labs:write``.
+    ``PUT /api/lab_documents/{id}``. Scope: ``labs:write``.
 
     :param lab_document_id: id of the lab document.
     :param data: all fields of the lab document; what is left out is lost.
@@ -266,7 +266,7 @@ class DrChronoReplaceLabDocumentOperator(ReplaceOperator):
 class DrChronoUpdateLabDocumentOperator(UpdateOperator):
     """Change the given fields of a lab document.
 
-    ``PATCH /api/lab_documents/{id}``. Scope: ``labs:write``.
+    ``PATCH /api/lab_documents/{id}``. The action "Update Lab Document". Scope: ``labs:write``.
 
     :param lab_document_id: id of the lab document.
     :param data: the fields to change; all others stay as they are.
@@ -453,7 +453,7 @@ class DrChronoGetLabOrderOperator(GetOperator):
 class DrChronoReplaceLabOrderOperator(ReplaceOperator):
     """Replace a lab order.
 
-    ``PUT /api/lab_orders/{id}``. The action "Update Lab Order". Scope: ``labs:write``.
+    ``PUT /api/lab_orders/{id}``. Scope: ``labs:write``.
 
     :param lab_order_id: id of the lab order.
     :param data: all fields of the lab order; what is left out is lost.
@@ -493,7 +493,7 @@ class DrChronoReplaceLabOrderOperator(ReplaceOperator):
 class DrChronoUpdateLabOrderOperator(UpdateOperator):
     """Change the given fields of a lab order.
 
-    ``PATCH /api/lab_orders/{id}``. Scope: ``labs:write``.
+    ``PATCH /api/lab_orders/{id}``. The action "Update Lab Order". Scope: ``labs:write``.
 
     :param lab_order_id: id of the lab order.
     :param data: the fields to change; all others stay as they are.
@@ -756,7 +756,7 @@ class DrChronoGetLabResultOperator(GetOperator):
 class DrChronoReplaceLabResultOperator(ReplaceOperator):
     """Replace a lab result.
 
-    ``PUT /api/lab_results/{id}``. The action "Update Lab Result". Scope: ``labs:write``.
+    ``PUT /api/lab_results/{id}``. Scope: ``labs:write``.
 
     :param lab_result_id: id of the lab result.
     :param data: all fields of the lab result; what is left out is lost.
@@ -796,7 +796,7 @@ class DrChronoReplaceLabResultOperator(ReplaceOperator):
 class DrChronoUpdateLabResultOperator(UpdateOperator):
     """Change the given fields of a lab result.
 
-    ``PATCH /api/lab_results/{id}``. Scope: ``labs:write``.
+    ``PATCH /api/lab_results/{id}``. The action "Update Lab Result". Scope: ``labs:write``.
 
     :param lab_result_id: id of the lab result.
     :param data: the fields to change; all others stay as they are.
@@ -983,7 +983,7 @@ class DrChronoGetLabTestOperator(GetOperator):
 class DrChronoReplaceLabTestOperator(ReplaceOperator):
     """Replace a lab test.
 
-    ``PUT /api/lab_tests/{id}``. The action "Update Lab Test". Scope: ``labs:write``.
+    ``PUT /api/lab_tests/{id}``. Scope: ``labs:write``.
 
     :param lab_test_id: id of the lab test.
     :param data: all fields of the lab test; what is left out is lost.
@@ -1023,7 +1023,7 @@ class DrChronoReplaceLabTestOperator(ReplaceOperator):
 class DrChronoUpdateLabTestOperator(UpdateOperator):
     """Change the given fields of a lab test.
 
-    ``PATCH /api/lab_tests/{id}``. Scope: ``labs:write``.
+    ``PATCH /api/lab_tests/{id}``. The action "Update Lab Test". Scope: ``labs:write``.
 
     :param lab_test_id: id of the lab test.
     :param data: the fields to change; all others stay as they are.
@@ -1214,8 +1214,8 @@ class DrChronoGetPatientLabResultOperator(GetOperator):
 class DrChronoReplacePatientLabResultOperator(ReplaceOperator):
     """Replace a patient lab result.
 
-    ``PUT /api/patient_lab_results/{id}``. The action "Update Patient Lab Result". One of the scopes:
-    ``labs:write``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``PUT /api/patient_lab_results/{id}``. One of the scopes: ``labs:write``, ``patients:write``. Permissions
+    in DrChrono: ``manage-patients``.
 
     :param patient_lab_result_id: id of the patient lab result.
     :param data: all fields of the patient lab result; what is left out is lost.
@@ -1255,8 +1255,8 @@ class DrChronoReplacePatientLabResultOperator(ReplaceOperator):
 class DrChronoUpdatePatientLabResultOperator(UpdateOperator):
     """Change the given fields of a patient lab result.
 
-    ``PATCH /api/patient_lab_results/{id}``. One of the scopes: ``labs:write``, ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``.
+    ``PATCH /api/patient_lab_results/{id}``. The action "Update Patient Lab Result". One of the scopes:
+    ``labs:write``, ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_lab_result_id: id of the patient lab result.
     :param data: the fields to change; all others stay as they are.

@@ -192,8 +192,7 @@ class DrChronoGetCommunicationLogOperator(GetOperator):
 class DrChronoReplaceCommunicationLogOperator(ReplaceOperator):
     """Replace a communication log.
 
-    ``PUT /api/comm_logs/{id}``. The action "Update Communication Log". Scope: ``calendar:write``. Permissions
-    in DrChrono: ``scheduling``.
+    ``PUT /api/comm_logs/{id}``. Scope: ``calendar:write``. Permissions in DrChrono: ``scheduling``.
 
     :param communication_log_id: id of the communication log.
     :param data: all fields of the communication log; what is left out is lost.
@@ -233,7 +232,8 @@ class DrChronoReplaceCommunicationLogOperator(ReplaceOperator):
 class DrChronoUpdateCommunicationLogOperator(UpdateOperator):
     """Change the given fields of a communication log.
 
-    ``PATCH /api/comm_logs/{id}``. Scope: ``calendar:write``. Permissions in DrChrono: ``scheduling``.
+    ``PATCH /api/comm_logs/{id}``. The action "Update Communication Log". Scope: ``calendar:write``.
+    Permissions in DrChrono: ``scheduling``.
 
     :param communication_log_id: id of the communication log.
     :param data: the fields to change; all others stay as they are.
@@ -390,8 +390,7 @@ class DrChronoGetMessageOperator(GetOperator):
 class DrChronoReplaceMessageOperator(ReplaceOperator):
     """Replace a message.
 
-    ``PUT /api/messages/{id}``. The action "Update Message". Scope: ``messages:write``. Permissions in
-    DrChrono: ``message-center``.
+    ``PUT /api/messages/{id}``. Scope: ``messages:write``. Permissions in DrChrono: ``message-center``.
 
     :param message_id: id of the message.
     :param data: all fields of the message; what is left out is lost.
@@ -431,7 +430,8 @@ class DrChronoReplaceMessageOperator(ReplaceOperator):
 class DrChronoUpdateMessageOperator(UpdateOperator):
     """Change the given fields of a message.
 
-    ``PATCH /api/messages/{id}``. Scope: ``messages:write``. Permissions in DrChrono: ``message-center``.
+    ``PATCH /api/messages/{id}``. The action "Update Message". Scope: ``messages:write``. Permissions in
+    DrChrono: ``message-center``.
 
     :param message_id: id of the message.
     :param data: the fields to change; all others stay as they are.

@@ -635,7 +635,7 @@ class DrChronoGetOfficeOperator(GetOperator):
 class DrChronoReplaceOfficeOperator(ReplaceOperator):
     """Replace an office.
 
-    ``PUT /api/offices/{id}``. The action "Update Office". Scope: ``user:write``.
+    ``PUT /api/offices/{id}``. Scope: ``user:write``.
 
     :param office_id: id of the office.
     :param data: all fields of the office; what is left out is lost.
@@ -674,7 +674,7 @@ class DrChronoReplaceOfficeOperator(ReplaceOperator):
 class DrChronoUpdateOfficeOperator(UpdateOperator):
     """Change the given fields of an office.
 
-    ``PATCH /api/offices/{id}``. Scope: ``user:write``.
+    ``PATCH /api/offices/{id}``. The action "Update Office". Scope: ``user:write``.
 
     :param office_id: id of the office.
     :param data: the fields to change; all others stay as they are.

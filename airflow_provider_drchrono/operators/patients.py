@@ -316,8 +316,8 @@ class DrChronoGetPatientCommunicationOperator(GetOperator):
 class DrChronoReplacePatientCommunicationOperator(ReplaceOperator):
     """Replace a patient communication.
 
-    ``PUT /api/patient_communications/{id}``. The action "Update Patient Communication". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/patient_communications/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param patient_communication_id: id of the patient communication.
     :param data: all fields of the patient communication; what is left out is lost.
@@ -357,8 +357,8 @@ class DrChronoReplacePatientCommunicationOperator(ReplaceOperator):
 class DrChronoUpdatePatientCommunicationOperator(UpdateOperator):
     """Change the given fields of a patient communication.
 
-    ``PATCH /api/patient_communications/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``PATCH /api/patient_communications/{id}``. The action "Update Patient Communication". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_communication_id: id of the patient communication.
     :param data: the fields to change; all others stay as they are.
@@ -517,8 +517,8 @@ class DrChronoGetPatientFlagTypeOperator(GetOperator):
 class DrChronoReplacePatientFlagTypeOperator(ReplaceOperator):
     """Replace a patient flag type.
 
-    ``PUT /api/patient_flag_types/{id}``. The action "Update Patient Flag Type". One of the scopes:
-    ``patients:write``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
+    ``PUT /api/patient_flag_types/{id}``. One of the scopes: ``patients:write``, ``settings:write``.
+    Permissions in DrChrono: ``manage-patients``, ``settings``.
 
     :param patient_flag_type_id: id of the patient flag type.
     :param data: all fields of the patient flag type; what is left out is lost.
@@ -558,8 +558,8 @@ class DrChronoReplacePatientFlagTypeOperator(ReplaceOperator):
 class DrChronoUpdatePatientFlagTypeOperator(UpdateOperator):
     """Change the given fields of a patient flag type.
 
-    ``PATCH /api/patient_flag_types/{id}``. One of the scopes: ``patients:write``, ``settings:write``.
-    Permissions in DrChrono: ``manage-patients``, ``settings``.
+    ``PATCH /api/patient_flag_types/{id}``. The action "Update Patient Flag Type". One of the scopes:
+    ``patients:write``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
 
     :param patient_flag_type_id: id of the patient flag type.
     :param data: the fields to change; all others stay as they are.
@@ -717,8 +717,8 @@ class DrChronoGetPatientInterventionOperator(GetOperator):
 class DrChronoReplacePatientInterventionOperator(ReplaceOperator):
     """Replace a patient intervention.
 
-    ``PUT /api/patient_interventions/{id}``. The action "Update Patient Intervention". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/patient_interventions/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param patient_intervention_id: id of the patient intervention.
     :param data: all fields of the patient intervention; what is left out is lost.
@@ -758,8 +758,8 @@ class DrChronoReplacePatientInterventionOperator(ReplaceOperator):
 class DrChronoUpdatePatientInterventionOperator(UpdateOperator):
     """Change the given fields of a patient intervention.
 
-    ``PATCH /api/patient_interventions/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``PATCH /api/patient_interventions/{id}``. The action "Update Patient Intervention". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_intervention_id: id of the patient intervention.
     :param data: the fields to change; all others stay as they are.
@@ -1316,8 +1316,8 @@ class DrChronoGetPatientPhysicalExamOperator(GetOperator):
 class DrChronoReplacePatientPhysicalExamOperator(ReplaceOperator):
     """Replace a patient physical exam.
 
-    ``PUT /api/patient_physical_exams/{id}``. The action "Update Patient Physical Exam". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/patient_physical_exams/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param patient_physical_exam_id: id of the patient physical exam.
     :param data: all fields of the patient physical exam; what is left out is lost.
@@ -1357,8 +1357,8 @@ class DrChronoReplacePatientPhysicalExamOperator(ReplaceOperator):
 class DrChronoUpdatePatientPhysicalExamOperator(UpdateOperator):
     """Change the given fields of a patient physical exam.
 
-    ``PATCH /api/patient_physical_exams/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``PATCH /api/patient_physical_exams/{id}``. The action "Update Patient Physical Exam". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_physical_exam_id: id of the patient physical exam.
     :param data: the fields to change; all others stay as they are.
@@ -1516,8 +1516,8 @@ class DrChronoGetPatientRiskAssessmentOperator(GetOperator):
 class DrChronoReplacePatientRiskAssessmentOperator(ReplaceOperator):
     """Replace a patient risk assessment.
 
-    ``PUT /api/patient_risk_assessments/{id}``. The action "Update Patient Risk Assessment". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    ``PUT /api/patient_risk_assessments/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``.
 
     :param patient_risk_assessment_id: id of the patient risk assessment.
     :param data: all fields of the patient risk assessment; what is left out is lost.
@@ -1557,8 +1557,8 @@ class DrChronoReplacePatientRiskAssessmentOperator(ReplaceOperator):
 class DrChronoUpdatePatientRiskAssessmentOperator(UpdateOperator):
     """Change the given fields of a patient risk assessment.
 
-    ``PATCH /api/patient_risk_assessments/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``.
+    ``PATCH /api/patient_risk_assessments/{id}``. The action "Update Patient Risk Assessment". Scope:
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
 
     :param patient_risk_assessment_id: id of the patient risk assessment.
     :param data: the fields to change; all others stay as they are.
@@ -1739,8 +1739,7 @@ class DrChronoGetPatientOperator(GetOperator):
 class DrChronoReplacePatientOperator(ReplaceOperator):
     """Replace a patient.
 
-    ``PUT /api/patients/{id}``. The action "Update Patient". Scope: ``patients:write``. Permissions in
-    DrChrono: ``manage-patients``.
+    ``PUT /api/patients/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param data: all fields of the patient; what is left out is lost.
@@ -1780,7 +1779,8 @@ class DrChronoReplacePatientOperator(ReplaceOperator):
 class DrChronoUpdatePatientOperator(UpdateOperator):
     """Change the given fields of a patient.
 
-    ``PATCH /api/patients/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``.
+    ``PATCH /api/patients/{id}``. The action "Update Patient". Scope: ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``.
 
     :param patient_id: id of the patient.
     :param data: the fields to change; all others stay as they are.
@@ -2292,8 +2292,8 @@ class DrChronoGetPatientSummaryOperator(GetOperator):
 class DrChronoReplacePatientSummaryOperator(ReplaceOperator):
     """Replace a patient summary.
 
-    ``PUT /api/patients_summary/{id}``. The action "Update Patient Summary". Scope:
-    ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``.
+    ``PUT /api/patients_summary/{id}``. Scope: ``patients:summary:write``. Permissions in DrChrono:
+    ``manage-patients``.
 
     :param patient_summary_id: id of the patient summary.
     :param data: all fields of the patient summary; what is left out is lost.
@@ -2333,8 +2333,8 @@ class DrChronoReplacePatientSummaryOperator(ReplaceOperator):
 class DrChronoUpdatePatientSummaryOperator(UpdateOperator):
     """Change the given fields of a patient summary.
 
-    ``PATCH /api/patients_summary/{id}``. Scope: ``patients:summary:write``. Permissions in DrChrono:
-    ``manage-patients``.
+    ``PATCH /api/patients_summary/{id}``. The action "Update Patient Summary". Scope:
+    ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``.
 
     :param patient_summary_id: id of the patient summary.
     :param data: the fields to change; all others stay as they are.

@@ -191,7 +191,7 @@ class DrChronoGetTaskCategoryOperator(GetOperator):
 class DrChronoReplaceTaskCategoryOperator(ReplaceOperator):
     """Replace a task category.
 
-    ``PUT /api/task_categories/{id}``. The action "Update Task Category". Scope: ``tasks:write``.
+    ``PUT /api/task_categories/{id}``. Scope: ``tasks:write``.
 
     :param task_category_id: id of the task category.
     :param data: all fields of the task category; what is left out is lost.
@@ -231,7 +231,7 @@ class DrChronoReplaceTaskCategoryOperator(ReplaceOperator):
 class DrChronoUpdateTaskCategoryOperator(UpdateOperator):
     """Change the given fields of a task category.
 
-    ``PATCH /api/task_categories/{id}``. Scope: ``tasks:write``.
+    ``PATCH /api/task_categories/{id}``. The action "Update Task Category". Scope: ``tasks:write``.
 
     :param task_category_id: id of the task category.
     :param data: the fields to change; all others stay as they are.
@@ -386,7 +386,7 @@ class DrChronoGetTaskNoteOperator(GetOperator):
 class DrChronoReplaceTaskNoteOperator(ReplaceOperator):
     """Replace a task note.
 
-    ``PUT /api/task_notes/{id}``. The action "Update Task Note". Scope: ``tasks:write``.
+    ``PUT /api/task_notes/{id}``. Scope: ``tasks:write``.
 
     :param task_note_id: id of the task note.
     :param data: all fields of the task note; what is left out is lost.
@@ -426,7 +426,7 @@ class DrChronoReplaceTaskNoteOperator(ReplaceOperator):
 class DrChronoUpdateTaskNoteOperator(UpdateOperator):
     """Change the given fields of a task note.
 
-    ``PATCH /api/task_notes/{id}``. Scope: ``tasks:write``.
+    ``PATCH /api/task_notes/{id}``. The action "Update Task Note". Scope: ``tasks:write``.
 
     :param task_note_id: id of the task note.
     :param data: the fields to change; all others stay as they are.
@@ -581,7 +581,7 @@ class DrChronoGetTaskStatusOperator(GetOperator):
 class DrChronoReplaceTaskStatusOperator(ReplaceOperator):
     """Replace a task status.
 
-    ``PUT /api/task_statuses/{id}``. The action "Update Task Status". Scope: ``tasks:write``.
+    ``PUT /api/task_statuses/{id}``. Scope: ``tasks:write``.
 
     :param task_status_id: id of the task status.
     :param data: all fields of the task status; what is left out is lost.
@@ -621,7 +621,7 @@ class DrChronoReplaceTaskStatusOperator(ReplaceOperator):
 class DrChronoUpdateTaskStatusOperator(UpdateOperator):
     """Change the given fields of a task status.
 
-    ``PATCH /api/task_statuses/{id}``. Scope: ``tasks:write``.
+    ``PATCH /api/task_statuses/{id}``. The action "Update Task Status". Scope: ``tasks:write``.
 
     :param task_status_id: id of the task status.
     :param data: the fields to change; all others stay as they are.
@@ -777,7 +777,7 @@ class DrChronoGetTaskTemplateOperator(GetOperator):
 class DrChronoReplaceTaskTemplateOperator(ReplaceOperator):
     """Replace a task template.
 
-    ``PUT /api/task_templates/{id}``. The action "Update Task Template". Scope: ``tasks:write``.
+    ``PUT /api/task_templates/{id}``. Scope: ``tasks:write``.
 
     :param task_template_id: id of the task template.
     :param data: all fields of the task template; what is left out is lost.
@@ -817,7 +817,7 @@ class DrChronoReplaceTaskTemplateOperator(ReplaceOperator):
 class DrChronoUpdateTaskTemplateOperator(UpdateOperator):
     """Change the given fields of a task template.
 
-    ``PATCH /api/task_templates/{id}``. Scope: ``tasks:write``.
+    ``PATCH /api/task_templates/{id}``. The action "Update Task Template". Scope: ``tasks:write``.
 
     :param task_template_id: id of the task template.
     :param data: the fields to change; all others stay as they are.
@@ -987,7 +987,7 @@ class DrChronoGetTaskOperator(GetOperator):
 class DrChronoReplaceTaskOperator(ReplaceOperator):
     """Replace a task.
 
-    ``PUT /api/tasks/{id}``. The action "Update Task". Scope: ``tasks:write``.
+    ``PUT /api/tasks/{id}``. Scope: ``tasks:write``.
 
     :param drchrono_task_id: id of the task.
     :param data: all fields of the task; what is left out is lost.
@@ -1027,7 +1027,7 @@ class DrChronoReplaceTaskOperator(ReplaceOperator):
 class DrChronoUpdateTaskOperator(UpdateOperator):
     """Change the given fields of a task.
 
-    ``PATCH /api/tasks/{id}``. Scope: ``tasks:write``.
+    ``PATCH /api/tasks/{id}``. The action "Update Task". Scope: ``tasks:write``.
 
     :param drchrono_task_id: id of the task.
     :param data: the fields to change; all others stay as they are.

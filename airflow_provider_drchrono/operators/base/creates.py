@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice, check_names, is_template
 from airflow_provider_drchrono.common.masking import unmask
 from airflow_provider_drchrono.operators.base.writes import WriteOperator
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 IfExists: TypeAlias = Literal["create", "skip", "update", "fail"]
 IF_EXISTS: tuple[IfExists, ...] = ("create", "skip", "update", "fail")
-
-# Operations whose duplicates the API recognises itself, so that match_on may be left out.
-GUARDED = frozenset({"patients_create"})
 
 
 class CreateOperator(WriteOperator):
@@ -56,7 +54,7 @@ class CreateOperator(WriteOperator):
         check_choice(self.operation_id, "if_exists", if_exists, IF_EXISTS)
         if not is_template(match_on):
             check_names(self.operation_id, "match_on", match_on, self.data_fields)
-        if if_exists != "create" and not match_on and self.operation_id not in GUARDED:
+        if if_exists != "create" and not match_on and not load().operation(self.operation_id).duplicate_fields:
             raise InvalidArgumentError(
                 f"{self.operation_id}: if_exists={if_exists!r} needs match_on, the fields of data that tell whether a "
                 "record is the same one"

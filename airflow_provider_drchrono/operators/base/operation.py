@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common.arguments import path_id
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
-from airflow_provider_drchrono.operators.base.links import PATIENT_OPERATIONS, DrChronoPatientLink
+from airflow_provider_drchrono.operators.base.links import DrChronoPatientLink
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
@@ -45,6 +45,7 @@ class DrChronoOperationOperator(MasksTemplateFields, BaseOperator):
     filter_names: ClassVar[Collection[str]] = ()
     required_filters: ClassVar[Collection[str]] = ()
     one_of_filters: ClassVar[Collection[str]] = ()
+    links_to_record: ClassVar[bool] = True
     template_fields: Collection[str] = ("drchrono_conn_id",)
 
     def __init__(self, *, drchrono_conn_id: str = "drchrono_default", **kwargs: Any) -> None:
@@ -54,7 +55,8 @@ class DrChronoOperationOperator(MasksTemplateFields, BaseOperator):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if getattr(cls, "operation_id", None) in PATIENT_OPERATIONS:
+        entry = load().entries.get(getattr(cls, "operation_id", ""))
+        if cls.links_to_record and entry and entry.page:
             cls.operator_extra_links = (DrChronoPatientLink(),)
 
     @cached_property

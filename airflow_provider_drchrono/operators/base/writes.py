@@ -118,6 +118,8 @@ class DeleteOperator(DrChronoOperationOperator):
     :param on_missing: what a record that is not there (404) means: ``fail``, ``skip`` the task, or return ``none``.
     """
 
+    links_to_record: ClassVar[bool] = False
+
     def __init__(self, *, on_missing: OnMissing = "fail", **kwargs: Any) -> None:
         check_choice(self.operation_id, "on_missing", on_missing, ON_MISSING)
         super().__init__(**kwargs)
