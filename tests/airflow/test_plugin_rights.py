@@ -182,7 +182,7 @@ class TestTeams:
 
         assert "north_office is authorized" in answer.text
         with create_session() as session:
-            (key,) = session.scalars(select(Variable.key).where(Variable.key.startswith("drchrono_token_")))
+            (key,) = session.scalars(select(Variable.key).where(Variable.key.startswith("drchrono:token:")))
         assert Variable.get(key, team_name="north")
         for stranger in ("south", None):
             assert Variable.get(key, None, team_name=stranger) is None

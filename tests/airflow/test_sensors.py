@@ -278,7 +278,7 @@ def test_a_cleared_run_that_is_older_than_all_memory_takes_nothing(
 ) -> None:
     from airflow.models.variable import Variable
 
-    key = "drchrono_cursor:a_dag:changes"
+    key = "drchrono:cursor:a_dag:changes"
     run_tasks(FROM_BEGINNING)
     cursor = read_cursor(variables(airflow_db)[key])
     assert cursor.position is not None

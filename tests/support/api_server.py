@@ -65,8 +65,8 @@ def pending_authorizations() -> int:
     from airflow.utils.session import create_session
     from sqlalchemy import func, select
 
-    from airflow_provider_drchrono.plugin.pending import PREFIX
+    from airflow_provider_drchrono.state.names import AUTHORIZATION, prefix_of
 
     with create_session() as session:
-        query = select(func.count()).select_from(Variable).where(Variable.key.startswith(PREFIX))
+        query = select(func.count()).select_from(Variable).where(Variable.key.startswith(prefix_of(AUTHORIZATION)))
         return int(session.scalar(query) or 0)

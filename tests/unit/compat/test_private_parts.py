@@ -87,7 +87,6 @@ def test_a_renamed_message_to_the_supervisor(monkeypatch: pytest.MonkeyPatch) ->
     [
         ("variables", "airflow.sdk.execution_time.comms"),
         ("database", "airflow.models.connection"),
-        ("database", "airflow.secrets.metastore"),
         ("command_line", "airflow.utils.cli"),
     ],
 )

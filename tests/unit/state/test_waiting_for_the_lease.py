@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_drchrono.client import Token, grant_id_of
 from airflow_provider_drchrono.client.auth import LONGEST_LEAD, TokenSource
 from airflow_provider_drchrono.state.lease import Claim, Timing
+from airflow_provider_drchrono.state.names import token_lease
 from airflow_provider_drchrono.state.token_store import VariableTokenStore
 from tests.unit.client.servers import ScriptedApi, scripted_api
 from tests.unit.client.support import settings_for
@@ -41,12 +42,12 @@ class Elsewhere:
             clock=lambda: self.now,
             sleep=self._sleep,
         )
-        self.lease_key = self.store.key.replace("token", "lease")
+        self.lease_key = token_lease("the-client")
         self.claim = Claim(hold=1000.0)
-        self.variables.values[self.lease_key] = json.dumps(asdict(self.claim))
+        self.variables.values[self.lease_key] = self.claim.dump()
 
     def stores(self, token: Token) -> None:
-        self.variables.values[self.store.key] = json.dumps({"grants": {SEED: token.to_dict()}})
+        self.variables.values[self.store.key] = json.dumps({"version": 1, "grants": {SEED: token.to_dict()}})
 
     def gives_back(self) -> None:
         self.variables.values[self.lease_key] = "{}"
