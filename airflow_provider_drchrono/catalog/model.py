@@ -20,6 +20,7 @@ Format = Literal["date", "date-time", "time", "decimal", "file", "base64"]
 ParameterFormat = Literal["integer", "appointment-id", "date", "date-time", "date-range", "M/D/YYYY", "comma-separated"]
 ConflictMeaning = Literal["overlap", "locked", "duplicate"]
 Encoding = Literal["json", "multipart", "none"]
+Change = Literal["any", "created", "updated"]
 Shape = Literal["page", "record", "bulk_ticket", "bulk_result", "empty", "any"]
 
 T = TypeVar("T")
@@ -266,6 +267,15 @@ class Operation:
         writing = tuple(scope for scope in self.named_scopes if scope.endswith(":write"))
         return writing if self.method != "GET" and writing else self.named_scopes
 
+    @property
+    def filters(self) -> tuple[Parameter, ...]:
+        """The parameters that select from a list or report."""
+        return tuple(each for each in self.parameters if each.role == "filter")
+
+    def takes(self, name: str) -> bool:
+        """Tell whether there is a parameter of this name, such as ``verbose``."""
+        return any(each.name == name for each in self.parameters)
+
     def permitted_by(self, granted: Collection[str]) -> bool:
         """Tell whether a token with these scopes may make the call."""
         return not self.scopes or not set(self.scopes).isdisjoint(granted)
@@ -357,6 +367,24 @@ class Resource:
     def list_operation(self) -> Operation | None:
         """The operation that lists the resource, if there is one."""
         return next((each for each in self.operations.values() if each.kind == "list"), None)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The changes of the list that can be asked for; empty where nothing tells what changed.
+
+        Creations show only where records have a key and say when they began.
+        """
+        if self.incremental is None or self.list_operation is None:
+            return ()
+        return ("any", "created", "updated") if self.incremental.created_field and self.key else ("any",)
+
+    @property
+    def incremental_filters(self) -> tuple[Parameter, ...]:
+        """The filters of the list beside those that take the time from which on changes are wanted."""
+        if self.incremental is None or self.list_operation is None:
+            return ()
+        taken = (self.incremental.filter, "since")
+        return tuple(each for each in self.list_operation.filters if each.name not in taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,3 +493,22 @@ class Catalog:
         if operation.body.record:
             return self.record(operation.body.record).writable_fields
         return operation.body.fields
+
+    def data_fields(self, operation: Operation) -> tuple[Field, ...]:
+        """Return the fields of the body that a user gives; an id that the query takes is given there only."""
+        in_query = {each.name for each in operation.parameters if each.place == "query" and each.role == "option"}
+        return tuple(each for each in self.body_fields(operation) if each.name != "id" or "id" not in in_query)
+
+    def required_fields(self, operation: Operation) -> tuple[str, ...]:
+        """Return the names of the fields that a user has to give; an update takes any of them."""
+        if operation.kind == "update":
+            return ()
+        return tuple(each.name for each in self.data_fields(operation) if each.required)
+
+    def read_only_fields(self, operation: Operation) -> tuple[str, ...]:
+        """Return the names of the fields of the record that a write cannot set."""
+        if operation.body is None or operation.body.record is None:
+            return ()
+        writable = {each.name for each in self.data_fields(operation)}
+        fields = self.record(operation.body.record).fields.values()
+        return tuple(each.name for each in fields if each.read_only and each.name not in writable)
