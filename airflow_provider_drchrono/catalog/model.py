@@ -308,11 +308,25 @@ class Paging:
 
 @dataclass(frozen=True, slots=True)
 class Incremental:
-    """How new and updated records of a list are found."""
+    """How new and updated records of a list are found.
+
+    ``filter`` takes the time from which on changes are wanted, by the practice's wall clock and without a zone.
+    ``cursor_field`` is the field that the filter is said to compare, and ``created_field`` the time of creation, where
+    the records have them. ``tracks_updates`` says whether ``cursor_field`` moves with each change; where it does not,
+    only the content tells that a record has changed. ``lookback`` is how many seconds before the last read the next
+    one begins, since lists show changes late.
+    """
 
     filter: str
+    tracks_updates: bool
+    lookback: float
     cursor_field: str | None = None
     created_field: str | None = None
+
+    @property
+    def goes_by_creation(self) -> bool:
+        """Whether the list goes by the time of creation, so that a change shows only while that is not long ago."""
+        return self.cursor_field is not None and self.cursor_field == self.created_field
 
 
 @dataclass(frozen=True, slots=True)

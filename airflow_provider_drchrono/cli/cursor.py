@@ -1,7 +1,7 @@
 """``airflow drchrono cursor``: shows how far sensors, assets and readers of assets have come, and sets or resets it.
 
-Three kinds of memory have the same home: the cursor of a sensor, that of an asset's watcher, and what the runs of a
-task were given of an asset's announcements.
+Three things are kept in the same way: the cursor of a sensor, that of an asset's watcher, and what the runs of a
+task were given of an asset's events.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import Any
 
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorError, CursorName, read_cursor
-from airflow_provider_drchrono.incremental.events.deliveries import read_claims
+from airflow_provider_drchrono.incremental.events.deliveries import read_deliveries
 from airflow_provider_drchrono.state.cursor_store import VariableCursorStore, VariableDeliveriesStore
 from airflow_provider_drchrono.state.names import CURSOR, DELIVERIES, prefix_of, variable_of
 
@@ -58,7 +58,7 @@ def _show(args: Namespace) -> None:
         {"reader": key.removeprefix(prefix_of(DELIVERIES)), **row}
         for key, text in sorted(_stored(DELIVERIES).items())
         if _is_wanted(key, DELIVERIES, args)
-        for row in _described_claims(text)
+        for row in _described_deliveries(text)
         if args.asset in (None, row["asset"])
     ]
     if args.output == "json":
@@ -91,7 +91,14 @@ def _is_wanted(key: str, family: str, args: Namespace) -> bool:
 
 
 def _described(text: str) -> Row:
-    row: Row = {"resource": None, "polled_until": None, "next_since": None, "start": None, "marks": None, "runs": None}
+    row: Row = {
+        "resource": None,
+        "polled_until": None,
+        "next_since": None,
+        "start": None,
+        "fingerprints": None,
+        "runs": None,
+    }
     try:
         found = read_cursor(text)
     except CursorError as error:
@@ -102,20 +109,20 @@ def _described(text: str) -> Row:
         "polled_until": position.until.isoformat() if position else None,
         "next_since": position.since.isoformat() if position and position.since else None,
         "start": found.start,
-        "marks": len(position.seen) if position else 0,
+        "fingerprints": len(position.fingerprints) if position else 0,
         "runs": len(found.runs),
         "problem": None,
     }
 
 
-def _described_claims(text: str) -> Iterator[Row]:
+def _described_deliveries(text: str) -> Iterator[Row]:
     try:
-        claims = read_claims(text)
+        deliveries = read_deliveries(text)
     except CursorError as error:
-        yield {"asset": None, "runs": None, "last_announcement": None, "problem": str(error)}
+        yield {"asset": None, "runs": None, "last_event": None, "problem": str(error)}
         return
-    for asset, each in claims.items():
-        yield {"asset": asset, "runs": len(each.runs), "last_announcement": each.last, "problem": None}
+    for asset, each in deliveries.items():
+        yield {"asset": asset, "runs": len(each.runs), "last_event": each.last, "problem": None}
 
 
 def _set(name: CursorName, to: str | None) -> None:
@@ -125,10 +132,10 @@ def _set(name: CursorName, to: str | None) -> None:
         raise SystemExit(
             "--to must be a date or a time such as 2026-01-31T08:00:00, by the practice's clock or with an offset"
         ) from None
-    if claims := _claims_of(name):
+    if assets := _assets_read_by(name):
         raise SystemExit(
-            f"{name} has no cursor of its own, it reads what is announced of an asset. To have it announced again: "
-            f"{' or '.join(f'airflow drchrono cursor set {each.words} --to {to}' for each in claims)}"
+            f"{name} has no cursor of its own, it reads the events of an asset. To have these made again: "
+            f"{' or '.join(f'airflow drchrono cursor set {each.arguments} --to {to}' for each in assets)}"
         )
     store = VariableCursorStore()
     with store.lease(name):
@@ -137,38 +144,40 @@ def _set(name: CursorName, to: str | None) -> None:
             before = read_cursor(text) if text else None
         except CursorError as error:
             raise SystemExit(
-                f"The cursor of {name} is {error}: reset it first, with: airflow drchrono cursor reset {name.words}"
+                f"The cursor of {name} is {error}: reset it first, with: airflow drchrono cursor reset {name.arguments}"
             ) from None
         start = moment.isoformat() if len(to or "") > len(date.min.isoformat()) else moment.date().isoformat()
         store.save(name, (before or Cursor("")).restarted(start).dump())
     if name.dag_id:
         print(f"The next run of {name} is given what changed since {start}, also what earlier runs were given")
     else:
-        print(f"The next poll of {name} announces what changed since {start}, also what was announced before")
+        print(
+            f"The next poll of {name} makes an event of what changed since {start}, also of what earlier events named"
+        )
 
 
-def _claims_of(name: CursorName) -> list[CursorName]:
+def _assets_read_by(name: CursorName) -> list[CursorName]:
     """Return the assets that a task reads, if it has no cursor."""
     if VariableCursorStore().load(name) is not None or (text := VariableDeliveriesStore().load(name)) is None:
         return []
-    return [CursorName.of_asset(row["asset"] or "NAME") for row in _described_claims(text)]
+    return [CursorName.of_asset(row["asset"] or "NAME") for row in _described_deliveries(text)]
 
 
 def _reset(name: CursorName) -> None:
     from airflow_provider_drchrono.compat.database import Variable
 
-    cursor_key, claims_key = variable_of(name), variable_of(name, DELIVERIES)
-    has_cursor, has_claims = cursor_key in _stored(CURSOR), claims_key in _stored(DELIVERIES)
-    if not has_cursor and not has_claims:
+    cursor_key, deliveries_key = variable_of(name), variable_of(name, DELIVERIES)
+    has_cursor, has_deliveries = cursor_key in _stored(CURSOR), deliveries_key in _stored(DELIVERIES)
+    if not has_cursor and not has_deliveries:
         raise SystemExit(f"{name} has no cursor. Those there are: {HOW_TO_SHOW}")
     if has_cursor:
         Variable.delete(cursor_key)
         print(f"The cursor of {name} is gone: {_after_reset(name)}")
-    if has_claims:
-        Variable.delete(claims_key)
+    if has_deliveries:
+        Variable.delete(deliveries_key)
         print(
             f"It is forgotten what the runs of {name} have read: a run that is cleared reads what its asset events "
-            "announce, also if another run has read it; the next run that the asset does not trigger reads nothing"
+            "name, also if another run has read it; the next run that the asset does not trigger reads nothing"
         )
 
 
@@ -176,16 +185,14 @@ def _after_reset(name: CursorName) -> str:
     if name.dag_id:
         return "its next run begins where the sensor's argument start says"
     return (
-        "its watcher begins at its next poll where the asset's argument start says, and what was announced before and "
+        "its watcher begins at its next poll where the asset's argument start says, and events from before that are "
         "not read yet cannot be read any more"
     )
 
 
 def _stored(family: str) -> dict[str, str]:
     """Return the texts that are kept in variables of one family; one that cannot be decrypted is empty."""
-    from sqlalchemy import select
-
-    from airflow_provider_drchrono.compat.database import Variable, create_session
+    from airflow_provider_drchrono.compat.database import Variable, create_session, select
 
     with create_session() as session:
         found = session.scalars(

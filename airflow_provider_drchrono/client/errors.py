@@ -1,24 +1,48 @@
 """Everything that can go wrong between us and the API, so that a caller can tell what to do next.
 
+Errors of other modules stand in the same tree, with their module in brackets. The catalogue, the sandbox and the code
+generator know nothing of the client and have errors of their own.
+
 ::
 
     DrChronoError
-    ├── ConfigurationError            the connection's settings cannot work
-    ├── InvalidArgumentError           an argument is wrong; nothing was sent
-    ├── TransportError                no whole answer arrived
+    ├── ConfigurationError                                       the connection's settings cannot work
+    ├── InvalidArgumentError                                     an argument is wrong; nothing was sent
+    │   ├── InvalidArgumentError (common.arguments)              the same, told to Airflow
+    │   └── InvalidAssetError (assets.uri)
+    ├── TransportError                                           no whole answer arrived
     │   ├── RequestTimeoutError
-    │   ├── ConnectionFailedError     unknown host, refused, or broken off
-    │   └── TlsError                  the certificate or the handshake was refused
-    ├── ResponseError                 the API answered, and the answer is a failure
-    │   ├── BadRequestError           400; ``field_errors`` says which fields
-    │   ├── AuthenticationError       401, or no token could be had; ``kind`` says why
-    │   ├── PermissionDeniedError     403; ``scopes`` and ``permissions`` say what the operation asks for
-    │   ├── NotFoundError             404
-    │   ├── ConflictError             409
-    │   ├── RateLimitedError          429, or our own count; ``retry_at`` says when to go on
-    │   └── ServerError               5xx
-    ├── UnexpectedAnswerError         a success that cannot be understood
-    └── BulkExpiredError              the result of a bulk list is gone
+    │   ├── ConnectionFailedError                                unknown host, refused, or broken off
+    │   └── TlsError                                             the certificate or the handshake was refused
+    ├── ResponseError                                            the API answered, and the answer is a failure
+    │   ├── BadRequestError                                      400; ``field_errors`` says which fields
+    │   ├── AuthenticationError                                  401, or no token could be had; ``kind`` says why
+    │   │   ├── AuthorizationDeniedError (client.authorization)  the person who was asked said no
+    │   │   └── GrantLostError (state.token_store)               the successor of a token was lost
+    │   ├── PermissionDeniedError                                403; ``scopes``, ``permissions``, ``granted``
+    │   ├── NotFoundError                                        404
+    │   ├── ConflictError                                        409
+    │   ├── RateLimitedError                                     429, or our own count; ``retry_at`` says when to go on
+    │   └── ServerError                                          5xx
+    ├── UnexpectedAnswerError                                    a success that cannot be understood
+    ├── BulkExpiredError                                         the result of a bulk list is gone
+    ├── QuotaStorageError (client.quota.stores)                  calls cannot be counted
+    ├── TokenStoreError (state.token_store)                      the token cannot be kept or renewed here
+    ├── LeaseUnavailableError (state.lease)                      another process renews, and does not finish
+    ├── CursorStoreError (state.cursor_store)                    a cursor cannot be read or kept
+    ├── CursorError (incremental.cursor)                         a stored cursor cannot be resumed
+    │   ├── ForgottenRunError (incremental.cursor)
+    │   └── DeliveriesError (incremental.events.deliveries)
+    ├── LostEventError (incremental.events.reader)               it is not known any more what an event was about
+    ├── StagingError (transfers.staging_files)                   the staging folder cannot be used
+    ├── StagingDamagedError (transfers.staging)
+    ├── WarehouseError (warehouses.base)                         the database did not do what was asked
+    ├── PendingError (plugin.pending)                            an answer that belongs to no pending authorization
+    ├── NotAllowedError (plugin.app)                             the user of Airflow's UI may not do this
+    ├── UnreadableError (client.responses)                       this one and the rest never leave the package
+    ├── BrokenEncodingError (client.receiving)
+    ├── TooLargeError (client.receiving)
+    └── _UnacknowledgedError (incremental.events.writer)
 
 ``transient`` tells whether the same call may succeed, and does no harm, if it is simply made again. It is a fact of
 the class, except that an instance is not transient when it cannot be known whether a write was carried out.

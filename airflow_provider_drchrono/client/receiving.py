@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Operation
+from airflow_provider_drchrono.client.errors import DrChronoError
 
 MEBIBYTE = 1024 * 1024
 STEP = MEBIBYTE
@@ -41,7 +42,7 @@ def size_limit(operation: Operation) -> SizeLimit:
     return FILE_ANSWER if operation.response.shape == "any" else JSON_ANSWER
 
 
-class TooLargeError(Exception):
+class TooLargeError(DrChronoError):
     """The answer is larger than it may be; ``limit`` is the bound in bytes that it has passed."""
 
     def __init__(self, limit: int) -> None:
@@ -49,7 +50,7 @@ class TooLargeError(Exception):
         self.limit = limit
 
 
-class BrokenEncodingError(Exception):
+class BrokenEncodingError(DrChronoError):
     """The answer is not compressed as its header says."""
 
 
@@ -88,7 +89,7 @@ class BodyReader:
         :raises BrokenEncodingError: it ends too early.
         """
         if self._inflater is not None and not self._inflater.eof:
-            raise BrokenEncodingError
+            raise BrokenEncodingError("it ends too early")
         return bytes(self._content)
 
     def _inflate(self, piece: bytes) -> bytes:
@@ -99,7 +100,7 @@ class BodyReader:
         try:
             self._add(self._inflater.decompress(piece, STEP))
         except zlib.error:
-            raise BrokenEncodingError from None
+            raise BrokenEncodingError("it cannot be unpacked") from None
         return bytes(self._inflater.unused_data or self._inflater.unconsumed_tail)
 
     def _new_inflater(self, piece: bytes) -> Any:
@@ -111,7 +112,7 @@ class BodyReader:
                 raw = piece[0] & 0x0F != 8
                 return zlib.decompressobj(wbits=-zlib.MAX_WBITS if raw else zlib.MAX_WBITS)
             case _:
-                raise BrokenEncodingError
+                raise BrokenEncodingError("its encoding is not known")
 
     def _add(self, content: bytes) -> None:
         if len(self._content) + len(content) > self.limit.unpacked:

@@ -46,7 +46,7 @@ INVALID_UUID = b"Invalid uuid"
 EXPIRED = "the API no longer knows this bulk list, whose result lives for an hour; start it again"
 
 
-class UnreadableError(Exception):
+class UnreadableError(DrChronoError):
     """A success whose body is not what it says it is; the text says in what way."""
 
 

@@ -149,7 +149,7 @@ class HttpClient:
         response = self._client.send(request, stream=True)
         try:
             reader = _reader(response, limit)
-            for piece in response.iter_raw():
+            for piece in [] if response.is_stream_consumed else response.iter_raw():
                 reader.feed(piece)
                 time_left(None)
             return _reply(response, reader)
@@ -202,8 +202,9 @@ class AsyncHttpClient:
         response = await self._client.send(request, stream=True)
         try:
             reader = _reader(response, limit)
-            async for piece in response.aiter_raw():
-                reader.feed(piece)
+            if not response.is_stream_consumed:
+                async for piece in response.aiter_raw():
+                    reader.feed(piece)
             return _reply(response, reader)
         finally:
             await response.aclose()
@@ -267,7 +268,12 @@ def _build(
 
 
 def _reader(response: HttpResponse, limit: SizeLimit) -> BodyReader:
-    return BodyReader(response.headers.get("content-encoding", ""), limit)
+    if not response.is_stream_consumed:
+        return BodyReader(response.headers.get("content-encoding", ""), limit)
+    # A transport that answers from memory hands the body over whole.
+    reader = BodyReader("", limit)
+    reader.feed(response.content)
+    return reader
 
 
 def _reply(response: HttpResponse, reader: BodyReader) -> Reply:

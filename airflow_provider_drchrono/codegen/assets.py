@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Resource
 from airflow_provider_drchrono.codegen import naming
 from airflow_provider_drchrono.codegen.options import Option
-from airflow_provider_drchrono.codegen.sensors import changes_told_apart, filters_of, goes_by_creation
+from airflow_provider_drchrono.codegen.sensors import changes_told_apart, duration_label, filters_of
 from airflow_provider_drchrono.codegen.typing_of import TypedDictPlan, TypedField
-
-LOOKBACK = 120.0
-LOOKBACK_BY_CREATION = 86400.0
 
 ANNOTATIONS = {
     "boolean": "bool",
@@ -58,7 +55,7 @@ class WatchPlan:
     @property
     def lookback_label(self) -> str:
         """How long the lookback is where nothing else is said."""
-        return "a day" if self.lookback == LOOKBACK_BY_CREATION else "two minutes"
+        return duration_label(self.lookback)
 
     @property
     def filters_type(self) -> str:
@@ -113,7 +110,7 @@ def _watch(resource: Resource) -> WatchPlan:
         operation=operation,
         since_filter=changes.filter,
         changes=changes_told_apart(resource),
-        lookback=LOOKBACK_BY_CREATION if goes_by_creation(changes) else LOOKBACK,
+        lookback=float(changes.lookback),
         filters={each.name: kind_of(each) for each in filters if each.public},
         private=_names(each for each in filters if not each.public),
     )

@@ -20,7 +20,7 @@ from airflow_provider_drchrono.codegen.assets import OPTIONS, WatchPlan, plan_wa
 from airflow_provider_drchrono.codegen.examples import example
 from airflow_provider_drchrono.codegen.options import Option
 from airflow_provider_drchrono.codegen.plan import Argument, DomainPlan, OperatorPlan, Plan, index_rows
-from airflow_provider_drchrono.codegen.sensors import LOOKBACK_BY_CREATION, SensorDomain, SensorPlan, plan_sensors
+from airflow_provider_drchrono.codegen.sensors import SensorDomain, SensorPlan, plan_sensors
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 110
@@ -85,7 +85,7 @@ def _sensors(templates: Environment, domains: Sequence[SensorDomain]) -> tuple[d
         f"{SENSORS}/types/values.py": templates.get_template("values.py.jinja").render(),
     }
     for domain in domains:
-        values = {"domain": domain, "overlap_of_births": LOOKBACK_BY_CREATION}
+        values = {"domain": domain}
         python[f"{SENSORS}/{domain.name}.py"] = templates.get_template("sensors.py.jinja").render(values)
         python[f"{SENSORS}/types/{domain.name}.py"] = templates.get_template("sensor_types.py.jinja").render(values)
     count = sum(len(domain.sensors) for domain in domains)

@@ -17,8 +17,8 @@ PACKAGE = "airflow_provider_drchrono.sensors"
 
 TIME = "datetime.date | XComArg | str | None"
 
-# Where the list goes by the time of birth, a change shows only while that is not long ago.
-LOOKBACK_BY_CREATION = "timedelta(days=1)"
+UNITS = ((86_400, "day"), (60, "minute"), (1, "second"))
+NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
 
 OPTIONS = (
     Option(
@@ -96,7 +96,7 @@ class SensorPlan:
     filters: tuple[Parameter, ...]
     since_filter: str
     changes: tuple[str, ...]
-    by_creation: bool
+    incremental: Incremental
 
     @property
     def filters_type(self) -> str:
@@ -112,7 +112,8 @@ class SensorPlan:
     @property
     def lookback_label(self) -> str:
         """How long the lookback is where nothing else is said."""
-        return "a day, as DrChrono lists by the time of creation" if self.by_creation else "two minutes"
+        reason = ", as DrChrono lists by the time of creation" if self.incremental.goes_by_creation else ""
+        return f"{duration_label(self.incremental.lookback)}{reason}"
 
     @property
     def arguments(self) -> tuple[Option, ...]:
@@ -177,7 +178,7 @@ def _sensor(catalog: Catalog, trigger: Trigger) -> SensorPlan:
         filters=filters_of(operation, changes),
         since_filter=changes.filter,
         changes=changes_told_apart(resource),
-        by_creation=goes_by_creation(changes),
+        incremental=changes,
     )
 
 
@@ -193,9 +194,11 @@ def changes_told_apart(resource: Resource) -> tuple[str, ...]:
     return ("any", "created", "updated") if known else ("any",)
 
 
-def goes_by_creation(changes: Incremental) -> bool:
-    """Tell whether a list goes by the time of creation, so that changes show only while that is not long ago."""
-    return changes.cursor_field is not None and changes.cursor_field == changes.created_field
+def duration_label(seconds: float) -> str:
+    """Return a number of seconds as people say it, such as ``two minutes``."""
+    size, unit = next((size, unit) for size, unit in UNITS if seconds % size == 0)
+    count = int(seconds // size)
+    return f"a {unit}" if count == 1 else f"{NUMBERS.get(count, str(count))} {unit}s"
 
 
 def _with_lookback(option: Option, label: str) -> Option:

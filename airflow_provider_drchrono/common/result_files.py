@@ -1,35 +1,42 @@
-"""Writes what a task returns to a file on any object storage, in place of an XCom."""
+"""Writes what a task returns to a file on any object storage, in place of an XCom.
+
+A file appears under its name only when it is whole. On this machine it is written under a temporary name beside it,
+readable by its owner only, and renamed. An object store is asked to publish it at the end, by a transaction of fsspec;
+one that knows no transactions shows the unfinished file while it is written, and it is removed after a failure.
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, suppress
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
+from pathlib import Path
 from typing import IO, Any, cast
 
 from airflow.sdk import ObjectStoragePath
+
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError
+
+UNFINISHED = ".unfinished"
+"""Ends the temporary name of a local file."""
 
 
 def write_records(path: str | ObjectStoragePath, records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Write one JSON object a line, compressed where the name ends in ``.gz``, and never hold more than a page.
 
     :return: ``{"path": ..., "count": ...}``
-    :raises Exception: what went wrong; an unfinished file is removed, so that nobody takes it for a whole one.
+    :raises InvalidArgumentError: the path names something that is no file, such as a device.
+    :raises Exception: what went wrong; an unfinished file is removed, and an earlier one of that name stays.
     """
-    target, count = _prepared(path), 0
-    try:
-        with ExitStack() as stack:
-            file = stack.enter_context(target.open("wb"))  # type: ignore[no-untyped-call]
-            text = stack.enter_context(_text(file, target.name))
-            for record in records:
-                text.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
-                count += 1
-    except BaseException:
-        with suppress(Exception):
-            target.unlink()
-        raise
+    target, count = _target(path), 0
+    with _written_whole(target) as file, _text(file, target.name) as text:
+        for record in records:
+            text.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+            count += 1
     return {"path": str(target), "count": count}
 
 
@@ -37,23 +44,66 @@ def write_document(path: str | ObjectStoragePath, document: Any) -> dict[str, An
     """Write a report: text and bytes as they are, anything else as JSON.
 
     :return: ``{"path": ..., "bytes": ...}``, the bytes before compression.
+    :raises InvalidArgumentError: the path names something that is no file, such as a device.
+    :raises Exception: what went wrong; an unfinished file is removed, and an earlier one of that name stays.
     """
-    target = _prepared(path)
+    target = _target(path)
     text = document if isinstance(document, str | bytes) else json.dumps(document, ensure_ascii=False)
     content = text.encode() if isinstance(text, str) else text
-    with target.open("wb") as file:  # type: ignore[no-untyped-call]
+    with _written_whole(target) as file:
         file.write(gzip.compress(content, mtime=0) if target.name.endswith(".gz") else content)
     return {"path": str(target), "bytes": len(content)}
 
 
-def _prepared(path: str | ObjectStoragePath) -> ObjectStoragePath:
-    target = path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(str(path))
+def _target(path: str | ObjectStoragePath) -> ObjectStoragePath:
+    return path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(str(path))
+
+
+@contextmanager
+def _written_whole(target: ObjectStoragePath) -> Iterator[IO[bytes]]:
     if target.protocol in ("", "file", "local"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    return target
+        # A link stays a link, and what it leads to is replaced.
+        with _local_file(Path(target.path).resolve()) as file:
+            yield file
+        return
+    before = _found(target)
+    try:
+        with target.fs.transaction, target.open("wb") as file:  # type: ignore[no-untyped-call]
+            yield file
+    except BaseException:
+        # The file of an earlier run stays, if the store has kept it.
+        if _found(target) != before:
+            with suppress(Exception):
+                target.fs.rm(target.path)
+        raise
 
 
-def _text(file: IO[bytes], name: str) -> TextIOWrapper:
+@contextmanager
+def _local_file(path: Path) -> Iterator[IO[bytes]]:
+    if path.exists() and not path.is_file():
+        raise InvalidArgumentError(f"output_path names {path}, which is there and no file; name a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # It makes the file for its owner only, and no setting of the process makes it wider.
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=UNFINISHED, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _found(target: ObjectStoragePath) -> Any:
+    try:
+        return target.fs.info(target.path)
+    except Exception:
+        return None
+
+
+@contextmanager
+def _text(file: IO[bytes], name: str) -> Iterator[TextIOWrapper]:
     # Without a time stamp, so that equal records make an equal file.
     binary = gzip.GzipFile(fileobj=file, mode="wb", mtime=0) if name.endswith(".gz") else file
-    return TextIOWrapper(cast("IO[bytes]", binary), encoding="utf-8", newline="\n")
+    with TextIOWrapper(cast("IO[bytes]", binary), encoding="utf-8", newline="\n") as text:
+        yield text

@@ -1,4 +1,4 @@
-"""The hook: finds the connection, keeps one client for it, and tells whether it works."""
+"""The hook: finds the connection, keeps one client for it, and says whether it works."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.compat import BaseHook
+from airflow_provider_drchrono.hooks.calls import CallsDirectly
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import AsyncDrChronoClient, CallQuota, ClientSettings, DrChronoClient
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 LEASE_MARGIN = 30.0
 
 
-class DrChronoHook(BaseHook):
+class DrChronoHook(CallsDirectly, BaseHook):
     """Reach DrChrono through an Airflow connection of type ``drchrono``.
+
+    ``with DrChronoHook("drchrono_default") as drchrono:`` gives the client and closes it at the end. A single call
+    needs no block: ``DrChronoHook("drchrono_default").read("patients", 42)``.
 
     :param drchrono_conn_id: the connection.
     :param quota_reserve: calls of each hour that this hook leaves to others; for what can wait, such as sensors.
@@ -64,16 +68,17 @@ class DrChronoHook(BaseHook):
 
         return quota_of(self.settings, self.drchrono_conn_id, reserve=self.quota_reserve)
 
-    def get_conn(self) -> DrChronoClient:
-        """Return the client of this hook, the same one each time. :meth:`close` closes it; do not close it yourself.
-
-        :raises ConfigurationError: the connection cannot work.
-        """
+    def _open(self) -> DrChronoClient:
         from airflow_provider_drchrono.client import DrChronoClient
 
         if self._client is None:
             self._client = DrChronoClient(self.settings, token_store=self.token_store, quota=self.quota)
         return self._client
+
+    def _close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     async def get_async_conn(self) -> AsyncDrChronoClient:
         """Return the asynchronous client of this hook, the same one each time. :meth:`aclose` closes it.
@@ -90,12 +95,6 @@ class DrChronoHook(BaseHook):
         from airflow_provider_drchrono.client import AsyncDrChronoClient
 
         return AsyncDrChronoClient(self.settings, token_store=self.token_store, quota=self.quota)
-
-    def close(self) -> None:
-        """Close the client, if there is one; the next call of :meth:`get_conn` makes another."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
 
     async def aclose(self) -> None:
         """Close the asynchronous client, if there is one."""

@@ -1,1 +1,1 @@
-"""Decides what has changed in a practice since somebody last looked: windows, cursors and their memory, no Airflow."""
+"""Decides what has changed in a practice since it was last read: windows, fingerprints and cursors, without Airflow."""

@@ -1,35 +1,38 @@
-"""The memory of a trigger: how far it has come and what each DAG run was given, as small JSON of hashes and times."""
+"""A cursor: how far the changes of a list were read, and what each DAG run was given, as JSON of hashes and times."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import shlex
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.detection import Position, Window
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.incremental.fingerprints import pack, unpack
-from airflow_provider_drchrono.incremental.wall_clock import Practice
+from airflow_provider_drchrono.incremental.window import Practice
 
 VERSION = 1
 
 MOST_RUNS = 100
-"""So many DAG runs can be given again what they were given."""
+"""How many DAG runs can be given again what they were given."""
 
 MOST_FORGOTTEN = 1_000
-"""So many more are known to have been given something."""
+"""How many more are known to have been given something."""
 
 MOST_CHARACTERS = 200_000
 """Of the stored text. Older runs are forgotten for it; the present position alone may be longer."""
 
 
-class CursorError(Exception):
-    """A stored cursor cannot be gone on with. The message says what was found in its place."""
+class CursorError(DrChronoError):
+    """A stored cursor cannot be used. The message says what was found in its place."""
 
 
 class ForgottenRunError(CursorError):
@@ -71,39 +74,39 @@ class CursorName:
         return f"{self.dag_id}.{self.task_id}{instance}"
 
     @property
-    def words(self) -> str:
+    def arguments(self) -> str:
         """The arguments that name it on the command line."""
         if not self.dag_id:
             return f"--asset {shlex.quote(self.task_id)}"
         instance = f" --map-index {self.map_index}" if self.map_index >= 0 else ""
         return f"{self.dag_id} {self.task_id}{instance}"
 
-    def refused(self, problem: object) -> str:
-        """Return what to say of a stored cursor that cannot be gone on with.
+    def explain(self, problem: object) -> str:
+        """Return what to say of a stored cursor that cannot be used.
 
         :param problem: the :class:`CursorError`.
         """
         return (
             f"the stored cursor of {self} is {problem}. Nothing was read. See it with: airflow drchrono cursor show "
-            f"{self.words}; begin anew with: airflow drchrono cursor reset {self.words}, or go on from a time, after "
-            f"that, with: airflow drchrono cursor set {self.words} --to TIME"
+            f"{self.arguments}; begin anew with: airflow drchrono cursor reset {self.arguments}, or continue from a "
+            f"time, after that, with: airflow drchrono cursor set {self.arguments} --to TIME"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a trigger has come.
+    """How far the changes of a list were read.
 
-    :param resource: the list that it follows; empty before a sensor has said so.
-    :param salt: makes its marks useless to others.
+    :param resource: the list; empty before a sensor has named it.
+    :param salt: makes the fingerprints useless to others.
     :param selection: a salted hash of the filters, to notice that others are asked for.
     :param position: None before the first poll.
     :param start: where the first poll is to begin, in place of what the sensor says.
     :param practice: the practice's clocks, as far as they are known.
     :param runs: what DAG runs were given, oldest first.
     :param forgotten: hashes of older DAG runs that were given something.
-    :param announcement: the last one of an asset's watcher, as long as it is not known to have reached Airflow. The
-        windows of announcements are kept as those of DAG runs are, under the announcements' ``until``.
+    :param pending_event: the last one of an asset's watcher, as long as it is not known to have reached Airflow. The
+        windows of events are kept as those of DAG runs are, under the events' ``until``.
     """
 
     resource: str
@@ -114,9 +117,9 @@ class Cursor:
     practice: Practice | None = None
     runs: Mapping[str, Window] = field(default_factory=dict)
     forgotten: tuple[str, ...] = ()
-    announcement: ChangeEvent | None = None
+    pending_event: ChangeEvent | None = None
 
-    def given_to(self, run_id: str, cleared_from: datetime | None = None) -> Window | None:
+    def delivered_to(self, run_id: str, cleared_from: datetime | None = None) -> Window | None:
         """Return what a DAG run was given, or None if that was nothing.
 
         :param cleared_from: see :func:`cleared_from`.
@@ -132,10 +135,10 @@ class Cursor:
         return None
 
     def hash_of(self, text: str) -> str:
-        """Return a hash that means nothing to who does not know the salt."""
+        """Return a hash that means nothing without the salt."""
         return blake2b(text.encode(), digest_size=8, key=self.salt.encode()).hexdigest()
 
-    def moved(self, position: Position) -> Cursor:
+    def moved_to(self, position: Position) -> Cursor:
         """Return the cursor at another position."""
         return replace(self, position=position, start=None)
 
@@ -146,20 +149,20 @@ class Cursor:
         """
         return replace(self, position=None, start=start)
 
-    def gave(self, run_id: str, position: Position) -> Cursor:
+    def with_delivery(self, run_id: str, position: Position) -> Cursor:
         """Return the cursor after a DAG run was given all changes up to a position."""
         if self.position is None:
-            raise ValueError("A cursor without a position cannot be moved on")
+            raise ValueError("A cursor without a position cannot be moved")
         runs = {**self.runs, run_id: Window(self.position, position)}
-        return replace(self.moved(position), runs=runs)
+        return replace(self.moved_to(position), runs=runs)
 
-    def announced(self, announcement: ChangeEvent, after: Position) -> Cursor:
-        """Return the cursor after all changes up to a position were announced, which Airflow may not know yet."""
-        return replace(self.gave(announcement.until, after), announcement=announcement)
+    def with_event(self, event: ChangeEvent, after: Position) -> Cursor:
+        """Return the cursor after an event was made of all changes up to a position, which Airflow may not know yet."""
+        return replace(self.with_delivery(event.until, after), pending_event=event)
 
-    def settled(self) -> Cursor:
-        """Return the cursor after its last announcement has reached Airflow."""
-        return replace(self, announcement=None)
+    def acknowledged(self) -> Cursor:
+        """Return the cursor after its last event has reached Airflow."""
+        return replace(self, pending_event=None)
 
     def dump(self) -> str:
         """Return the text that is stored; of too many DAG runs the oldest are forgotten."""
@@ -170,18 +173,18 @@ class Cursor:
             text = kept._text()
         return text
 
+    def _without_oldest(self, count: int) -> Cursor:
+        oldest = list(self.runs)[:count]
+        forgotten = (*self.forgotten, *map(hash_of_run, oldest))[-MOST_FORGOTTEN:]
+        runs = {run_id: window for run_id, window in self.runs.items() if run_id not in oldest}
+        return replace(self, runs=runs, forgotten=forgotten)
+
     def _is_older_than_memory(self, cleared_from: datetime | None) -> bool:
         """Tell whether a run may have been given something of which not even that is known any more."""
         if cleared_from is None or len(self.forgotten) < MOST_FORGOTTEN:
             return False
         oldest = next(iter(self.runs.values()), None)
         return oldest is None or cleared_from <= oldest.after.until
-
-    def _without_oldest(self, count: int) -> Cursor:
-        oldest = list(self.runs)[:count]
-        forgotten = (*self.forgotten, *map(hash_of_run, oldest))[-MOST_FORGOTTEN:]
-        runs = {run_id: window for run_id, window in self.runs.items() if run_id not in oldest}
-        return replace(self, runs=runs, forgotten=forgotten)
 
     def _text(self) -> str:
         positions: list[Position] = []
@@ -205,10 +208,11 @@ class Cursor:
             "at": at,
             "runs": runs,
             "positions": [
-                [_text_of(each.until), _text_of(each.since), _text_of(each.born), pack(each.seen)] for each in positions
+                [_text_of(each.until), _text_of(each.since), _text_of(each.created_since), pack(each.fingerprints)]
+                for each in positions
             ],
             "forgotten": " ".join(self.forgotten),
-            "announcement": self.announcement.payload() if self.announcement else None,
+            "pending_event": self.pending_event.payload() if self.pending_event else None,
         }
         return json.dumps(state)
 
@@ -265,13 +269,13 @@ def hash_of_run(run_id: str) -> str:
 
 def _cursor(state: Mapping[str, Any]) -> Cursor:
     positions = [
-        Position(_aware(until), _moment(since), _moment(born), unpack(seen))
-        for until, since, born, seen in state["positions"]
+        Position(_aware(until), _moment(since), _moment(created_since), unpack(fingerprints))
+        for until, since, created_since, fingerprints in state["positions"]
     ]
     runs = {str(run_id): Window(positions[_index(a)], positions[_index(b)]) for run_id, a, b in state["runs"]}
     zones = tuple(map(str, state["timezones"]))
     read_at = state["timezones_read_at"]
-    announcement = state.get("announcement")
+    event = state.get("pending_event")
     return Cursor(
         resource=str(state["resource"]),
         salt=str(state["salt"]),
@@ -281,7 +285,7 @@ def _cursor(state: Mapping[str, Any]) -> Cursor:
         practice=Practice(zones, _aware(read_at) if read_at else None) if zones else None,
         runs=runs,
         forgotten=tuple(str(state["forgotten"]).split()),
-        announcement=None if announcement is None else ChangeEvent.read(announcement),
+        pending_event=None if event is None else ChangeEvent.read(event),
     )
 
 
@@ -304,3 +308,38 @@ def _aware(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("an instant without a zone")
     return moment
+
+
+class CursorStore(Protocol):
+    """Where cursors, or what DAG runs were given of an asset's events, are kept: one text for each."""
+
+    def load(self, name: CursorName) -> str | None:
+        """Return what is stored, or None where there is nothing; an exception means that it is not known."""
+
+    def save(self, name: CursorName, text: str) -> None:
+        """Store a text; an exception means that it may or may not have been stored."""
+
+    def lease(self, name: CursorName) -> AbstractContextManager[None]:
+        """Hold, in the block, the exclusive right to save."""
+
+
+class MemoryCursorStore:
+    """Keeps cursors for the life of the process, for tests and notebooks."""
+
+    def __init__(self) -> None:
+        self.texts: dict[CursorName, str] = {}
+        self._lock = threading.RLock()
+
+    def load(self, name: CursorName) -> str | None:
+        """Return what is stored."""
+        return self.texts.get(name)
+
+    def save(self, name: CursorName, text: str) -> None:
+        """Store a text."""
+        self.texts[name] = text
+
+    @contextmanager
+    def lease(self, name: CursorName) -> Iterator[None]:
+        """Hold the right to save."""
+        with self._lock:
+            yield

@@ -1,4 +1,4 @@
-"""Decides, record by record, what one poll found that nobody has been given yet, and where the next one begins."""
+"""Decides, record by record, what one poll found that nobody has been given yet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_drchrono.incremental.fingerprints import Fingerprinter, Record
 from airflow_provider_drchrono.incremental.lists import Change, IncrementalList
-from airflow_provider_drchrono.incremental.wall_clock import earliest_wall_clock, is_repeating
+from airflow_provider_drchrono.incremental.window import is_repeating, read_from
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -20,14 +20,15 @@ class Position:
 
     :param until: instant, by the server's clock, at which they were last asked for.
     :param since: wall-clock time of the practice from which on the next poll asks again; None: from the beginning.
-    :param born: wall-clock time from which on a record that is created and not among ``seen`` has never been met.
-    :param seen: marks of the records that a poll from there on returns again, by their identity.
+    :param created_since: wall-clock time from which on a record that is created and has no fingerprint here was never
+        met before.
+    :param fingerprints: of the contents of the records that a poll from there on returns again, by their identities.
     """
 
     until: datetime
     since: datetime | None
-    born: datetime | None
-    seen: Mapping[str, str] = field(default_factory=dict, repr=False)
+    created_since: datetime | None
+    fingerprints: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def at_start(cls, since: datetime | None) -> Position:
@@ -51,46 +52,48 @@ class ChangeDetector:
     :param before: where the poll begins.
     :param again: where it ended when it was made the first time; exactly what was new then is new now, less what has
         changed since, which a later poll is given.
-    :param canonical: returns the bytes of a record that are marked.
+    :param compared: returns the bytes of a record that are compared.
+    :ivar pages: how many pages were read.
+    :ivar unwanted: how many records have changed, but not in the way that counts.
     """
 
     def __init__(
         self,
-        subject: IncrementalList,
+        incremental_list: IncrementalList,
         salt: str,
         before: Position,
         change: Change = "any",
         again: Position | None = None,
-        canonical: Callable[[Mapping[str, Any]], bytes] | None = None,
+        compared: Callable[[Mapping[str, Any]], bytes] | None = None,
     ) -> None:
         self.pages = 0
-        self.returned = 0
-        self.passed_over = 0
-        self._subject = subject
-        self._marker = Fingerprinter(salt, subject.key, canonical)
+        self.unwanted = 0
+        self._list = incremental_list
+        self._fingerprinter = Fingerprinter(salt, incremental_list.key, compared)
         self._before = before
         self._change = change
         self._again = again
-        self._seen: dict[str, tuple[str, datetime | None]] = {}
+        self._met: dict[str, tuple[str, datetime | None]] = {}
 
-    def fresh(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Take the records of a page, and yield those that are wanted and were not seen before."""
+    def new_records(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Take the records of a page, and yield those that are wanted and were not met before."""
         self.pages += 1
         for record in records:
-            self.returned += 1
-            identity, content = self._marker.mark(record)
-            if identity in self._seen:
+            identity, content = self._fingerprinter.fingerprint(record)
+            if identity in self._met:
                 continue
-            moved_at = self._subject.moved_at(record)
-            self._seen[identity] = content, moved_at
-            if self._before.seen.get(identity) == content:
+            moved_at = self._list.moved_at(record)
+            self._met[identity] = content, moved_at
+            if self._before.fingerprints.get(identity) == content:
                 continue
             if not self._is_wanted(record, identity):
-                self.passed_over += 1
+                self.unwanted += 1
             elif self._again is None or self._was_there(self._again, record, identity, content, moved_at):
                 yield record
 
-    def ended(self, began: datetime, lookback: timedelta, timezones: Sequence[str], lists: int = 1) -> Position:
+    def position_after(
+        self, began: datetime, lookback: timedelta, timezones: Sequence[str], lists: int = 1
+    ) -> Position:
         """Return the position after the whole poll.
 
         :param began: when it began, by the server's clock.
@@ -99,35 +102,35 @@ class ChangeDetector:
         :param lists: how many lists were read, each of at least one page.
         """
         until = max(self._before.until, began)
-        since = earliest_wall_clock(until - lookback, timezones)
+        since = read_from(until, lookback, timezones)
         if self._before.since is not None:
             since = max(since, self._before.since)
         # A record that changes while several pages are read may slip through between them, and be met for the first
         # time long after it was created. In an hour that comes twice, one may change earlier than it was created.
         slipping = self._change != "any" and self.pages > lists
         keep_all = slipping or is_repeating(until - lookback, timezones) or is_repeating(until, timezones)
-        seen = dict(self._before.seen) if keep_all else {}
-        for identity, (content, moved_at) in self._seen.items():
+        fingerprints = dict(self._before.fingerprints) if keep_all else {}
+        for identity, (content, moved_at) in self._met.items():
             if keep_all or moved_at is None or moved_at >= since:
-                seen[identity] = content
-        return Position(until, since, self._before.born if slipping else since, seen)
+                fingerprints[identity] = content
+        return Position(until, since, self._before.created_since if slipping else since, fingerprints)
 
     def _is_wanted(self, record: Record, identity: str) -> bool:
         if self._change == "any":
             return True
-        created_at = self._subject.created_at(record)
-        start = self._before.born
+        created_at = self._list.created_at(record)
+        start = self._before.created_since
         in_time = start is None or (created_at is not None and created_at >= start)
-        return (in_time and identity not in self._before.seen) == (self._change == "created")
+        return (in_time and identity not in self._before.fingerprints) == (self._change == "created")
 
     def _was_there(
         self, after: Position, record: Record, identity: str, content: str, moved_at: datetime | None
     ) -> bool:
         if self._change == "created":
             # Later polls never give it as created, so its present version is given, whatever it was then.
-            created_at = self._subject.created_at(record)
-            return identity in after.seen or _is_before(created_at, after.born)
-        return after.seen.get(identity) == content or _is_before(moved_at, after.since)
+            created_at = self._list.created_at(record)
+            return identity in after.fingerprints or _is_before(created_at, after.created_since)
+        return after.fingerprints.get(identity) == content or _is_before(moved_at, after.since)
 
 
 def _is_before(moment: datetime | None, bound: datetime | None) -> bool:
@@ -135,13 +138,13 @@ def _is_before(moment: datetime | None, bound: datetime | None) -> bool:
 
 
 def within(
-    subject: IncrementalList, records: Iterable[Record], until: datetime | None, change: Change = "any"
+    incremental_list: IncrementalList, records: Iterable[Record], until: datetime | None, change: Change = "any"
 ) -> Iterator[Record]:
     """Yield the records that changed, or were created, before a time, and those that do not say when.
 
     :param until: naive wall-clock time of the practice; None for no bound.
     """
     for record in records:
-        moment = subject.created_at(record) if change == "created" else subject.changed_at(record)
+        moment = incremental_list.created_at(record) if change == "created" else incremental_list.changed_at(record)
         if until is None or moment is None or moment < until:
             yield record

@@ -1,38 +1,36 @@
-"""What has to be known about a list to follow its changes, and how a poll asks for them."""
+"""What has to be known about a list to read its changes: the facts of the catalogue, and the queries of a poll."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any, Literal, get_args
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_drchrono.catalog import Catalog
+from airflow_provider_drchrono.client.filters import Filters
 from airflow_provider_drchrono.incremental.fingerprints import Record
-from airflow_provider_drchrono.incremental.wall_clock import BEGINNING
+from airflow_provider_drchrono.incremental.window import BEGINNING
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.client import DrChronoClient, Page
 
 Change = Literal["any", "created", "updated"]
-CHANGES: tuple[Change, ...] = get_args(Change)
-
-MOVING_FIELDS = frozenset({"updated_at"})
-"""Fields known to move with each change. Others may be the time of birth, so nothing is concluded from them."""
-
-LOOKBACK = timedelta(minutes=2)
-"""How long a change may take until lists show it, unless somebody says otherwise."""
-
-LONGEST_RANGE = 190
-"""Days. DrChrono answers a longer range of dates with an empty list."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncrementalList:
-    """A list whose changes are followed.
+    """A list that can be asked for changes.
 
     :param operation_id: the operation that lists it.
     :param since_filter: the filter that takes the time from which on changes are wanted.
     :param changed_field: the field that the filter is said to compare, where there is one.
     :param created_field: the time of creation, where the records have one.
+    :param tracks_updates: whether ``changed_field`` moves with each change; if not, nothing is concluded from it.
+    :param lookback: how long a change may take until the list shows it, unless somebody says otherwise.
     :param requires_one_of: filters of which the list needs at least one.
+    :param filters: the filters that may be given beside it.
     """
 
     resource: str
@@ -42,7 +40,10 @@ class IncrementalList:
     since_filter: str
     changed_field: str | None
     created_field: str | None
+    tracks_updates: bool
+    lookback: timedelta
     requires_one_of: tuple[str, ...]
+    filters: Filters = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, catalog: Catalog, resource: str) -> IncrementalList:
@@ -62,13 +63,16 @@ class IncrementalList:
             since_filter=found.incremental.filter,
             changed_field=found.incremental.cursor_field,
             created_field=found.incremental.created_field,
+            tracks_updates=found.incremental.tracks_updates,
+            lookback=timedelta(seconds=found.incremental.lookback),
             requires_one_of=found.requires_one_of,
+            filters=Filters.of_incremental(catalog, resource),
         )
 
     @property
     def moving_field(self) -> str | None:
         """The field that moves with each change; None where only the content tells that a record has changed."""
-        return self.changed_field if self.changed_field in MOVING_FIELDS else None
+        return self.changed_field if self.tracks_updates else None
 
     def moved_at(self, record: Record) -> datetime | None:
         """Return when a record changed by the practice's clock, or None where that is not known."""
@@ -87,18 +91,51 @@ class IncrementalList:
 
         It is more than one where a range of dates is longer than DrChrono answers.
 
+        :param filters: as :meth:`~airflow_provider_drchrono.client.filters.Filters.checked` returns them.
         :param since: naive wall-clock time of the practice; None for all records.
-        :raises ValueError: a range of dates cannot be read.
         """
-        start = since
-        if start is None and self.requires_one_of and not set(self.requires_one_of) & set(filters):
-            start = BEGINNING
-        query = dict(filters) | ({self.since_filter: start.isoformat()} if start else {})
-        queries = [query]
-        for name in [name for name in query if name.endswith("_range")]:
-            parts = split_range(name, query[name])
-            queries = [each | {name: part} for each in queries for part in parts]
-        return queries
+        start = since or needed_start(self.requires_one_of, filters)
+        asked = {self.since_filter: start.isoformat()} if start else {}
+        return [each | asked for each in self.filters.queries(filters)]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is read of a list.
+
+    :param change: which changes count.
+    :param lookback: how long a change may take until the list shows it.
+    :param start: where a cursor begins: ``now``, ``beginning``, or a time.
+    """
+
+    incremental_list: IncrementalList
+    filters: Mapping[str, Any] = field(repr=False)
+    verbose: bool
+    change: Change
+    lookback: timedelta
+    start: str
+
+    @property
+    def identity(self) -> str:
+        """What is selected, as one text, for a hash of it."""
+        return json.dumps([self.filters, self.verbose], sort_keys=True, default=str)
+
+    def pages(self, drchrono: DrChronoClient, since: datetime | None) -> Iterator[Page]:
+        """Iterate over the pages of all lists that together hold the changes since a time.
+
+        :param since: naive wall-clock time of the practice; None for all records.
+        """
+        for query in self.incremental_list.queries(self.filters, since):
+            yield from drchrono.pages(self.incremental_list.operation_id, query, verbose=self.verbose)
+
+
+def needed_start(requires_one_of: Collection[str], filters: Collection[str]) -> datetime | None:
+    """Return the start of a read of everything where the list insists on one; None where it does not.
+
+    :param requires_one_of: filters of which the list needs at least one.
+    :param filters: the names of those that are given.
+    """
+    return BEGINNING if requires_one_of and not set(requires_one_of) & set(filters) else None
 
 
 def moment_of(value: object) -> datetime | None:
@@ -110,31 +147,3 @@ def moment_of(value: object) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is None else None
-
-
-def split_range(name: str, value: object) -> list[str]:
-    """Return a range of dates as ranges short enough to be answered.
-
-    :param name: the filter, named in errors.
-    :param value: two dates, or text such as ``2026-01-01/2026-12-31``.
-    :raises ValueError: it is no such range.
-    """
-    ends = value.split("/") if isinstance(value, str) else value
-    try:
-        first, last = (_date(each) for each in ends)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        raise ValueError(f"filters[{name!r}] must be two dates, as in 2026-01-01/2026-01-31") from None
-    if last < first:
-        raise ValueError(f"filters[{name!r}] ends before it begins")
-    parts = []
-    while first <= last:
-        end = min(last, first + timedelta(days=LONGEST_RANGE - 1))
-        parts.append(f"{first}/{end}")
-        first = end + timedelta(days=1)
-    return parts
-
-
-def _date(value: object) -> date:
-    if isinstance(value, datetime):
-        return value.date()
-    return value if isinstance(value, date) else date.fromisoformat(str(value).strip())

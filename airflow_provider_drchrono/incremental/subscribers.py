@@ -1,7 +1,7 @@
-"""Decides for one of many who share a poll whether there is anything new in it to him. Nothing here calls or stores.
+"""Decides for one of many who share a poll which of its records are new to it. Nothing here calls or stores.
 
 Sensors and watchers of one list come from different positions and select different records. One poll from the earliest
-of their positions has all that they need, and each hears only what a poll of its own would have returned.
+of their positions has all that they need, and each is given only what a poll of its own would have returned.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from airflow_provider_drchrono.catalog import Catalog
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorError, read_cursor
 from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position
 from airflow_provider_drchrono.incremental.events.event import MOST_IDS
-from airflow_provider_drchrono.incremental.fingerprints import CanonicalCache, Record
+from airflow_provider_drchrono.incremental.fingerprints import ComparedCache, Record, key_of
 from airflow_provider_drchrono.incremental.lists import Change, IncrementalList
-from airflow_provider_drchrono.incremental.wall_clock import earliest_wall_clock
+from airflow_provider_drchrono.incremental.window import read_from
 
 
 @dataclass(frozen=True, slots=True)
 class PollSummary:
-    """What there is to tell.
+    """What a poll found for a subscriber.
 
     :param since: where the poll began, by the practice's clock; None for everything.
     :param until: when it was asked for, by the server's clock.
-    :param count: how many records are new in the pages that were read; 0 where the position is lost, or has to be
-        looked at by its owner.
+    :param count: how many records are new in the pages that were read; 0 where the subscriber has no position, so that
+        its owner has to see why.
     :param ids: their ids, of a great many the first.
     """
 
@@ -40,38 +40,38 @@ class PollSummary:
 
 @dataclass(frozen=True, slots=True)
 class SubscriberPosition:
-    """From where somebody listens.
+    """From where a subscriber wants records.
 
-    :param floor: wall-clock time from which on the marks of ``position`` know every record; None: all there are.
+    :param known_since: wall-clock time from which on the fingerprints of ``position`` know every record; None: all.
     :param timezones: the practice's; empty where they are not known, and then the position is never moved.
     """
 
     salt: str
     position: Position
-    floor: datetime | None
+    known_since: datetime | None
     timezones: tuple[str, ...]
 
     @classmethod
-    def of_cursor(cls, cursor: Cursor, subject: IncrementalList) -> SubscriberPosition | None:
-        """Return where a cursor stands; None before its first poll."""
+    def of_cursor(cls, cursor: Cursor, incremental_list: IncrementalList) -> SubscriberPosition | None:
+        """Return the position of a cursor; None before its first poll."""
         position = cursor.position
         if position is None:
             return None
-        floor = position.since
-        if subject.moving_field is None:
-            # Marks are kept of all that the last window returned, and that began earlier.
+        known_since = position.since
+        if incremental_list.moving_field is None:
+            # Fingerprints are kept of all that the last window returned, and that began earlier.
             befores = [window.before.since for window in cursor.runs.values() if window.after == position]
-            floor = befores[-1] if befores else floor
-        return cls(cursor.salt, position, floor, cursor.practice.timezones if cursor.practice else ())
+            known_since = befores[-1] if befores else known_since
+        return cls(cursor.salt, position, known_since, cursor.practice.timezones if cursor.practice else ())
 
-    def rested(self, until: datetime, lookback: timedelta) -> SubscriberPosition:
-        """Return the standpoint after its owner has polled by itself and found nothing new.
+    def advanced_to(self, until: datetime, lookback: timedelta) -> SubscriberPosition:
+        """Return the position after its owner has polled by itself and found nothing new.
 
         :param until: when that was, by the server's clock.
         """
         if not self.timezones or until < self.position.until:
             return self
-        since = earliest_wall_clock(until - lookback, self.timezones)
+        since = read_from(until, lookback, self.timezones)
         before = self.position.since
         return replace(
             self, position=replace(self.position, until=until, since=since if before is None else max(since, before))
@@ -84,44 +84,44 @@ class Subscriber:
     :param filters: ids that a record has to have, by the names of its fields.
     :param lookback: how long a change may take until lists show it.
     :param load: returns the stored cursor, whose position counts. It may block.
-    :param at: where to listen from instead.
-    :param rested_at: when the owner has polled by itself and found nothing new, by the server's clock.
+    :param at: the position, where there is no cursor.
+    :param polled_at: when the owner has polled by itself and found nothing new, by the server's clock.
     """
 
     def __init__(
         self,
-        subject: IncrementalList,
+        incremental_list: IncrementalList,
         *,
         filters: Mapping[str, int],
         change: Change,
         lookback: timedelta,
         load: Callable[[], str | None] | None = None,
         at: SubscriberPosition | None = None,
-        rested_at: datetime | None = None,
+        polled_at: datetime | None = None,
     ) -> None:
         self.filters = dict(filters)
-        self._subject = subject
+        self._list = incremental_list
         self._change = change
-        self._overlap = lookback
+        self._lookback = lookback
         self._load = load
         self._at = at
         self._text: str | None = None
-        self._rested_at = rested_at
-        self._reading: ChangeDetector | None = None
+        self._polled_at = polled_at
+        self._detector: ChangeDetector | None = None
         self._polled_since: datetime | None = None
         self._count = 0
         self._ids: list[int | str] = []
 
-    def rested(self, until: datetime | None) -> None:
+    def advance(self, until: datetime | None) -> None:
         """Note that the owner has polled by itself and found nothing new.
 
         :param until: when that was, by the server's clock.
         """
-        self._rested_at = until
+        self._polled_at = until
         self._text = None
 
     def locate(self) -> bool:
-        """Find out where to listen from; return whether there is such a place. It blocks.
+        """Find the position; return whether there is one. It blocks.
 
         A cursor that is gone, or cannot be read, is a matter for its owner.
         """
@@ -131,67 +131,67 @@ class Subscriber:
                 return False
             if text != self._text:
                 try:
-                    at = SubscriberPosition.of_cursor(read_cursor(text, self._subject.resource), self._subject)
+                    at = SubscriberPosition.of_cursor(read_cursor(text, self._list.resource), self._list)
                 except CursorError:
                     return False
-                if at is not None and self._rested_at is not None:
-                    at = at.rested(self._rested_at, self._overlap)
+                if at is not None and self._polled_at is not None:
+                    at = at.advanced_to(self._polled_at, self._lookback)
                 # It is about the cursor as it was then, and not about one that somebody has set since.
-                self._rested_at = None
+                self._polled_at = None
                 self._at, self._text = at, text
         return self._at is not None
 
     @property
     def since(self) -> datetime | None:
         """The wall-clock time from which on a poll has all that is wanted; None for everything."""
-        return self._standpoint.position.since
+        return self._position.position.since
 
-    def can_judge(self, since: datetime | None) -> bool:
+    def can_share(self, since: datetime | None) -> bool:
         """Tell whether a poll that begins at an earlier time can be told from one of its own."""
-        if self._subject.moving_field is not None or since == self.since:
+        if self._list.moving_field is not None or since == self.since:
             return True
-        floor = self._standpoint.floor
-        return floor is None or (since is not None and since >= floor)
+        known_since = self._position.known_since
+        return known_since is None or (since is not None and since >= known_since)
 
-    def begin(self, since: datetime | None, canonicals: CanonicalCache) -> None:
-        """Begin to hear a poll.
+    def begin(self, since: datetime | None, cache: ComparedCache) -> None:
+        """Begin a poll.
 
         :param since: where it begins.
-        :param canonicals: shared by all who hear it.
+        :param cache: shared by all subscribers of the poll.
         """
-        at = self._standpoint
-        self._reading = ChangeDetector(self._subject, at.salt, at.position, self._change, canonical=canonicals)
+        at = self._position
+        self._detector = ChangeDetector(self._list, at.salt, at.position, self._change, compared=cache)
         self._polled_since = since
         self._count, self._ids = 0, []
 
-    def hear(self, records: Iterable[Record]) -> None:
+    def feed(self, records: Iterable[Record]) -> None:
         """Take the records of one page."""
-        assert self._reading is not None  # noqa: S101 - begin comes first
-        for record in self._reading.fresh(self._concerning(records)):
+        assert self._detector is not None  # noqa: S101 - begin comes first
+        for record in self._detector.new_records(self._concerning(records)):
             self._count += 1
-            if self._subject.key and len(self._ids) < MOST_IDS:
-                self._ids.append(record[self._subject.key[0]])
+            if len(self._ids) < MOST_IDS:
+                self._ids.extend(key_of(record, self._list.key)[:1])
 
     @property
-    def has_news(self) -> bool:
-        """Whether there was anything new so far."""
+    def has_new_records(self) -> bool:
+        """Whether any record was new so far."""
         return self._count > 0
 
-    def end(self, began: datetime, lists: int) -> PollSummary | None:
-        """Return what there is to tell after the poll. Where that is nothing, the next one need not look as far back.
+    def finish(self, began: datetime, lists: int) -> PollSummary | None:
+        """Return what the poll found. Where that is nothing, None, and the next one need not look as far back.
 
         :param began: when the poll was asked for, by the server's clock.
         :param lists: how many lists were read.
         """
-        assert self._reading is not None  # noqa: S101 - begin comes first
-        at, reading = self._standpoint, self._reading
-        self._reading = None
+        assert self._detector is not None  # noqa: S101 - begin comes first
+        at, detector = self._position, self._detector
+        self._detector = None
         if self._count:
             return PollSummary(self.since, began, self._count, tuple(self._ids))
         if at.timezones:
-            position = reading.ended(began, self._overlap, at.timezones, lists)
-            floor = self._polled_since if self._subject.moving_field is None else position.since
-            self._at = replace(at, position=position, floor=floor)
+            position = detector.position_after(began, self._lookback, at.timezones, lists)
+            known_since = self._polled_since if self._list.moving_field is None else position.since
+            self._at = replace(at, position=position, known_since=known_since)
         return None
 
     def _concerning(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -200,17 +200,17 @@ class Subscriber:
         for record in records:
             if any(record.get(name) not in (None, value) for name, value in self.filters.items()):
                 continue
-            moved_at = self._subject.moved_at(record)
+            moved_at = self._list.moved_at(record)
             if moved_at is None or since is None or moved_at >= since:
                 yield record
 
     @property
-    def _standpoint(self) -> SubscriberPosition:
+    def _position(self) -> SubscriberPosition:
         assert self._at is not None  # noqa: S101 - locate comes first
         return self._at
 
 
-def told_apart(catalog: Catalog, resource: str, filters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
+def split_filters(catalog: Catalog, resource: str, filters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the filters that a poll has to send, and those that a record itself shows to meet.
 
     Only ids are compared here. How the API compares text and times is its own affair.
@@ -218,24 +218,24 @@ def told_apart(catalog: Catalog, resource: str, filters: Mapping[str, Any]) -> t
     operation = catalog.operation(IncrementalList.of(catalog, resource).operation_id)
     record = catalog.record_of(resource)
     sent: dict[str, Any] = {}
-    shown: dict[str, int] = {}
+    compared: dict[str, int] = {}
     for name, value in filters.items():
         known = record.fields.get(name) if record is not None else None
         number = _number(value)
         if number is not None and known and operation.parameter(name).type == known.type == "integer":
-            shown[name] = number
+            compared[name] = number
         else:
             sent[name] = value
-    return sent, shown
+    return sent, compared
 
 
-def common_filters(listeners: Sequence[Subscriber]) -> dict[str, int]:
+def common_filters(subscribers: Sequence[Subscriber]) -> dict[str, int]:
     """Return the ids that all of them ask for, which a poll may then ask for too."""
-    first, *others = (listener.filters for listener in listeners)
+    first, *others = (subscriber.filters for subscriber in subscribers)
     return {name: value for name, value in first.items() if all(each.get(name) == value for each in others)}
 
 
-def group_of(filters: Mapping[str, Any]) -> str:
+def filters_key(filters: Mapping[str, Any]) -> str:
     """Return a text that is the same for filters that select the same."""
     return json.dumps(dict(filters), sort_keys=True, default=str)
 

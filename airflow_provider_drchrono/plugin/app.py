@@ -45,7 +45,7 @@ REFUSALS = {
 app = FastAPI(title="DrChrono", docs_url=None, redoc_url=None, openapi_url=None)
 
 
-class NotAllowedError(Exception):
+class NotAllowedError(DrChronoError):
     """What the user who is signed in may not do; the text says why."""
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from sqlalchemy import delete, select
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.compat.database import Variable, create_session
 from airflow_provider_drchrono.state.names import AUTHORIZATION, prefix_of
 from airflow_provider_drchrono.state.names import authorization_variable as _key
@@ -41,7 +42,7 @@ class Pending:
     expires_at: float
 
 
-class PendingError(Exception):
+class PendingError(DrChronoError):
     """An answer that nothing may be done with; ``reason`` says why."""
 
     def __init__(self, reason: Refusal) -> None:

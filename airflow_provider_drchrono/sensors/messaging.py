@@ -55,7 +55,6 @@ class DrChronoNewOrUpdatedPrescriptionMessagesSensor(IncrementalSensor):
     operation_id = "prescription_messages_list"
     filter_names = ("parent_message", "patient", "created_at", "doctor")
     changes = ("any", "created", "updated")
-    default_lookback = timedelta(days=1)
     ui_color = "#fdebd0"
 
     def __init__(

@@ -29,7 +29,7 @@ class CursorStoreError(DrChronoError):
 
 
 class VariableCursorStore:
-    """A :class:`~airflow_provider_drchrono.incremental.cursor_store.CursorStore` on Airflow variables.
+    """A :class:`~airflow_provider_drchrono.incremental.cursor.CursorStore` on Airflow variables.
 
     ``drchrono:cursor:<dag>:<task>`` holds one, with ``:<map index>`` for an instance of a mapped task, and
     ``drchrono:cursor::<asset>`` that of an asset's watcher. It has hashes and times in it, ids of records where a

@@ -30,6 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.state.variables import Variables
 
 FREE = "{}"
@@ -38,8 +39,10 @@ VERSION = 1
 """Of what a claim says. A claim of another version is respected, and outlived like that of a dead process."""
 
 
-class LeaseUnavailableError(Exception):
+class LeaseUnavailableError(DrChronoError):
     """Another process kept the lease for longer than we were ready to wait."""
+
+    transient = True
 
     def __init__(self, holder: Claim) -> None:
         super().__init__(str(holder))

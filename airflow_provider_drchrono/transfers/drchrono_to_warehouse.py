@@ -19,13 +19,11 @@ from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
 from airflow_provider_drchrono.common.outcomes import airflow_outcome
 from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.incremental.wall_clock import first_start
-from airflow_provider_drchrono.transfers.rows import RecordWithoutKeyError
+from airflow_provider_drchrono.incremental.window import first_start
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
 from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult
-from airflow_provider_drchrono.warehouses import open_warehouse
-from airflow_provider_drchrono.warehouses.base import WarehouseError
+from airflow_provider_drchrono.warehouses.base import WarehouseError, open_warehouse
 from airflow_provider_drchrono.warehouses.table import table_for
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     """Bring a table of a SQL database up to date with a list of DrChrono.
 
     The first run reads the whole list; later ones read what changed since. Pages are staged as they arrive, so a task
-    that is killed, or stopped by the hourly quota, goes on where it was. Rows are added or replaced by the record's
+    that is killed, or stopped by the hourly quota, resumes where it was. Rows are added or replaced by the record's
     id in one transaction, together with the time up to which the table is current.
 
     The table is made from the catalogue: a typed column for each field, nested values as JSON, and four columns of
@@ -49,7 +47,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     ``_drchrono_synced_at``. Deletions in DrChrono do not show in lists and so do not reach the table.
 
     It returns, and pushes to XCom, counts and times and no record: ``resource``, ``table``, ``calls``, ``rows_read``,
-    ``rows_new``, ``rows_changed``, ``rows_in_table``, ``seconds``, ``since``, ``watermark``.
+    ``rows_new``, ``rows_changed``, ``rows_in_table``, ``records_set_aside``, ``seconds``, ``since``, ``watermark``. A
+    record without its id is set aside, since its row could not be found again; the others are loaded.
 
     :param resource: what to sync, such as ``patients``: any resource that can be listed and whose records have a key.
     :param warehouse_conn_id: Airflow connection of the database, of type ``sqlite`` or ``postgres``.
@@ -60,11 +59,12 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     :param verbose: read the verbose fields too; pages are smaller then, so it takes more calls.
     :param since: sync only records changed since then: a date, a time of the practice's wall clock, a time with an
         offset, or one of these as ISO 8601 text. Making it earlier later on reads the list again from there.
-    :param lookback: read again what changed so shortly before the last run, as lists may show changes late.
+    :param lookback: read again what changed so shortly before the last run, as lists may show changes late; a timedelta
+        or seconds. None: two minutes, or a day where the list goes by the time of creation.
     :param full_refresh: read the list again from ``since``, or from its beginning. It may be a template.
     :param staging_path: folder or object storage URL for pages until they are loaded. By default ``staging_path`` in
         section ``[drchrono]`` of Airflow's configuration, else ``drchrono/staging`` in the folder ``AIRFLOW_HOME``.
-    :param staging_retention: how long pages are kept that no run has gone on with.
+    :param staging_retention: how long pages are kept that no run has resumed.
     """
 
     template_fields: Sequence[str] = (
@@ -92,7 +92,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         since: str | date | datetime | None = None,
-        lookback: timedelta = timedelta(seconds=60),
+        lookback: timedelta | float | None = None,
         full_refresh: bool | str = False,
         staging_path: str | None = None,
         staging_retention: timedelta = timedelta(hours=24),
@@ -137,6 +137,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             "rows_new": result.counts.new,
             "rows_changed": result.counts.changed,
             "rows_in_table": result.counts.in_table,
+            "records_set_aside": result.set_aside,
             "seconds": round(monotonic() - started, 3),
             "since": result.since,
             "watermark": result.watermark,
@@ -176,7 +177,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         try:
             swept = staging.sweep(self.staging_retention)
             if swept:
-                log.info("Removed the staged pages of %s other syncs that nobody went on with", swept)
+                log.info("Removed the staged pages of %s other syncs that nobody resumed", swept)
             return Sync(
                 request,
                 hook=hook,
@@ -196,7 +197,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             resource = catalog.resource(self.resource)
             _check_resource(resource)
             filters = _checked_filters(resource, unmask(self.filters) or {})
-            _check_options(resource, self.verbose, self.since, self.lookback)
+            _check_options(resource, self.verbose, self.since)
+            lookback = _checked_lookback(resource, self.lookback)
             full_refresh = _as_bool(self.full_refresh)
         except (UnknownNameError, ValueError) as error:
             raise InvalidArgumentError(str(error)) from None
@@ -213,9 +215,9 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             filters=filters,
             verbose=self.verbose,
             since=self.since or None,
-            lookback=self.lookback,
+            lookback=lookback,
             full_refresh=full_refresh,
-            keep=self.staging_retention,
+            retention=self.staging_retention,
         )
 
     def _staging_root(self) -> str:
@@ -248,20 +250,27 @@ def _checked_filters(resource: Resource, filters: Any) -> dict[str, Any]:
     return {name: value for name, value in filters.items() if value is not None}
 
 
-def _check_options(resource: Resource, verbose: bool, since: str | date | datetime | None, lookback: timedelta) -> None:
+def _check_options(resource: Resource, verbose: bool, since: str | date | datetime | None) -> None:
     operation = resource.list_operation
     if verbose and operation and not any(each.name == "verbose" for each in operation.parameters):
         raise ValueError(f"{operation.id} has no verbose form; leave verbose out")
     if since and resource.incremental is None:
         raise ValueError(f"{resource.name} cannot be listed by time of change; leave since out")
-    if lookback < timedelta(0):
-        raise ValueError("lookback may not be negative; give a timedelta of a minute or so")
     try:
         first_start(since, ("UTC",))
     except ValueError:
         raise ValueError(
             f"since is no date or time in ISO 8601 such as 2026-01-31 or 2026-01-31T08:00:00: {since!r}"
         ) from None
+
+
+def _checked_lookback(resource: Resource, lookback: timedelta | float | None) -> timedelta:
+    if lookback is None:
+        return timedelta(seconds=resource.incremental.lookback if resource.incremental else 0)
+    given = timedelta(seconds=lookback) if isinstance(lookback, int | float) else lookback
+    if given < timedelta(0):
+        raise ValueError("lookback may not be negative; give a timedelta or seconds")
+    return given
 
 
 def _as_bool(value: bool | str) -> bool:
@@ -281,10 +290,4 @@ def _outcome() -> Iterator[None]:
         message, transient = str(error), error.transient
     except StagingError as error:
         message, transient = str(error), True
-    except RecordWithoutKeyError as error:
-        message = (
-            f"A record came without {error}, so that its row could not be found again; nothing was loaded. Leave it "
-            f"out with filters, or ask DrChrono about it"
-        )
-        transient = False
     raise (AirflowException(message) if transient else AirflowFailException(message)) from None

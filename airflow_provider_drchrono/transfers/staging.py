@@ -1,4 +1,4 @@
-"""Keeps the pages of an extraction until they are loaded, so that an interrupted sync goes on where it was.
+"""Keeps the pages of an extraction until they are loaded, so that an interrupted sync resumes where it was.
 
 Each page is a part: gzipped NDJSON, one canonical record a line, with the time at which it was read in the gzip
 header. A checkpoint is written after its part is safe and names the page to ask for next. Both hold patient data
@@ -19,7 +19,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from typing import Any
 
-from airflow_provider_drchrono.transfers.rows import canonical
+from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.incremental.fingerprints import canonical
+from airflow_provider_drchrono.incremental.window import Practice
 from airflow_provider_drchrono.transfers.staging_files import StagingError, StagingFolder
 
 FORMAT = 1
@@ -33,13 +35,13 @@ _CHECKPOINT = "checkpoint.json"
 _COMPRESSION = 1
 
 
-class StagingDamagedError(Exception):
+class StagingDamagedError(DrChronoError):
     """A staged part is missing or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What makes an extraction the same one as before: an interrupted one goes on only if this has not changed.
+    """What makes an extraction the same one as before: an interrupted one is resumed only if this has not changed.
 
     :param watermark: the sync's watermark when the extraction was planned, in ISO 8601.
     :param since: start of the window, in ISO 8601 without a zone.
@@ -52,6 +54,12 @@ class Plan:
     start: str | None
     timezones: tuple[str, ...]
     timezones_read_at: str | None
+
+    @property
+    def practice(self) -> Practice:
+        """What was known about the practice's clocks when the extraction was planned."""
+        read_at = self.timezones_read_at
+        return Practice(self.timezones, datetime.fromisoformat(read_at) if read_at else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +112,27 @@ class Staging:
         return self._folder.locks or checkpoint is None or not self._is_busy(checkpoint)
 
     def release(self) -> None:
-        """Leave the folder, with what is in it, to the next process that goes on."""
+        """Leave the folder, with what is in it, to the next process that resumes the sync."""
         checkpoint = self.checkpoint()
         if not self._folder.locks and checkpoint is not None and checkpoint.reader == self._reader:
             self._write(checkpoint, reader=None)
         self._folder.release()
 
     def checkpoint(self) -> Checkpoint | None:
-        """Return how far the extraction in the folder has come; None if there is none that can be gone on with."""
+        """Return how far the extraction in the folder has come; None if there is none that can be resumed."""
         content = self._folder.read(_CHECKPOINT)
         return None if content is None else _parsed(content)
 
-    def begin(self, plan: Plan, keep: timedelta) -> Checkpoint:
-        """Return the checkpoint to go on from: the one that is there, if it is of this plan and not too old."""
+    def begin(self, plan: Plan, retention: timedelta) -> Checkpoint:
+        """Return the checkpoint to resume: the one that is there, if it is of this plan and not too old."""
         checkpoint = self.checkpoint()
-        if checkpoint is None or checkpoint.plan != plan or _age(checkpoint) > keep:
+        if checkpoint is None or checkpoint.plan != plan or _age(checkpoint) > retention:
             return self.restart(plan)
         self._write(checkpoint, self._reader)
         return checkpoint
 
     def restart(self, plan: Plan) -> Checkpoint:
-        """Forget what was staged and return the checkpoint of an extraction that has read nothing."""
+        """Delete what was staged and return the checkpoint of an extraction that has read nothing."""
         self._folder.clear()
         checkpoint = Checkpoint(plan=plan)
         self._write(checkpoint, self._reader)
@@ -187,13 +195,13 @@ class Staging:
         """Remove everything that is staged."""
         self._folder.clear()
 
-    def sweep(self, keep: timedelta) -> int:
-        """Remove what other syncs left behind and nobody has gone on with for so long; return how many they were."""
+    def sweep(self, retention: timedelta) -> int:
+        """Remove what other syncs left behind and nobody has resumed for so long; return how many they were."""
         swept = 0
         for folder in self._folder.siblings():
             # Another user's folder is not ours to clear, and no reason to stop this sync.
             with suppress(StagingError):
-                swept += _cleared_if_left_over(folder, keep)
+                swept += _cleared_if_left_over(folder, retention)
         return swept
 
     def _write(self, checkpoint: Checkpoint, reader: str | None) -> None:
@@ -216,8 +224,8 @@ def _parsed(content: bytes) -> Checkpoint | None:
     return checkpoint if checkpoint.format == FORMAT else None
 
 
-def _cleared_if_left_over(folder: StagingFolder, keep: timedelta) -> bool:
-    if not _is_left_over(folder, keep) or not folder.acquire():
+def _cleared_if_left_over(folder: StagingFolder, retention: timedelta) -> bool:
+    if not _is_left_over(folder, retention) or not folder.acquire():
         return False
     try:
         folder.clear()
@@ -226,12 +234,12 @@ def _cleared_if_left_over(folder: StagingFolder, keep: timedelta) -> bool:
     return True
 
 
-def _is_left_over(folder: StagingFolder, keep: timedelta) -> bool:
+def _is_left_over(folder: StagingFolder, retention: timedelta) -> bool:
     content = folder.read(_CHECKPOINT)
     if content is None:
         return False
     checkpoint = _parsed(content)
-    return checkpoint is None or _age(checkpoint) > keep
+    return checkpoint is None or _age(checkpoint) > retention
 
 
 def _age(checkpoint: Checkpoint) -> timedelta:

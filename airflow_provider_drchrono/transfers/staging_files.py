@@ -14,14 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from airflow_provider_drchrono.client.errors import DrChronoError
+
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 _LOCK = ".lock"
 
 
-class StagingError(Exception):
+class StagingError(DrChronoError):
     """The staging folder cannot be used. The message is one line."""
+
+    transient = True
 
 
 class StagingFolder(Protocol):

@@ -1,4 +1,4 @@
-"""The course of one sync: what to read is decided, pages are read into staging, and staging is loaded."""
+"""One sync: it decides what to read, reads pages into staging, and loads what is staged."""
 
 from __future__ import annotations
 
@@ -15,15 +15,22 @@ from typing import Any
 
 from airflow_provider_drchrono.catalog import Resource
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.incremental.wall_clock import BEGINNING, ZONES_LAST, Practice, first_start
-from airflow_provider_drchrono.transfers.rows import RecordWithoutKeyError, RowMaker
+from airflow_provider_drchrono.incremental.lists import needed_start
+from airflow_provider_drchrono.incremental.window import (
+    Practice,
+    SyncState,
+    current_practice,
+    first_start,
+    next_start,
+)
 from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
-from airflow_provider_drchrono.transfers.window import is_stale, next_window
 from airflow_provider_drchrono.warehouses.base import LoadCounts, Run, SyncKey, Warehouse
-from airflow_provider_drchrono.warehouses.sync_state import SyncState
-from airflow_provider_drchrono.warehouses.table import EXTRA, Table
+from airflow_provider_drchrono.warehouses.table import EXTRA, RowMaker, Table
 
 log = logging.getLogger(__name__)
+
+CATCH_UP_AFTER = timedelta(minutes=15)
+"""A sync whose reading began longer ago than this, because it was interrupted, reads once more what changed since."""
 
 # Seconds between two lines that say how far the reading of a long list has come.
 _PROGRESS_EVERY = 60.0
@@ -35,7 +42,7 @@ class SyncRequest:
 
     :param since: where to begin, see :class:`DrChronoToWarehouseOperator`.
     :param lookback: how much earlier than the last extraction the next one begins.
-    :param keep: how long staged pages may be gone on with.
+    :param retention: how long staged pages may be used.
     """
 
     resource: Resource
@@ -45,7 +52,7 @@ class SyncRequest:
     since: str | date | datetime | None
     lookback: timedelta
     full_refresh: bool
-    keep: timedelta
+    retention: timedelta
 
     @property
     def selection(self) -> str:
@@ -64,10 +71,14 @@ class SyncRequest:
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """What a sync did; numbers and times only."""
+    """What a sync did; numbers and times only.
+
+    :param set_aside: records that came without a usable key, and so became no rows.
+    """
 
     calls: int
     counts: LoadCounts
+    set_aside: int
     since: str | None
     watermark: str
 
@@ -79,7 +90,13 @@ class SyncResult:
             changed=earlier.counts.changed + self.counts.changed,
             in_table=self.counts.in_table,
         )
-        return replace(self, calls=earlier.calls + self.calls, counts=counts, since=earlier.since)
+        return replace(
+            self,
+            calls=earlier.calls + self.calls,
+            counts=counts,
+            set_aside=earlier.set_aside + self.set_aside,
+            since=earlier.since,
+        )
 
 
 class Sync:
@@ -109,10 +126,9 @@ class Sync:
         self._run_id = run_id
 
     def run(self) -> SyncResult:
-        """Sync, going on with what an interrupted process has staged.
+        """Sync, resuming what an interrupted process has staged.
 
         :raises WarehouseError: the warehouse cannot be written.
-        :raises RecordWithoutKeyError: a record cannot be told apart from others; nothing was loaded.
         """
         table = self._request.table
         with closing(self._open_warehouse()) as warehouse:
@@ -125,47 +141,50 @@ class Sync:
                 ", ".join(added),
                 EXTRA,
             )
-        result, began, resumed = self._round(self._request.full_refresh)
-        if resumed and is_stale(began, datetime.now(UTC)):
+        result, began, resumed = self._run_once(full_refresh=self._request.full_refresh)
+        if resumed and datetime.now(UTC) - began > CATCH_UP_AFTER:
             log.info("The pages loaded were read some time ago; reading what changed since")
-            result = self._round(afresh=False)[0].after(result)
+            result = self._run_once(full_refresh=False)[0].after(result)
         return result
 
-    def _round(self, afresh: bool) -> tuple[SyncResult, datetime, bool]:
+    def _run_once(self, *, full_refresh: bool) -> tuple[SyncResult, datetime, bool]:
         """Read and load once; also return when the reading began and whether another process had begun it."""
         calls_before = self._hook.get_conn().calls
         with closing(self._open_warehouse()) as warehouse:
-            memory = warehouse.memory(self._request.table, self._key)
-        plan = self._plan(memory, afresh=afresh)
+            state = warehouse.state(self._request.table, self._key)
+        plan = self._plan(state, full_refresh=full_refresh)
         calls = self._hook.get_conn().calls - calls_before
-        checkpoint = self._staging.begin(plan, self._request.keep)
+        checkpoint = self._staging.begin(plan, self._request.retention)
         resumed = checkpoint.began is not None
         if resumed:
-            log.info("Going on after %s rows that are staged already", f"{checkpoint.rows:,}")
+            log.info("Resuming after %s rows that are staged already", f"{checkpoint.rows:,}")
         checkpoint = self._read(checkpoint)
         try:
-            counts = self._load(checkpoint)
+            counts, set_aside = self._load(checkpoint)
         except StagingDamagedError:
             log.warning("The staged pages cannot be read any more; reading the list again")
             checkpoint = self._read(self._staging.restart(plan))
-            counts = self._load(checkpoint)
+            counts, set_aside = self._load(checkpoint)
         self._staging.clear()
         operation = self._request.resource.list_operation
         if operation and not checkpoint.rows and plan.watermark is None:
             log.warning("%s", self._hook.why_empty(operation.id)[1])
         began = _began(checkpoint)
-        result = SyncResult(calls + checkpoint.calls, counts, plan.since, began.isoformat(timespec="seconds"))
-        return result, began, resumed
+        watermark = began.isoformat(timespec="seconds")
+        return SyncResult(calls + checkpoint.calls, counts, set_aside, plan.since, watermark), began, resumed
 
-    def _plan(self, memory: SyncState | None, *, afresh: bool) -> Plan:
-        watermark = memory.watermark.isoformat() if memory else None
-        practice = self._practice(memory, watermark)
-        changes = self._request.resource.incremental
+    def _plan(self, state: SyncState | None, *, full_refresh: bool) -> Plan:
+        watermark = state.watermark.isoformat() if state else None
+        practice = self._practice(state, watermark)
+        incremental = self._request.resource.incremental
         since = start = None
-        if changes is not None:
+        if incremental is not None:
             asked = first_start(self._request.since, practice.timezones)
-            window = next_window(memory, practice, asked, self._request.lookback, afresh=afresh)
-            since, start = window.since or self._needed_start(), window.start
+            begin = next_start(state, practice, asked, self._request.lookback, full_refresh=full_refresh)
+            since, start = (
+                begin.since or needed_start(self._request.resource.requires_one_of, self._request.filters),
+                begin.start,
+            )
         return Plan(
             watermark=watermark,
             since=since.isoformat() if since else None,
@@ -174,33 +193,13 @@ class Sync:
             timezones_read_at=practice.read_at.isoformat() if practice.read_at else None,
         )
 
-    def _needed_start(self) -> datetime | None:
-        """Return a start where the list insists on one and the filters do not give it."""
-        needed = self._request.resource.requires_one_of
-        return BEGINNING if needed and not set(needed) & set(self._request.filters) else None
-
-    def _practice(self, memory: SyncState | None, watermark: str | None) -> Practice:
-        """Return the practice's zones, asking the API no more often than needed."""
-        if zone := self._hook.settings.timezone:
-            return Practice((zone,), None)
+    def _practice(self, state: SyncState | None, watermark: str | None) -> Practice:
+        """Return how the practice tells the time; a sync that is resumed keeps to what it began with."""
         staged = self._staging.checkpoint()
-        if staged is not None and staged.plan.watermark == watermark and staged.plan.timezones_read_at:
-            return Practice(staged.plan.timezones, datetime.fromisoformat(staged.plan.timezones_read_at))
-        now = datetime.now(UTC)
-        if memory is not None and memory.practice.read_at and now - memory.practice.read_at < ZONES_LAST:
-            return memory.practice
-        return Practice(self._discovered_zones(), now.replace(microsecond=0))
-
-    def _discovered_zones(self) -> tuple[str, ...]:
-        from airflow_provider_drchrono.client import ConfigurationError, PermissionDeniedError
-
-        try:
-            return self._hook.practice_timezones()
-        except PermissionDeniedError:
-            raise ConfigurationError(
-                "The practice's time zone is not known, and the token may not read the doctors, whose records name it "
-                "(403); set timezone on the connection to an IANA name such as America/New_York"
-            ) from None
+        resumes = staged is not None and staged.plan.watermark == watermark and staged.plan.timezones_read_at
+        if staged is not None and resumes and not self._hook.settings.timezone:
+            return staged.plan.practice
+        return current_practice(self._hook, state.practice if state else None, datetime.now(UTC))
 
     def _read(self, checkpoint: Checkpoint) -> Checkpoint:
         from airflow_provider_drchrono.client import BadRequestError, NotFoundError
@@ -243,27 +242,21 @@ class Sync:
                 log.info("Read %s rows with %s calls so far", f"{checkpoint.rows:,}", f"{checkpoint.calls:,}")
         return checkpoint
 
-    def _load(self, checkpoint: Checkpoint) -> LoadCounts:
+    def _load(self, checkpoint: Checkpoint) -> tuple[LoadCounts, int]:
+        """Load what is staged; return the counts of rows, and of records that became none."""
         plan = checkpoint.plan
-        read_at = datetime.fromisoformat(plan.timezones_read_at) if plan.timezones_read_at else None
-        practice = Practice(plan.timezones, read_at)
-        memory = SyncState(
+        state = SyncState(
             watermark=_began(checkpoint),
             start=datetime.fromisoformat(plan.start) if plan.start else None,
-            practice=practice,
+            practice=plan.practice,
         )
-        maker = RowMaker(self._request.table, practice.timezone)
+        maker = RowMaker(self._request.table, plan.practice.timezone)
         rows = maker.rows(self._staging.lines(checkpoint))
         run = Run(self._run_id, checkpoint.calls)
-        try:
-            with closing(self._open_warehouse()) as warehouse:
-                counts = warehouse.load(self._request.table, rows, self._key, memory, run)
-        except RecordWithoutKeyError:
-            # Going on with these pages would fail for ever.
-            self._staging.clear()
-            raise
+        with closing(self._open_warehouse()) as warehouse:
+            counts = warehouse.load(self._request.table, rows, self._key, state, run)
         _report(maker, self._request.table)
-        return counts
+        return counts, maker.without_key
 
 
 def _began(checkpoint: Checkpoint) -> datetime:
@@ -277,6 +270,14 @@ def _report(maker: RowMaker, table: Table) -> None:
         log.info("Fields that the catalogue does not know are in %s.%s: %s", table.label, EXTRA, _counts(maker.unknown))
     if maker.misfits:
         log.warning("Values that do not fit their columns are in %s.%s: %s", table.label, EXTRA, _counts(maker.misfits))
+    if maker.without_key:
+        log.warning(
+            "%s records came without a usable %s and are not in %s, as their rows could not be found again; ask "
+            "DrChrono about them",
+            f"{maker.without_key:,}",
+            " and ".join(table.key),
+            table.label,
+        )
 
 
 def _counts(counter: Counter[str]) -> str:

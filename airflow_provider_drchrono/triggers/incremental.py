@@ -1,4 +1,4 @@
-"""Waits until something in a list has changed, and says so by ids and counts; whoever is told reads the records.
+"""Waits until something in a list has changed, and reports it by ids and counts; the task reads the records.
 
 No patient data and no filter that names a person passes through here, since arguments and events of triggers are kept
 in Airflow's database.
@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_drchrono.incremental.cursor import CursorName
-from airflow_provider_drchrono.incremental.lists import LOOKBACK
 from airflow_provider_drchrono.triggers.waiting import sleep_until
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.incremental.lists import Change
-    from airflow_provider_drchrono.incremental.poller import Selection
+    from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, Selection
     from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
 
 Status = Literal["changes", "timeout", "failed"]
@@ -33,9 +31,9 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class PollEvent:
-    """What the trigger tells a task.
+    """What the trigger reports to a task.
 
-    :param status: ``changes``: there are some, or it is time to look; ``timeout``: there were none in time; ``failed``:
+    :param status: ``changes``: there are some, or it is time to poll; ``timeout``: there were none in time; ``failed``:
         see ``message``.
     :param resource: what was polled.
     :param since: where the window begins, by the practice's clock; None for everything.
@@ -64,7 +62,9 @@ class PollEvent:
         :raises ValueError: it is none of ours, so nothing may be concluded from it.
         """
         if not isinstance(payload, Mapping) or payload.get("status") not in get_args(Status):
-            raise ValueError("The task was resumed with an event that tells no changes; clear it to start again")
+            raise ValueError(
+                "The task was resumed with an event that this trigger did not make; clear it to start again"
+            )
         if payload.get("version") != VERSION:
             raise ValueError(
                 f"The task was resumed with an event in version {str(payload.get('version'))[:20]!r}, and this release "
@@ -85,28 +85,28 @@ class PollEvent:
 class DrChronoIncrementalTrigger(BaseEventTrigger):
     """Waits for changes of a list, for a task or for the watcher of an asset.
 
-    For a task it goes on from the stored cursor of a sensor, which it reads before each poll and never writes, or from
-    an explicit time, and yields one :class:`PollEvent`. With ``watch`` it never ends: it keeps a cursor for the
+    For a task it continues from the stored cursor of a sensor, which it reads before each poll and never writes, or
+    from an explicit time, and yields one :class:`PollEvent`. With ``watch`` it never ends: it keeps a cursor for the
     asset, and yields one :class:`~airflow_provider_drchrono.incremental.events.event.ChangeEvent` for each poll that
     found something, after the cursor was stored.
 
-    All triggers of a process that follow the same list share its polls.
+    All triggers of a process that wait for changes of the same list share its polls.
 
     :param drchrono_conn_id: the Airflow connection.
     :param resource: the resource that is polled, such as ``patients``.
-    :param filters: filters of the list, without such as name a person; a mapping, or one in JSON.
+    :param filters: filters of the list, but none that may name a person; a mapping, or one in JSON.
     :param change: which changes count.
-    :param verbose: whether marks in the cursor are of verbose records.
+    :param verbose: whether the fingerprints in the cursor are of verbose records.
     :param poll_interval: seconds between two polls.
-    :param lookback: seconds that a change may take until lists show it.
+    :param lookback: seconds that a change may take until the list shows it; None for what the catalogue says.
     :param watch: name of the asset to watch for; None to wait for a task.
     :param start: where watching begins: ``now``, ``beginning``, or a time in ISO 8601.
     :param cursor: DAG id, task id and map index of the sensor whose cursor counts; None where ``since`` does.
     :param since: wall-clock time of the practice, in ISO 8601, without a zone.
     :param timezones: the practice's, with ``since``.
-    :param rested_at: when the task has polled by itself and found nothing, by the server's clock, in ISO 8601.
-    :param not_before: do not tell anything earlier, in seconds since the epoch.
-    :param look: poll; without it only ``not_before`` is waited for.
+    :param polled_at: when the task has polled by itself and found nothing, by the server's clock, in ISO 8601.
+    :param not_before: report nothing earlier, in seconds since the epoch.
+    :param poll: without it only ``not_before`` is waited for.
     :param ends: when to give up, in seconds since the epoch: the wait is bounded however often a triggerer restarts.
     """
 
@@ -119,15 +119,15 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         change: Change = "any",
         verbose: bool = False,
         poll_interval: float = 360.0,
-        lookback: float = LOOKBACK.total_seconds(),
+        lookback: float | None = None,
         watch: str | None = None,
         start: str = "now",
         cursor: Sequence[Any] | None = None,
         since: str | None = None,
         timezones: Sequence[str] = (),
-        rested_at: str | None = None,
+        polled_at: str | None = None,
         not_before: float = 0.0,
-        look: bool = True,
+        poll: bool = True,
         ends: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -143,9 +143,9 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         self.cursor = list(cursor) if cursor is not None else None
         self.since = since
         self.timezones = list(timezones)
-        self.rested_at = rested_at
+        self.polled_at = polled_at
         self.not_before = not_before
-        self.look = look
+        self.poll = poll
         self.ends = ends
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -168,9 +168,9 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
                 "cursor": self.cursor,
                 "since": self.since,
                 "timezones": self.timezones,
-                "rested_at": self.rested_at,
+                "polled_at": self.polled_at,
                 "not_before": self.not_before,
-                "look": self.look,
+                "poll": self.poll,
                 "ends": self.ends,
             }
         return "airflow_provider_drchrono.triggers.incremental.DrChronoIncrementalTrigger", arguments
@@ -183,88 +183,92 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
             event = await self._wait()
             yield TriggerEvent(event.payload())  # type: ignore[no-untyped-call]
             return
-        from airflow_provider_drchrono.triggers.watching import announcements
+        from airflow_provider_drchrono.triggers.watching import watch
 
-        async for announcement in announcements(self, self.watch):
-            yield TriggerEvent(announcement.payload())  # type: ignore[no-untyped-call]
+        async for change in watch(self, self.watch):
+            yield TriggerEvent(change.payload())  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> PollEvent:
         from airflow_provider_drchrono.client import DrChronoError
 
-        if not self.look:
+        if not self.poll:
             in_time = await sleep_until(self.ends, self.not_before - time.time())
             return self._event("changes" if in_time else "timeout")
         try:
-            news = await self.news(self.listener(), not_before=self.not_before, ends=self.ends)
+            summary = await self.wait_for_changes(self.subscriber(), not_before=self.not_before, ends=self.ends)
         except DrChronoError as error:
             return self._event("failed", message=str(error), transient=bool(error.transient))
-        if news is None:
+        if summary is None:
             return self._event("timeout")
         return self._event(
             "changes",
-            since=news.since.isoformat() if news.since else None,
-            until=news.until.isoformat() if news.until else None,
-            count=news.count,
-            ids=news.ids,
+            since=summary.since.isoformat() if summary.since else None,
+            until=summary.until.isoformat() if summary.until else None,
+            count=summary.count,
+            ids=summary.ids,
         )
 
-    async def news(
-        self, listener: Subscriber, *, not_before: float = 0.0, ends: float | None = None
+    async def wait_for_changes(
+        self, subscriber: Subscriber, *, not_before: float = 0.0, ends: float | None = None
     ) -> PollSummary | None:
-        """Wait, together with all who follow the same list, for something that is new to a listener.
+        """Wait, together with all who poll the same list, for something that is new to a subscriber.
 
-        :param not_before: epoch seconds before which nothing may be told.
+        :param not_before: epoch seconds before which nothing may be reported.
         :param ends: epoch seconds at which to give up; None for never.
         :return: what is new; None if there was nothing in time.
         :raises DrChronoError: polling fails, and trying again does not help.
         """
         from airflow_provider_drchrono.catalog import load
-        from airflow_provider_drchrono.incremental.subscribers import group_of, told_apart
+        from airflow_provider_drchrono.incremental.subscribers import filters_key, split_filters
         from airflow_provider_drchrono.triggers.shared_polls import PolledList, shared_polls
 
-        sent, _ = told_apart(load(), self.resource, self.filters)
-        polled = PolledList(self.drchrono_conn_id, self.resource, self.verbose, group_of(sent))
+        sent, _ = split_filters(load(), self.resource, self.filters)
+        polled = PolledList(self.drchrono_conn_id, self.resource, self.verbose, filters_key(sent))
         return await shared_polls().wait(
-            polled, listener, interval=self.poll_interval, not_before=not_before, ends=ends
+            polled, subscriber, interval=self.poll_interval, not_before=not_before, ends=ends
         )
 
-    def listener(self) -> Subscriber:
-        """Return who hears the polls for this trigger."""
+    def subscriber(self) -> Subscriber:
+        """Return who takes part in the shared polls for this trigger."""
         from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.detection import Position
         from airflow_provider_drchrono.incremental.lists import IncrementalList
-        from airflow_provider_drchrono.incremental.subscribers import Subscriber, SubscriberPosition, told_apart
+        from airflow_provider_drchrono.incremental.subscribers import Subscriber, SubscriberPosition, split_filters
         from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
-        _, filters = told_apart(load(), self.resource, self.filters)
+        _, filters = split_filters(load(), self.resource, self.filters)
+        incremental_list = IncrementalList.of(load(), self.resource)
         name = CursorName.of_asset(self.watch) if self.watch is not None else None
         if name is None and self.cursor is not None:
             name = CursorName(*self.cursor)
         since = datetime.fromisoformat(self.since) if self.since else None
         return Subscriber(
-            IncrementalList.of(load(), self.resource),
+            incremental_list,
             filters=filters,
             change=self.change,
-            lookback=timedelta(seconds=self.lookback),
+            lookback=self._lookback(incremental_list),
             load=(lambda: VariableCursorStore().load(name)) if name else None,
             at=None if name else SubscriberPosition("", Position.at_start(since), since, tuple(self.timezones)),
-            rested_at=datetime.fromisoformat(self.rested_at) if self.rested_at else None,
+            polled_at=datetime.fromisoformat(self.polled_at) if self.polled_at else None,
         )
 
-    def followed(self) -> Selection:
-        """Return what is followed, for those who poll by themselves."""
+    def selection(self) -> Selection:
+        """Return what is read, for those who poll by themselves."""
         from airflow_provider_drchrono.catalog import load
-        from airflow_provider_drchrono.incremental.lists import IncrementalList
-        from airflow_provider_drchrono.incremental.poller import Selection
+        from airflow_provider_drchrono.incremental.lists import IncrementalList, Selection
 
+        incremental_list = IncrementalList.of(load(), self.resource)
         return Selection(
-            subject=IncrementalList.of(load(), self.resource),
+            incremental_list=incremental_list,
             filters=self.filters,
             verbose=self.verbose,
             change=self.change,
-            lookback=timedelta(seconds=self.lookback),
+            lookback=self._lookback(incremental_list),
             start=self.start,
         )
+
+    def _lookback(self, incremental_list: IncrementalList) -> timedelta:
+        return incremental_list.lookback if self.lookback is None else timedelta(seconds=self.lookback)
 
     def _event(self, status: Status, **details: Any) -> PollEvent:
         return PollEvent(status, self.resource, ends=self.ends, **details)

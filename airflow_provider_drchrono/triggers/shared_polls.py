@@ -1,7 +1,7 @@
 """Lets all triggers of a process that wait for changes of one list share one poll.
 
-What polling costs depends on how many lists are followed and how often, and not on how many sensors and watchers follow
-them. Airflow's shared streams are not used: Airflow 3.2 has none, and who subscribes late misses what was broadcast.
+What polling costs depends on how many lists are polled and how often, and not on how many sensors and watchers wait for
+their changes. Airflow's shared streams are not used: Airflow 3.2 has none, and a late subscriber misses what was sent.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drchrono-cursors")
 
 LONGEST_TURN = 0.02
-"""Seconds of work after which the other triggers of the process are let in."""
+"""Seconds of work after which the other triggers of the process get a turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolledList:
     """A list that is polled.
 
-    :param filters: what every poll of it sends, as sorted JSON; filters by ids are left to who listens.
+    :param filters: what every poll of it sends, as sorted JSON; filters by ids are left to the subscribers.
     """
 
     drchrono_conn_id: str
@@ -50,67 +50,73 @@ class PolledList:
 
 
 @dataclass(eq=False, slots=True)
-class _Waiting:
-    """One who waits.
+class _Waiter:
+    """A trigger that waits.
 
-    :param interval: seconds between two polls that he asks for.
-    :param not_before: epoch seconds before which he does not want to be told.
-    :ivar knows: whether there is something to tell, which only has to wait until then.
+    :param interval: seconds between two polls that it asks for.
+    :param not_before: epoch seconds before which it does not want to be notified.
+    :ivar has_summary: whether there is something new, of which it is notified at that time.
     """
 
-    listener: Subscriber
+    subscriber: Subscriber
     interval: float
     not_before: float
-    told: asyncio.Future[PollSummary] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    knows: bool = False
+    notified: asyncio.Future[PollSummary] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    has_summary: bool = False
 
-    def tell(self, news: PollSummary) -> None:
-        self.knows = True
-        self.told.get_loop().call_later(max(0.0, self.not_before - time.time()), self._tell, news)
+    def notify(self, summary: PollSummary) -> None:
+        self.has_summary = True
+        self.notified.get_loop().call_later(max(0.0, self.not_before - time.time()), self._notify, summary)
 
-    def _tell(self, news: PollSummary) -> None:
-        if not self.told.done():
-            self.told.set_result(news)
+    def _notify(self, summary: PollSummary) -> None:
+        if not self.notified.done():
+            self.notified.set_result(summary)
 
     def fail(self, error: Exception) -> None:
-        if not self.told.done():
-            self.told.set_exception(error)
+        if not self.notified.done():
+            self.notified.set_exception(error)
 
 
 class SharedPolls:
-    """The lists that the triggers of one event loop follow."""
+    """The lists whose changes the triggers of one event loop wait for."""
 
     def __init__(self) -> None:
         self._groups: dict[PolledList, _Group] = {}
 
     async def wait(
-        self, polled: PolledList, listener: Subscriber, *, interval: float, not_before: float = 0.0, ends: float | None
+        self,
+        polled: PolledList,
+        subscriber: Subscriber,
+        *,
+        interval: float,
+        not_before: float = 0.0,
+        ends: float | None,
     ) -> PollSummary | None:
         """Wait for something new; the first poll is an interval away, or sooner if others wait for it.
 
         :param interval: seconds between two polls, as far as this one cares.
-        :param not_before: epoch seconds before which nothing may be told.
+        :param not_before: epoch seconds before which it is not to be notified.
         :param ends: epoch seconds at which to give up; None for never.
         :return: what is new; None if there was nothing in time.
         :raises DrChronoError: polling fails, and trying again does not help.
         """
-        with self._joined(polled, _Waiting(listener, interval, not_before)) as waiting:
+        with self._joined(polled, _Waiter(subscriber, interval, not_before)) as waiter:
             try:
                 async with asyncio.timeout(None if ends is None else max(0.0, ends - time.time())):
-                    return await waiting.told
+                    return await waiter.notified
             except TimeoutError:
                 return None
 
     @contextmanager
-    def _joined(self, polled: PolledList, waiting: _Waiting) -> Iterator[_Waiting]:
+    def _joined(self, polled: PolledList, waiter: _Waiter) -> Iterator[_Waiter]:
         group = self._groups.get(polled)
         if group is None or group.is_over:
             group = self._groups[polled] = _Group(polled)
-        group.join(waiting)
+        group.join(waiter)
         try:
-            yield waiting
+            yield waiter
         finally:
-            group.leave(waiting)
+            group.leave(waiter)
             if group.is_over and self._groups.get(polled) is group:
                 del self._groups[polled]
 
@@ -124,11 +130,11 @@ def shared_polls() -> SharedPolls:
 
 
 class _Group:
-    """All who follow one list, and the task that polls for them."""
+    """All who wait for changes of one list, and the task that polls for them."""
 
     def __init__(self, polled: PolledList) -> None:
         self._polled = polled
-        self._waiting: set[_Waiting] = set()
+        self._waiters: set[_Waiter] = set()
         self._next = float("inf")
         self._sooner = asyncio.Event()
         # In a context of its own, or its log lines would be taken for those of the trigger that came first.
@@ -137,28 +143,28 @@ class _Group:
     @property
     def is_over(self) -> bool:
         """Whether nobody polls here any more."""
-        return self._task.done() or (not self._waiting and self._task.cancelling() > 0)
+        return self._task.done() or (not self._waiters and self._task.cancelling() > 0)
 
-    def join(self, waiting: _Waiting) -> None:
+    def join(self, waiter: _Waiter) -> None:
         """Poll for one more."""
-        self._waiting.add(waiting)
+        self._waiters.add(waiter)
         now = time.time()
-        due = now + max(waiting.interval, waiting.not_before - now)
+        due = now + max(waiter.interval, waiter.not_before - now)
         if due < self._next:
             self._next = due
             self._sooner.set()
 
-    def leave(self, waiting: _Waiting) -> None:
+    def leave(self, waiter: _Waiter) -> None:
         """Poll for one less, and no more after the last."""
-        self._waiting.discard(waiting)
-        if not self._waiting:
+        self._waiters.discard(waiter)
+        if not self._waiters:
             self._task.cancel()
 
     async def _run(self) -> None:
         failures = 0
         while True:
             await self._until_due()
-            polled_for = [each for each in self._waiting if not each.knows]
+            polled_for = [each for each in self._waiters if not each.has_summary]
             try:
                 self._next = time.time() + await self._poll(polled_for)
                 failures = 0
@@ -182,7 +188,7 @@ class _Group:
 
     @property
     def _interval(self) -> float:
-        return min((each.interval for each in self._waiting), default=0.0)
+        return min((each.interval for each in self._waiters), default=0.0)
 
     def _pause_after(self, error: Exception, failures: int) -> float | None:
         """Return the seconds to wait after a poll that failed; None where waiting does not help."""
@@ -197,8 +203,8 @@ class _Group:
         log.warning("Polling %s failed; trying again in %.0f seconds: %s", self._polled.resource, pause, error)
         return pause
 
-    async def _poll(self, polled_for: Sequence[_Waiting]) -> float:
-        """Poll once, tell who has to know, and return the seconds until the next poll."""
+    async def _poll(self, polled_for: Sequence[_Waiter]) -> float:
+        """Poll once, notify whoever has new records, and return the seconds until the next poll."""
         from airflow_provider_drchrono.hooks.polling import next_interval, polling_hook
         from airflow_provider_drchrono.incremental.subscribers import PollSummary
 
@@ -206,106 +212,110 @@ class _Group:
             return self._interval
         hook: DrChronoHook = await asyncio.to_thread(polling_hook, self._polled.drchrono_conn_id)
         try:
-            located = await locate([each.listener for each in polled_for])
-            told = await self._listened(hook, located) if located else {}
+            located = await locate([each.subscriber for each in polled_for])
+            summaries = await self._poll_for(hook, located) if located else {}
             for each in polled_for:
-                # Who does not know where to listen from is told that something is to be seen to.
-                news = told.get(each.listener, PollSummary())
-                if news is not None:
-                    each.tell(news)
+                # A subscriber without a position wakes its owner, who finds out what is wrong with the cursor.
+                summary = summaries.get(each.subscriber, PollSummary())
+                if summary is not None:
+                    each.notify(summary)
             return await asyncio.to_thread(next_interval, hook, self._interval)
         finally:
             await hook.aclose()
 
-    async def _listened(
-        self, hook: DrChronoHook, listeners: Sequence[Subscriber]
+    async def _poll_for(
+        self, hook: DrChronoHook, subscribers: Sequence[Subscriber]
     ) -> dict[Subscriber, PollSummary | None]:
         from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.lists import IncrementalList
 
-        subject = IncrementalList.of(load(), self._polled.resource)
+        incremental_list = IncrementalList.of(load(), self._polled.resource)
         drchrono = await hook.get_async_conn()
         filters = json.loads(self._polled.filters)
-        return await poll_for(drchrono, subject, filters, listeners, verbose=self._polled.verbose)
+        return await poll_for(drchrono, incremental_list, filters, subscribers, verbose=self._polled.verbose)
 
 
-async def locate(listeners: Sequence[Subscriber]) -> list[Subscriber]:
-    """Return those who know where to listen from. The others have to be told, so that they find out why."""
-    reading = copy_context().run
-    return await asyncio.get_running_loop().run_in_executor(_reader, reading, _those_located, listeners)
+async def locate(subscribers: Sequence[Subscriber]) -> list[Subscriber]:
+    """Return those who have a position. The owners of the others have to find out why."""
+    run = copy_context().run
+    return await asyncio.get_running_loop().run_in_executor(_reader, run, _those_located, subscribers)
 
 
-def _those_located(listeners: Sequence[Subscriber]) -> list[Subscriber]:
-    return [listener for listener in listeners if listener.locate()]
+def _those_located(subscribers: Sequence[Subscriber]) -> list[Subscriber]:
+    return [subscriber for subscriber in subscribers if subscriber.locate()]
 
 
 async def poll_for(
     drchrono: AsyncDrChronoClient,
-    subject: IncrementalList,
+    incremental_list: IncrementalList,
     filters: Mapping[str, Any],
-    listeners: Sequence[Subscriber],
+    subscribers: Sequence[Subscriber],
     *,
     verbose: bool,
 ) -> dict[Subscriber, PollSummary | None]:
-    """Poll a list once for all who listen, as far as one poll can serve them, and return what each has to be told.
+    """Poll a list once for all subscribers, as far as one poll can serve them, and return what each has to know.
 
     :param filters: what every poll sends, beside the ids that all of them ask for.
     """
-    told: dict[Subscriber, PollSummary | None] = {}
-    left = list(listeners)
+    summaries: dict[Subscriber, PollSummary | None] = {}
+    left = list(subscribers)
     while left:
         since = _earliest(left)
-        together = [listener for listener in left if listener.can_judge(since)]
-        left = [listener for listener in left if not listener.can_judge(since)]
-        told |= await _one_poll(drchrono, subject, filters, since, together, verbose=verbose)
-    return told
+        together = [subscriber for subscriber in left if subscriber.can_share(since)]
+        left = [subscriber for subscriber in left if not subscriber.can_share(since)]
+        summaries |= await _one_poll(drchrono, incremental_list, filters, since, together, verbose=verbose)
+    return summaries
 
 
 async def _one_poll(
     drchrono: AsyncDrChronoClient,
-    subject: IncrementalList,
+    incremental_list: IncrementalList,
     filters: Mapping[str, Any],
     since: datetime | None,
-    listeners: Sequence[Subscriber],
+    subscribers: Sequence[Subscriber],
     *,
     verbose: bool,
 ) -> dict[Subscriber, PollSummary | None]:
-    from airflow_provider_drchrono.incremental.fingerprints import CanonicalCache
+    from airflow_provider_drchrono.incremental.fingerprints import ComparedCache
     from airflow_provider_drchrono.incremental.poller import Poll
     from airflow_provider_drchrono.incremental.subscribers import common_filters
 
-    queries = subject.queries({**filters, **common_filters(listeners)}, since)
-    canonicals = CanonicalCache()
-    for listener in listeners:
-        listener.begin(since, canonicals)
+    queries = incremental_list.queries({**filters, **common_filters(subscribers)}, since)
+    cache = ComparedCache()
+    for subscriber in subscribers:
+        subscriber.begin(since, cache)
     poll, turn = Poll(), _Turn()
     asked_at = time.monotonic()
-    async for page in _pages(drchrono, subject, queries, verbose=verbose):
+    async for page in _pages(drchrono, incremental_list, queries, verbose=verbose):
         poll.note(page, time.monotonic() - asked_at)
-        for listener in listeners:
-            listener.hear(page.records)
+        for subscriber in subscribers:
+            subscriber.feed(page.records)
             await turn.pass_on()
-        canonicals.clear()
-        if all(listener.has_news for listener in listeners):
+        cache.clear()
+        if all(subscriber.has_new_records for subscriber in subscribers):
             break
     assert poll.began is not None  # noqa: S101 - every list has a first page
-    told = {}
-    for listener in listeners:
-        told[listener] = listener.end(poll.began, len(queries))
+    summaries = {}
+    for subscriber in subscribers:
+        summaries[subscriber] = subscriber.finish(poll.began, len(queries))
         await turn.pass_on()
-    return told
+    return summaries
 
 
 async def _pages(
-    drchrono: AsyncDrChronoClient, subject: IncrementalList, queries: Sequence[Mapping[str, Any]], *, verbose: bool
+    drchrono: AsyncDrChronoClient,
+    incremental_list: IncrementalList,
+    queries: Sequence[Mapping[str, Any]],
+    *,
+    verbose: bool,
 ) -> AsyncIterator[Page]:
     for query in queries:
-        async for page in drchrono.pages(subject.operation_id, query, verbose=verbose):
+        async for page in drchrono.pages(incremental_list.operation_id, query, verbose=verbose):
             yield page
 
 
 class _Turn:
-    """Lets others in after some work."""
+    """Gives others a turn after some work."""
 
     def __init__(self) -> None:
         self._since = time.perf_counter()
@@ -316,7 +326,7 @@ class _Turn:
             self._since = time.perf_counter()
 
 
-def _earliest(listeners: Sequence[Subscriber]) -> datetime | None:
-    sinces = [listener.since for listener in listeners]
+def _earliest(subscribers: Sequence[Subscriber]) -> datetime | None:
+    sinces = [subscriber.since for subscriber in subscribers]
     times = [since for since in sinces if since is not None]
     return min(times) if len(times) == len(sinces) else None

@@ -1,7 +1,7 @@
-"""Watches a list for an asset: never ends, announces each change once, and survives whatever goes wrong meanwhile.
+"""Watches a list for an asset: never ends, makes one event of each window, and survives whatever goes wrong meanwhile.
 
-Airflow stores an event a moment after it was yielded, and says nothing when it has. So an announcement counts as made
-only some seconds later; a triggerer that is killed before then makes it again, and who reads it reads it once.
+Airflow stores an event a moment after it was yielded, and does not report when it has. So an event counts as arrived
+only some seconds later; a triggerer that is killed before then yields it again, and whoever reads it reads it once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_drchrono.client.errors import DrChronoError, RateLimitedError
 from airflow_provider_drchrono.compat import AirflowNotFoundException
@@ -22,89 +22,103 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
     from airflow_provider_drchrono.incremental.events.event import ChangeEvent
     from airflow_provider_drchrono.incremental.events.writer import EventWriter
-    from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
+    from airflow_provider_drchrono.incremental.lists import Selection
+    from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
 
 log = logging.getLogger(__name__)
 
-SETTLING = 5.0
+ACKNOWLEDGE_AFTER = 5.0
 """Seconds after which Airflow has stored an event; a triggerer hands its events on every second."""
 
 LONGEST_PAUSE = 3600.0
 """Seconds between two tries at most, however often they have failed."""
 
 
-async def announcements(trigger: DrChronoIncrementalTrigger, asset: str) -> AsyncIterator[ChangeEvent]:
-    """Yield what there is to announce, for ever.
+class WatchingTrigger(Protocol):
+    """The trigger of an asset, as far as watching needs it."""
+
+    drchrono_conn_id: str
+    poll_interval: float
+
+    def selection(self) -> Selection:
+        """Return what is watched."""
+
+    def subscriber(self) -> Subscriber:
+        """Return who takes part in the shared polls for the trigger."""
+
+    async def wait_for_changes(self, subscriber: Subscriber) -> PollSummary | None:
+        """Wait for something new."""
+
+
+async def watch(trigger: WatchingTrigger, asset: str) -> AsyncIterator[ChangeEvent]:
+    """Yield the events of an asset, for ever.
 
     Nothing that can go wrong with the connection, the API or the cursor ends it, since Airflow would begin anew at
     once: it is logged, with what to do, and tried again after a pause.
 
     :param asset: name of the asset.
     """
-    watch = _Watch(trigger, asset)
-    listener = trigger.listener()
+    watcher = _Watcher(trigger, asset)
+    subscriber = trigger.subscriber()
     begun, failures = False, 0
     while True:
         try:
             if begun:
-                await trigger.news(listener)
-            announcement = await asyncio.to_thread(watch.announce)
+                await trigger.wait_for_changes(subscriber)
+            event = await asyncio.to_thread(watcher.next_event)
         except Exception as error:
             failures += 1
             pause = _pause_after(error, failures, trigger.poll_interval)
-            told = CursorName.of_asset(asset).refused(error) if isinstance(error, CursorError) else _told(error)
-            log.error("Asset %s: watching failed; trying again in %.0f seconds: %s", asset, pause, told)
+            problem = CursorName.of_asset(asset).explain(error) if isinstance(error, CursorError) else _described(error)
+            log.error("Asset %s: watching failed; trying again in %.0f seconds: %s", asset, pause, problem)
             await asyncio.sleep(pause)
             continue
         begun, failures = True, 0
-        if announcement is None:
-            listener.rested(watch.rested_at)
+        if event is None:
+            subscriber.advance(watcher.polled_at)
             continue
-        log.info("Asset %s: %d records of %s are new", asset, announcement.count, announcement.resource)
-        yield announcement
-        await asyncio.sleep(SETTLING)
+        log.info("Asset %s: %d records of %s are new", asset, event.count, event.resource)
+        yield event
+        await asyncio.sleep(ACKNOWLEDGE_AFTER)
         try:
-            await asyncio.to_thread(watch.settle, announcement)
+            await asyncio.to_thread(watcher.acknowledge, event)
         except Exception as error:
-            log.warning("Asset %s: its last event may come once more, and is read once: %s", asset, _told(error))
+            log.warning("Asset %s: its last event may come once more, and is read once: %s", asset, _described(error))
 
 
-class _Watch:
+class _Watcher:
     """What a watcher does by itself, in a thread: it polls like a sensor, and keeps its cursor."""
 
-    def __init__(self, trigger: DrChronoIncrementalTrigger, asset: str) -> None:
+    def __init__(self, trigger: WatchingTrigger, asset: str) -> None:
         self._trigger = trigger
         self._asset = asset
-        self.rested_at: datetime | None = None
+        self.polled_at: datetime | None = None
 
-    def announce(self) -> ChangeEvent | None:
-        """Return what may not have arrived the last time, or else poll, and return what is new."""
+    def next_event(self) -> ChangeEvent | None:
+        """Return the event that may not have arrived the last time, or else poll, and return what is new."""
         hook = self._hook()
         try:
-            announcer = self._announcer(hook)
-            announcement = announcer.announce(hook.get_conn())
+            writer = self._writer(hook)
+            event = writer.next_event(hook.get_conn())
         finally:
             hook.close()
-        self.rested_at = announcer.looked_at
-        return announcement
+        self.polled_at = writer.polled_at
+        return event
 
-    def settle(self, announcement: ChangeEvent) -> None:
-        """Note that an announcement has arrived."""
-        self._announcer(self._hook()).settle(announcement)
+    def acknowledge(self, event: ChangeEvent) -> None:
+        """Note that an event has arrived."""
+        self._writer(self._hook()).acknowledge(event)
 
     def _hook(self) -> DrChronoHook:
         from airflow_provider_drchrono.hooks.polling import polling_hook
 
         return polling_hook(self._trigger.drchrono_conn_id)
 
-    def _announcer(self, hook: DrChronoHook) -> EventWriter:
-        from airflow_provider_drchrono.hooks.practice_timezones import PracticeClocks
+    def _writer(self, hook: DrChronoHook) -> EventWriter:
         from airflow_provider_drchrono.incremental.events.writer import EventWriter
         from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
-        return EventWriter(
-            self._trigger.followed(), store=VariableCursorStore(), asset=self._asset, clocks=PracticeClocks(hook)
-        )
+        return EventWriter(self._trigger.selection(), store=VariableCursorStore(), asset=self._asset, timezones=hook)
 
 
 def _pause_after(error: Exception, failures: int, poll_interval: float) -> float:
@@ -113,8 +127,8 @@ def _pause_after(error: Exception, failures: int, poll_interval: float) -> float
     return min(poll_interval * failures, max(poll_interval, LONGEST_PAUSE))
 
 
-def _told(error: Exception) -> str:
-    """Return an error in words that hold no patient data: ours are made so, and of others kind and place are told."""
+def _described(error: Exception) -> str:
+    """Return an error in words without patient data: ours are made so, and of others kind and place are named."""
     if isinstance(error, DrChronoError | CursorError | AirflowNotFoundException):
         return str(error)
     places = traceback.extract_tb(error.__traceback__)[-1:]

@@ -1,4 +1,4 @@
-"""What a database has to offer to be a warehouse here, and what a sync keeps and gets there.
+"""What a database has to offer to be a warehouse, how one is opened, and the table of the syncs' states.
 
 A sync's state is kept in the warehouse itself, in the transaction that writes the rows it speaks of: both are there,
 or neither.
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_drchrono.incremental.wall_clock import Practice
-from airflow_provider_drchrono.warehouses.sync_state import SyncState
+from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.incremental.window import Practice, SyncState
 from airflow_provider_drchrono.warehouses.table import DIGEST, Column, ColumnType, Row, Table
 
 STATE_TABLE = "_drchrono_sync"
@@ -38,18 +38,19 @@ STATE_COLUMNS = (
 )
 STATE_KEY = ("source", "resource", "table_name", "selection")
 
+SUPPORTED = ("postgres", "sqlite")
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class WarehouseError(Exception):
+class WarehouseError(DrChronoError):
     """The warehouse did not do what was asked. The message is one line and holds no value of any row.
 
     :param transient: whether doing the same again later may work.
     """
 
     def __init__(self, message: str, *, transient: bool) -> None:
-        super().__init__(message)
-        self.transient = transient
+        super().__init__(message, transient=transient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +141,17 @@ class Warehouse(ABC):
         """Do what :meth:`prepare` says, with names that are checked."""
 
     @abstractmethod
-    def memory(self, table: Table, key: SyncKey) -> SyncState | None:
-        """Return what the sync remembers; None before its first load."""
+    def state(self, table: Table, key: SyncKey) -> SyncState | None:
+        """Return the state of a sync; None before its first load."""
 
     @abstractmethod
-    def load(self, table: Table, rows: Iterable[Row], key: SyncKey, memory: SyncState, run: Run) -> LoadCounts:
+    def load(self, table: Table, rows: Iterable[Row], key: SyncKey, state: SyncState, run: Run) -> LoadCounts:
         """Merge rows into the table and write the state, both or neither.
 
         A row that is new is added, one whose record differs from the table's and was not read before it replaces it,
         and any other is left alone. Of several rows with one key, the one changed last counts.
 
-        :param rows: values of ``table.all_columns``, in order of reading.
+        :param rows: values of ``table.all_columns``, in order of detector.
         """
 
     @abstractmethod
@@ -158,17 +159,40 @@ class Warehouse(ABC):
         """Close the connection."""
 
 
-def state_values(key: SyncKey, memory: SyncState, run: Run, counts: LoadCounts) -> list[Any]:
+def open_warehouse(conn_id: str) -> Warehouse:
+    """Connect to the database of an Airflow connection.
+
+    :raises WarehouseError: the database does not answer, or there is no way to load into databases of its type.
+    """
+    from airflow_provider_drchrono.compat import BaseHook
+
+    conn_type = BaseHook.get_connection(conn_id).conn_type
+    if conn_type == "sqlite":
+        from airflow_provider_drchrono.warehouses.sqlite import SqliteWarehouse
+
+        return SqliteWarehouse(conn_id)
+    if conn_type == "postgres":
+        from airflow_provider_drchrono.warehouses.postgres import PostgresWarehouse
+
+        return PostgresWarehouse(conn_id)
+    raise WarehouseError(
+        f"Connection {conn_id} is of type {conn_type}, which records cannot be loaded into; use a connection of type "
+        f"{' or '.join(SUPPORTED)}",
+        transient=False,
+    )
+
+
+def state_values(key: SyncKey, state: SyncState, run: Run, counts: LoadCounts) -> list[Any]:
     """Return the values of ``STATE_COLUMNS``, as text and numbers that every database takes."""
     return [
         key.source,
         key.resource,
         key.table_name,
         key.selection,
-        _text(memory.watermark),
-        None if memory.start is None else memory.start.isoformat(" "),
-        json.dumps(memory.practice.timezones),
-        None if memory.practice.read_at is None else _text(memory.practice.read_at),
+        _text(state.watermark),
+        None if state.start is None else state.start.isoformat(" "),
+        json.dumps(state.practice.timezones),
+        None if state.practice.read_at is None else _text(state.practice.read_at),
         run.run_id,
         run.calls,
         counts.read,
@@ -178,7 +202,7 @@ def state_values(key: SyncKey, memory: SyncState, run: Run, counts: LoadCounts) 
     ]
 
 
-def read_memory(row: Sequence[Any]) -> SyncState:
+def read_state(row: Sequence[Any]) -> SyncState:
     """Read watermark, start, timezones and timezones_read_at as any database's driver returns them."""
     watermark, start, timezones, read_at = row
     return SyncState(

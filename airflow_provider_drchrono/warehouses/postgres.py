@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
+from airflow_provider_drchrono.incremental.window import SyncState
 from airflow_provider_drchrono.warehouses import sql
 from airflow_provider_drchrono.warehouses.base import (
     STATE_TABLE,
@@ -16,10 +17,9 @@ from airflow_provider_drchrono.warehouses.base import (
     Warehouse,
     WarehouseError,
     check_shape,
-    read_memory,
+    read_state,
     state_values,
 )
-from airflow_provider_drchrono.warehouses.sync_state import SyncState
 from airflow_provider_drchrono.warehouses.table import Row, Table
 
 # COPY's text format, with separators that hardly any text holds, so that rows seldom need a second look.
@@ -123,15 +123,15 @@ class PostgresWarehouse(Warehouse):
                     )
         return added
 
-    def memory(self, table: Table, key: SyncKey) -> SyncState | None:
+    def state(self, table: Table, key: SyncKey) -> SyncState | None:
         query = sql.select_state(table, self.capabilities)
         values = (key.source, key.resource, key.table_name, key.selection)
         with _explained(f"read table {STATE_TABLE} in {self.name}"), self._transaction() as cursor:
             cursor.execute(query, values)
             row = cursor.fetchone()
-        return None if row is None else read_memory(_values(row))
+        return None if row is None else read_state(_values(row))
 
-    def load(self, table: Table, rows: Iterable[Row], key: SyncKey, memory: SyncState, run: Run) -> LoadCounts:
+    def load(self, table: Table, rows: Iterable[Row], key: SyncKey, state: SyncState, run: Run) -> LoadCounts:
         with _explained(f"write table {table.label} in {self.name}"), self._transaction() as cursor:
             cursor.execute(
                 sql.create_stage(
@@ -156,7 +156,7 @@ class PostgresWarehouse(Warehouse):
             cursor.execute(sql.count_rows(table))
             (in_table,) = _values(cursor.fetchone())
             counts = LoadCounts(read=read, new=new, changed=changed, in_table=in_table)
-            cursor.execute(sql.write_state(table, self.capabilities), state_values(key, memory, run, counts))
+            cursor.execute(sql.write_state(table, self.capabilities), state_values(key, state, run, counts))
         return counts
 
     def close(self) -> None:

@@ -11,13 +11,13 @@ from airflow_provider_drchrono.warehouses.base import (
     STATE_TABLE,
     Capabilities,
 )
-from airflow_provider_drchrono.warehouses.table import DIGEST, EXTRA, SYNCED_AT, TIMEZONE, Column, Table
+from airflow_provider_drchrono.warehouses.table import DIGEST, SYNCED_AT, TIMEZONE, Column, Table
 
 STAGE = "_drchrono_stage"
 SEQUENCE = "_drchrono_sequence"
 
-# A row is replaced if any of these differs: the record itself, or what this version of ours makes of it.
-_TELLS_CHANGE = (DIGEST, EXTRA, TIMEZONE)
+# A row is replaced if one of these differs: the record, with the names of what no column holds, or the times' zone.
+_TELLS_CHANGE = (DIGEST, TIMEZONE)
 
 
 def quote(name: str) -> str:

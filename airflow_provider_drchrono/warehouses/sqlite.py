@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from airflow_provider_drchrono.incremental.window import SyncState
 from airflow_provider_drchrono.warehouses import sql
 from airflow_provider_drchrono.warehouses.base import (
     STATE_TABLE,
@@ -18,10 +19,9 @@ from airflow_provider_drchrono.warehouses.base import (
     Warehouse,
     WarehouseError,
     check_shape,
-    read_memory,
+    read_state,
     state_values,
 )
-from airflow_provider_drchrono.warehouses.sync_state import SyncState
 from airflow_provider_drchrono.warehouses.table import Row, Table
 
 # Writers take turns; one that loads a whole practice for the first time keeps the others waiting this long, in ms.
@@ -109,14 +109,14 @@ class SqliteWarehouse(Warehouse):
             self._connection.execute(sql.create_state_table(None, self.capabilities))
         return added
 
-    def memory(self, table: Table, key: SyncKey) -> SyncState | None:
+    def state(self, table: Table, key: SyncKey) -> SyncState | None:
         query = sql.select_state(table, self.capabilities)
         values = (key.source, key.resource, key.table_name, key.selection)
         with self._explained(f"read table {STATE_TABLE}"):
             row = self._connection.execute(query, values).fetchone()
-        return None if row is None else read_memory(row)
+        return None if row is None else read_state(row)
 
-    def load(self, table: Table, rows: Iterable[Row], key: SyncKey, memory: SyncState, run: Run) -> LoadCounts:
+    def load(self, table: Table, rows: Iterable[Row], key: SyncKey, state: SyncState, run: Run) -> LoadCounts:
         with self._explained(f"write table {table.label}"):
             read = self._fill_stage(table, rows)
             with self._transaction():
@@ -127,7 +127,7 @@ class SqliteWarehouse(Warehouse):
                 new = after - before
                 counts = LoadCounts(read=read, new=new, changed=merged - new, in_table=after)
                 self._connection.execute(
-                    sql.write_state(table, self.capabilities), state_values(key, memory, run, counts)
+                    sql.write_state(table, self.capabilities), state_values(key, state, run, counts)
                 )
             self._connection.execute(f"DROP TABLE temp.{sql.quote(sql.STAGE)}")
         return counts

@@ -1,11 +1,26 @@
-"""The shape of a warehouse table, taken from the catalogue so that it can be told before any record was read."""
+"""A warehouse table and its rows. The shape comes from the catalogue, so it is known before any record was read.
+
+A row loses nothing of its record: a value that its column cannot hold, and a field that the catalogue does not know, go
+to one JSON column.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, time
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
 
 from airflow_provider_drchrono.catalog import Catalog, Field, Resource
+from airflow_provider_drchrono.incremental.fingerprints import canonical, comparable, storable
 
 ColumnType = Literal["text", "integer", "decimal", "boolean", "date", "time", "timestamp", "json", "instant"]
 
@@ -16,6 +31,19 @@ DIGEST = "_drchrono_digest"
 EXTRA = "_drchrono_extra"
 TIMEZONE = "_drchrono_timezone"
 SYNCED_AT = "_drchrono_synced_at"
+
+_MISFIT = object()
+_TEXT_OR_NOTHING = (str, type(None))
+# Databases know ASCII digits only, and one value with another would stop the whole load. Up to 15 digits: no database
+# rounds these, not even one that keeps decimals as binary fractions.
+_DECIMAL = re.compile(r"(?=[+-]?[0-9.]{1,16}$)[+-]?([0-9]{1,15}(\.[0-9]*)?|\.[0-9]+)")
+_INTEGER = re.compile(r"(0|-?[1-9][0-9]{0,18})(\.0+)?")
+_INTEGER_RANGE = range(-(2**63), 2**63)
+_TRUTH = {"true": True, "false": False}
+
+_NUL = b"\\u0000"
+
+_decode = msgspec.json.Decoder().decode
 
 _KINDS_OF_TEXT: dict[str | None, ColumnType] = {
     "date": "date",
@@ -102,3 +130,181 @@ def table_for(catalog: Catalog, resource: Resource, *, name: str, schema: str | 
         key=resource.key,
         changed=changed if any(column.name == changed for column in columns) else None,
     )
+
+
+def digest(line: bytes, beside: Iterable[str] = ()) -> str:
+    """Return the SHA-256, in hexadecimal, by which a row is found to have changed.
+
+    :param line: a record's canonical JSON.
+    :param beside: names of the fields that went to the JSON column: when a column comes to hold one, the row changes.
+    """
+    content = comparable(line)
+    if names := sorted(beside):
+        content += b"\n" + canonical(names)
+    return hashlib.sha256(content).hexdigest()
+
+
+class RowMaker:
+    """Makes rows of one table.
+
+    ``unknown`` and ``misfits`` count, by field name, what went to the JSON column, and ``without_key`` the records that
+    were set aside because a row of theirs could not be found again.
+
+    :param timezone: IANA name of the zone of the records' timestamps, or None if it is not known.
+    """
+
+    def __init__(self, table: Table, timezone: str | None) -> None:
+        self.unknown: Counter[str] = Counter()
+        self.misfits: Counter[str] = Counter()
+        self.without_key = 0
+        self._table = table
+        self._timezone = timezone
+        self._names = [column.name for column in table.columns]
+        self._known = set(self._names)
+        self._values = itemgetter(*self._names)
+        converters = _converters(timezone)
+        kinds = [(index, column.kind) for index, column in enumerate(table.columns)]
+        self._texts = [index for index, kind in kinds if kind == "text"]
+        self._others = [(index, _TAKEN_AS_IT_IS.get(kind), converters[kind]) for index, kind in kinds if kind != "text"]
+        self._key = [self._names.index(name) for name in table.key]
+
+    def rows(self, lines: Iterable[tuple[bytes, str]]) -> Iterator[Row]:
+        """Make a row of each pair of a canonical line and the instant, in ISO 8601, at which it was read."""
+        for line, read_at in lines:
+            row = self.row(line, read_at)
+            if row is None:
+                self.without_key += 1
+            else:
+                yield row
+
+    def row(self, line: bytes, read_at: str) -> Row | None:
+        """Return the values of ``table.all_columns``; None where the record has no usable key."""
+        record = _decode(line)
+        if b"\\" in line and _NUL in line:
+            record = storable(record)
+        row, misfits = self._converted(record)
+        for index in self._key:
+            if row[index] is None or row[index] == "":
+                return None
+        self.misfits.update(misfits.keys())
+        extra = misfits if record.keys() <= self._known else misfits | self._unknown_fields(record)
+        row += (digest(line, extra), _json(extra) if extra else None, self._timezone, read_at)
+        return row
+
+    def _converted(self, record: Mapping[str, Any]) -> tuple[Row, dict[str, Any]]:
+        """Return the values of the record's columns, and those that do not fit theirs by name."""
+        try:
+            row = list(self._values(record))
+        except KeyError:
+            row = [record.get(name) for name in self._names]
+        misfits: dict[str, Any] = {}
+        # Texts are most of a record and hardly ever need a conversion: they are only looked at.
+        odd_texts = [(index, None, _text) for index in self._texts if row[index].__class__ not in _TEXT_OR_NOTHING]
+        for index, as_it_is, convert in chain(odd_texts, self._others):
+            value = row[index]
+            if value is not None and value.__class__ is not as_it_is:
+                row[index] = converted = convert(value)
+                if converted is _MISFIT:
+                    row[index] = None
+                    misfits[self._names[index]] = value
+        return row, misfits
+
+    def _unknown_fields(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        unknown = {name: value for name, value in record.items() if name not in self._known}
+        self.unknown.update(unknown.keys())
+        return unknown
+
+
+def _json(value: Any) -> str:
+    return canonical(value).decode()
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, (bool, int, float)):
+        return _json(value)
+    return _MISFIT
+
+
+def _integer(value: Any) -> Any:
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        value = int(value.partition(".")[0])
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value.__class__ is int and value in _INTEGER_RANGE:
+        return value
+    return None if value == "" else _MISFIT
+
+
+def _decimal(value: Any) -> Any:
+    if isinstance(value, str):
+        if _DECIMAL.fullmatch(value):
+            return value
+        return None if value == "" else _MISFIT
+    if value.__class__ is int:
+        return str(value)
+    if isinstance(value, float):
+        return repr(value)
+    return _MISFIT
+
+
+def _boolean(value: Any) -> Any:
+    if isinstance(value, str):
+        return None if value == "" else _TRUTH.get(value.lower(), _MISFIT)
+    return _MISFIT
+
+
+def _date(value: Any) -> Any:
+    try:
+        return date.fromisoformat(value).isoformat()
+    except (ValueError, TypeError):
+        return None if value == "" else _day(value)
+
+
+def _day(value: Any) -> Any:
+    """Return the day of a timestamp that says nothing more: midnight without a zone."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        return _MISFIT
+    return moment.date().isoformat() if moment.timetz() == time() and value.isascii() else _MISFIT
+
+
+def _time(value: Any) -> Any:
+    try:
+        moment = time.fromisoformat(value)
+    except (ValueError, TypeError):
+        return None if value == "" else _MISFIT
+    return _MISFIT if moment.tzinfo else moment.isoformat()
+
+
+def _timestamp(timezone: str | None) -> Callable[[Any], Any]:
+    zone = ZoneInfo(timezone) if timezone else None
+
+    def convert(value: Any) -> Any:
+        try:
+            moment = datetime.fromisoformat(value)
+            # Python takes any character between day and time, also a digit of another script.
+            if not value.isascii() or (moment.tzinfo is not None and zone is None):
+                return _MISFIT
+            if moment.tzinfo is not None:
+                moment = moment.astimezone(zone).replace(tzinfo=None)
+        except (ValueError, TypeError, OverflowError):
+            return None if value == "" else _MISFIT
+        return moment.isoformat(" ")
+
+    return convert
+
+
+_TAKEN_AS_IT_IS: dict[ColumnType, type] = {"boolean": bool}
+
+
+def _converters(timezone: str | None) -> dict[ColumnType, Callable[[Any], Any]]:
+    return {
+        "integer": _integer,
+        "decimal": _decimal,
+        "boolean": _boolean,
+        "date": _date,
+        "time": _time,
+        "timestamp": _timestamp(timezone),
+        "json": _json,
+    }

@@ -15,7 +15,7 @@ from airflow_provider_drchrono.cli.cursor import cursor as cursor_command
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
-from tests.support.announcing import announce
+from tests.support.events import make_event
 from tests.support.running import unlimited
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
@@ -34,7 +34,7 @@ DAG = """
 from airflow.sdk import DAG, task
 from airflow_provider_drchrono.assets import drchrono_asset
 from airflow_provider_drchrono.operators.assets import DrChronoChangedRecordsOperator
-from tests.support.announcing import events_arrive
+from tests.support.events import events_arrive
 
 patients, tasks = drchrono_asset("patients"), drchrono_asset("tasks")
 EXTRAS = {extras!r}
@@ -64,13 +64,13 @@ handle.expand(record=changed.output)
 def sandbox(monkeypatch: pytest.MonkeyPatch, airflow_db: Path) -> Iterator[Sandbox]:
     with Sandbox(patients=4, quota_per_hour=None, quota_per_second=None) as running:
         monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(running))
-        assert announce(VariableCursorStore(), PATIENTS) is None
+        assert make_event(VariableCursorStore(), PATIENTS) is None
         yield running
 
 
 @pytest.fixture
 def run(run_dag: RunDag) -> RunDag:
-    """Runs the DAG; the given announcements triggered it, or nothing did where there are none."""
+    """Runs the DAG; the given events triggered it, or nothing did where there are none."""
 
     def triggered(*told: ChangeEvent, extras: Any = None, body: str = CHANGED, **arguments: Any) -> Any:
         if told:
@@ -81,12 +81,12 @@ def run(run_dag: RunDag) -> RunDag:
 
 
 def news(sandbox: Sandbox, number: int) -> tuple[int, ChangeEvent]:
-    """Change a patient and announce it; return the id and what was announced."""
+    """Change a patient and make an event of it; return the id and the event."""
     patient = sandbox.practice.records("patients")[number]["id"]
     sandbox.practice.change("patients", patient, {"last_name": CANARY})
-    announcement = announce(VariableCursorStore(), PATIENTS)
-    assert announcement is not None
-    return int(patient), announcement
+    event = make_event(VariableCursorStore(), PATIENTS)
+    assert event is not None
+    return int(patient), event
 
 
 def given(run: Any, task_id: str = "changed", map_index: int = -1) -> Any:
@@ -114,7 +114,7 @@ def command(action: str, *names: str, **options: Any) -> None:
     cursor_command(argparse.Namespace(action=action, dag_id=dag_id, task_id=task_id, **chosen))
 
 
-def test_a_run_is_given_what_its_events_announce_each_once(sandbox: Sandbox, run: RunDag) -> None:
+def test_a_run_is_given_what_its_events_name_each_once(sandbox: Sandbox, run: RunDag) -> None:
     one, first = news(sandbox, 0)
     two, second = news(sandbox, 1)
 
@@ -195,7 +195,7 @@ def test_what_runs_have_read_is_shown_and_reset(
         "reader": "a_dag:changed",
         "asset": PATIENTS.name,
         "runs": 1,
-        "last_announcement": first.until,
+        "last_event": first.until,
         "problem": None,
     }
     for names, options in (((), {"asset": PATIENTS.name}), (("a_dag", "changed"), {}), (("a_dag",), {})):
@@ -204,7 +204,7 @@ def test_what_runs_have_read_is_shown_and_reset(
     command("show", asset="another")
     assert json.loads(capsys.readouterr().out) == []
     command("show", output="table")
-    assert "last_announcement" in capsys.readouterr().out
+    assert "last_event" in capsys.readouterr().out
 
     with pytest.raises(SystemExit, match=r"cursor set --asset drchrono_default/patients:any --to 2026-01-01"):
         command("set", "a_dag", "changed", to="2026-01-01")
@@ -214,7 +214,7 @@ def test_what_runs_have_read_is_shown_and_reset(
     assert ids(run(first, **AT_NOON)) == [one]
 
 
-def test_spoilt_claims_stop_the_task_until_they_are_reset(
+def test_spoilt_deliveries_stop_the_task_until_they_are_reset(
     sandbox: Sandbox, run: RunDag, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from airflow.models.variable import Variable
@@ -235,12 +235,12 @@ def test_spoilt_claims_stop_the_task_until_they_are_reset(
 
 def test_an_asset_can_be_set_before_it_was_ever_watched(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     command("set", asset=TASKS.name, to="1999-01-01")
-    assert "announces what changed since 1999-01-01" in capsys.readouterr().out
+    assert "makes an event of what changed since 1999-01-01" in capsys.readouterr().out
 
-    announcement = announce(VariableCursorStore(), TASKS)
+    event = make_event(VariableCursorStore(), TASKS)
 
-    assert announcement is not None
-    assert announcement.count == len(sandbox.practice.records("tasks")) > 0
+    assert event is not None
+    assert event.count == len(sandbox.practice.records("tasks")) > 0
 
 
 def test_an_asset_is_set_to_a_time_and_reset(sandbox: Sandbox, run: RunDag, capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,8 +248,8 @@ def test_an_asset_is_set_to_a_time_and_reset(sandbox: Sandbox, run: RunDag, caps
     assert run(first).state == "success"
 
     command("set", asset=PATIENTS.name, to="1999-01-01")
-    assert "also what was announced before" in capsys.readouterr().out
-    again = announce(VariableCursorStore(), PATIENTS)
+    assert "also of what earlier events named" in capsys.readouterr().out
+    again = make_event(VariableCursorStore(), PATIENTS)
     assert again is not None
     assert again.count == 4
     assert len(ids(run(again))) == 4

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_drchrono.assets import drchrono_asset
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
-from tests.support.announcing import announce
+from tests.support.events import make_event
 from tests.support.running import unlimited
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
@@ -23,12 +23,12 @@ def test_each_new_patient_is_invited_once(
     watched = drchrono_asset("patients", change="created")
     with Sandbox(patients=3, quota_per_hour=None, quota_per_second=None) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(sandbox))
-        assert announce(VariableCursorStore(), watched) is None
+        assert make_event(VariableCursorStore(), watched) is None
         assert run_dag(EXAMPLE).state == "success"
 
         people = [{"last_name": "Newcomer", "email": f"newcomer-{number}@example.com"} for number in range(2)]
         patients = [sandbox.practice.create("patients", person)["id"] for person in people]
-        assert announce(VariableCursorStore(), watched) is not None
+        assert make_event(VariableCursorStore(), watched) is not None
         assert run_dag(EXAMPLE).state == "success"
         assert run_dag(EXAMPLE).state == "success"
 

@@ -132,7 +132,7 @@ def defer(sensors: int, interval: float) -> list[dict[str, Any]]:
         ti = SimpleNamespace(dag_id="dag_0", task_id=kind.resource, run_id="a_run", map_index=-1, try_number=1)
         sensor = kind(task_id=kind.resource, deferrable=True, poke_interval=interval, timeout=86_400.0)
         try:
-            sensor._look_or_defer({"ti": ti}, time.time() + sensor.timeout)
+            sensor._poll_or_defer({"ti": ti}, time.time() + sensor.timeout)
         except TaskDeferred as deferred:
             triggers.append(deferred.trigger.serialize()[1])
     lists = len(triggers)

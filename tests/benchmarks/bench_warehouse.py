@@ -149,11 +149,9 @@ def by_hand_postgres(records: Iterator[dict[str, Any]], url: str) -> None:
 
 def load_ours(warehouse: Any, staging: Any, checkpoint: Any) -> Any:
     from airflow_provider_drchrono.catalog import load
-    from airflow_provider_drchrono.incremental.wall_clock import Practice
-    from airflow_provider_drchrono.transfers.rows import RowMaker
+    from airflow_provider_drchrono.incremental.window import Practice, SyncState
     from airflow_provider_drchrono.warehouses.base import Run, SyncKey
-    from airflow_provider_drchrono.warehouses.sync_state import SyncState
-    from airflow_provider_drchrono.warehouses.table import table_for
+    from airflow_provider_drchrono.warehouses.table import RowMaker, table_for
 
     table = table_for(load(), load().resource("patients"), name="patients", schema=None, verbose=False)
     maker = RowMaker(table, "America/New_York")

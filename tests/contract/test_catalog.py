@@ -130,11 +130,32 @@ def test_resource_is_whole(resource: catalog.Resource) -> None:
         if resource.incremental:
             assert resource.incremental.filter in filters
             assert {resource.incremental.cursor_field, resource.incremental.created_field} <= fields | {None}
+            assert {"incremental.lookback", "incremental.tracks_updates"} <= set(resource.because)
     if resource.bulk:
         assert CATALOG.operation(resource.bulk.start).kind == "bulk_start"
         result = CATALOG.operation(resource.bulk.result)
         assert "uuid" in {each.name for each in result.parameters}
         assert resource.bulk.failed_states
+
+
+@pytest.mark.parametrize("resource", [each for each in RESOURCES if each.values[0].incremental])
+def test_a_list_says_what_it_goes_by_and_how_far_back_to_look(resource: catalog.Resource) -> None:
+    incremental = resource.incremental
+    assert incremental is not None
+    record = CATALOG.record_of(resource.name)
+    assert record is not None
+    for name in filter(None, (incremental.cursor_field, incremental.created_field)):
+        assert record.fields[name].format == "date-time"
+    if incremental.tracks_updates:
+        assert incremental.cursor_field not in (None, incremental.created_field)
+    # A list shows a change of an old record only if its time moves, so the others are looked at for longer.
+    assert incremental.lookback == (86_400 if incremental.goes_by_creation else 120)
+    assert incremental.goes_by_creation == (CATALOG.reasons["lookback-of-creations"] == _reason(resource, "lookback"))
+    assert incremental.tracks_updates == (CATALOG.reasons["change-time-moves"] == _reason(resource, "tracks_updates"))
+
+
+def _reason(resource: catalog.Resource, attribute: str) -> catalog.Reason:
+    return CATALOG.reasons[resource.because[f"incremental.{attribute}"]]
 
 
 @pytest.mark.parametrize("record", RECORDS)

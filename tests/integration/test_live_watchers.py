@@ -79,15 +79,15 @@ def check_that_runs_have_read_what_their_events_announce(airflow: LiveAirflow) -
     read: set[str] = set()
     for run in airflow.runs("welcome"):
         airflow.wait_for_run("welcome", run["dag_run_id"])
-        announcements = announced_to(airflow, "welcome", run["dag_run_id"])
+        events = announced_to(airflow, "welcome", run["dag_run_id"])
         # One that a killed triggerer has made twice is read once.
-        new = [each for each in announcements if each["until"] not in read]
-        read |= {each["until"] for each in announcements}
+        new = [each for each in events if each["until"] not in read]
+        read |= {each["until"] for each in events}
         ids = [record["id"] for record in airflow.returned("welcome", run["dag_run_id"], READER)]
-        assert announcements
+        assert events
         assert len(ids) == sum(each["count"] for each in new)
         assert sorted(ids) == sorted(key for each in new for key in each["ids"])
-        assert {(each["asset"], each["resource"]) for each in announcements} == {(PATIENTS.name, "patients")}
+        assert {(each["asset"], each["resource"]) for each in events} == {(PATIENTS.name, "patients")}
     assert len(read) >= 3
 
 
@@ -102,7 +102,7 @@ def test_each_change_is_read_by_one_run_of_each_dag_though_the_triggerer_is_kill
 
     with desk.at_work():
         # Stored, and Airflow has not heard of it yet.
-        eventually("an announcement", lambda: cursor_of(airflow, PATIENTS).get("announcement"), pause=0.05)
+        eventually("an event", lambda: cursor_of(airflow, PATIENTS).get("pending_event"), pause=0.05)
         restart_triggerer(airflow)
 
         eventually("an event", lambda: events_of(airflow, PATIENTS))

@@ -1,7 +1,7 @@
-"""Decides which announcements of an asset's watcher a DAG run is given, so that each is given to one run of a task.
+"""Decides which events of an asset's watcher a DAG run is given, so that each is given to one run of a task.
 
-An announcement goes by its ``until``. Asset events alone would not do: Airflow may be told an announcement twice, and
-keeps one back now and then until the next one comes.
+An event is named by its ``until``. Airflow's own list of the events that triggered a run would not do: Airflow may get
+an event twice, and now and then keeps one back until the next one comes.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from airflow_provider_drchrono.incremental.cursor import (
 
 VERSION = 1
 
-MOST_ANNOUNCEMENTS = 1_000
-"""So many are known by the DAG run that was given them. An asset's cursor remembers fewer."""
+MOST_EVENTS = 1_000
+"""How many are known by the DAG run that was given them. An asset's cursor remembers fewer."""
 
 MOST_ASSETS = 5
-"""Of so many assets it is remembered what one task was given; mostly it is one, until it is renamed."""
+"""Of how many assets it is remembered what one task was given; mostly it is one, until it is renamed."""
 
 
 class DeliveriesError(CursorError):
-    """What DAG runs were given is stored in a way that cannot be gone on with. The message says what was found."""
+    """What DAG runs were given is stored in a way that cannot be used. The message says what was found."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deliveries:
-    """What the DAG runs of one task were given of one asset's announcements.
+    """What the DAG runs of one task were given of one asset's events.
 
     :param since: the last one that there was before the first run, from which on all count; None if there was none.
     :param runs: what runs were given, oldest run first.
-    :param taken: what older runs were given, as far as the asset's cursor remembers it.
+    :param delivered: what older runs were given, as far as the asset's cursor remembers it.
     :param forgotten: hashes of these older runs.
     """
 
     since: str | None = None
     runs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    taken: tuple[str, ...] = ()
+    delivered: tuple[str, ...] = ()
     forgotten: tuple[str, ...] = ()
 
-    def given_to(self, run_id: str, cleared_from: datetime | None = None) -> tuple[str, ...] | None:
+    def delivered_to(self, run_id: str, cleared_from: datetime | None = None) -> tuple[str, ...] | None:
         """Return what a DAG run was given, which may be nothing; None if it did not ask yet.
 
         :param cleared_from: see :func:`~airflow_provider_drchrono.incremental.cursor.cleared_from`.
@@ -64,106 +64,106 @@ class Deliveries:
             )
         return None
 
-    @property
-    def last(self) -> str | None:
-        """The last announcement that any run was given; None if there is none."""
-        return _latest(self.taken + tuple(each for given in self.runs.values() for each in given))
-
     def _is_older_than_memory(self, cleared_from: datetime | None) -> bool:
         """Tell whether a run may have asked of which not even that is known any more."""
         if cleared_from is None or len(self.forgotten) < MOST_FORGOTTEN:
             return False
-        oldest = _latest(next(filter(None, self.runs.values()), self.taken))
+        oldest = _latest(next(filter(None, self.runs.values()), self.delivered))
         return oldest is not None and cleared_from <= datetime.fromisoformat(oldest)
 
-    def gave(self, run_id: str, given: tuple[str, ...], announced: Iterable[str]) -> Deliveries:
-        """Return the claims after a DAG run was given something.
+    @property
+    def last(self) -> str | None:
+        """The last event that any run was given; None if there is none."""
+        return _latest(self.delivered + tuple(each for given in self.runs.values() for each in given))
 
-        :param announced: what the asset's cursor remembers; nothing else can be given again.
+    def with_delivery(self, run_id: str, given: tuple[str, ...], remembered: Iterable[str]) -> Deliveries:
+        """Return what is remembered after a DAG run was given something.
+
+        :param remembered: what the asset's cursor remembers; nothing else can be given again.
         """
         runs = {**self.runs, run_id: given}
         oldest: list[str] = []
         left = sum(map(len, runs.values()))
         for each, its in runs.items():
-            if len(runs) - len(oldest) <= MOST_RUNS and (left <= MOST_ANNOUNCEMENTS or each == run_id):
+            if len(runs) - len(oldest) <= MOST_RUNS and (left <= MOST_EVENTS or each == run_id):
                 break
             oldest.append(each)
             left -= len(its)
-        taken = set(self.taken).union(*(runs[each] for each in oldest)).intersection(announced)
+        delivered = set(self.delivered).union(*(runs[each] for each in oldest)).intersection(remembered)
         return Deliveries(
             since=self.since,
             runs={each: its for each, its in runs.items() if each not in oldest},
-            taken=tuple(sorted(taken, key=datetime.fromisoformat)),
+            delivered=tuple(sorted(delivered, key=datetime.fromisoformat)),
             forgotten=(*self.forgotten, *map(hash_of_run, oldest))[-MOST_FORGOTTEN:],
         )
 
 
-def claim(
-    claims: Deliveries | None,
+def deliver(
+    deliveries: Deliveries | None,
     run_id: str,
-    told: Iterable[str] | None,
-    announced: Sequence[str],
+    triggering: Iterable[str] | None,
+    remembered: Sequence[str],
     cleared_from: datetime | None = None,
 ) -> tuple[Deliveries | None, tuple[str, ...]]:
-    """Return the claims after a DAG run has asked, the very same if nothing changed, and what the run is given.
+    """Return the deliveries after a DAG run has asked, the very same if nothing changed, and the events it is given.
 
     ======================================  ======================================================================
     the run                                 is given
     ======================================  ======================================================================
     asked before                            the same again
-    was triggered by the asset              what its events announce, less what other runs were given
-    was triggered otherwise                 what no run was given of all that was announced since the first run
-    was triggered otherwise, as the first   nothing; from then on announcements count
+    was triggered by the asset              its events, less what other runs were given
+    was triggered otherwise                 all events since the first run that no run was given
+    was triggered otherwise, as the first   nothing; from then on events count
     ======================================  ======================================================================
 
-    :param claims: None before the first run.
-    :param told: what the events that triggered the run announce; None where it was triggered otherwise.
-    :param announced: what the asset's cursor remembers, oldest first.
+    :param deliveries: None before the first run.
+    :param triggering: the events that triggered the run; None where something else did.
+    :param remembered: what the asset's cursor remembers, oldest first.
     :param cleared_from: see :func:`~airflow_provider_drchrono.incremental.cursor.cleared_from`.
     :raises ForgottenRunError: the run was given something so long ago that it is not known any more.
     """
-    known = claims or Deliveries()
-    # A run that the asset triggered is given what its own events tell, however old it is.
-    given = known.given_to(run_id, cleared_from if told is None else None)
+    known = deliveries or Deliveries()
+    # A run that the asset triggered is given its own events, however old it is.
+    given = known.delivered_to(run_id, cleared_from if triggering is None else None)
     if given is not None:
-        return claims, given
-    taken = set(known.taken).union(*known.runs.values())
-    if told is not None:
-        given = tuple(sorted(set(told) - taken, key=datetime.fromisoformat))
-        if claims is None and given:
-            known = Deliveries(since=_latest(each for each in announced if _is_later(given[0], each)))
-        return (known.gave(run_id, given, announced), given) if given else (claims, given)
-    if claims is None:
-        return Deliveries(since=_latest(announced)).gave(run_id, (), announced), ()
+        return deliveries, given
+    delivered = set(known.delivered).union(*known.runs.values())
+    if triggering is not None:
+        given = tuple(sorted(set(triggering) - delivered, key=datetime.fromisoformat))
+        if deliveries is None and given:
+            known = Deliveries(since=_latest(each for each in remembered if _is_later(given[0], each)))
+        return (known.with_delivery(run_id, given, remembered), given) if given else (deliveries, given)
+    if deliveries is None:
+        return Deliveries(since=_latest(remembered)).with_delivery(run_id, (), remembered), ()
     since = known.since
-    given = tuple(each for each in announced if each not in taken and (since is None or _is_later(each, since)))
-    return known.gave(run_id, given, announced), given
+    given = tuple(each for each in remembered if each not in delivered and (since is None or _is_later(each, since)))
+    return known.with_delivery(run_id, given, remembered), given
 
 
-def dump_claims(claims: Mapping[str, Deliveries]) -> str:
+def dump_deliveries(deliveries: Mapping[str, Deliveries]) -> str:
     """Return the text that is stored.
 
-    :param claims: by the names of assets, the one that was asked about last at the end.
+    :param deliveries: by the names of assets, the one that was asked about last at the end.
     """
     assets = {
         asset: {
             "since": each.since,
             "runs": [[run_id, list(given)] for run_id, given in each.runs.items()],
-            "taken": list(each.taken),
+            "delivered": list(each.delivered),
             "forgotten": " ".join(each.forgotten),
         }
-        for asset, each in list(claims.items())[-MOST_ASSETS:]
+        for asset, each in list(deliveries.items())[-MOST_ASSETS:]
     }
     return json.dumps({"version": VERSION, "assets": assets})
 
 
-def read_claims(text: str) -> dict[str, Deliveries]:
-    """Return stored claims by the names of assets.
+def read_deliveries(text: str) -> dict[str, Deliveries]:
+    """Return stored deliveries by the names of assets.
 
     :raises DeliveriesError: they are none, or of a later release.
     """
     try:
-        return {str(asset): _claims(state) for asset, state in read_state(text, VERSION)["assets"].items()}
+        return {str(asset): _deliveries(state) for asset, state in read_state(text, VERSION)["assets"].items()}
     except CursorError as error:
         problem = str(error)
     except KeyError as error:
@@ -173,11 +173,11 @@ def read_claims(text: str) -> dict[str, Deliveries]:
     raise DeliveriesError(problem)
 
 
-def _claims(state: Mapping[str, Any]) -> Deliveries:
+def _deliveries(state: Mapping[str, Any]) -> Deliveries:
     return Deliveries(
         since=None if state["since"] is None else _instant(state["since"]),
         runs={str(run_id): tuple(map(_instant, given)) for run_id, given in state["runs"]},
-        taken=tuple(map(_instant, state["taken"])),
+        delivered=tuple(map(_instant, state["delivered"])),
         forgotten=tuple(str(state["forgotten"]).split()),
     )
 

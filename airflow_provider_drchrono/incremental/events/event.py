@@ -1,4 +1,4 @@
-"""What the watcher of an asset tells about a poll: which list changed and when, never what its records say."""
+"""The event that the watcher of an asset makes of a poll: which list changed and when, never what its records say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VERSION = 1
 """Of the payload; payloads stay in Airflow's database for as long as asset events do."""
 
 MOST_IDS = 1_000
-"""So many ids an announcement names; whoever reads the records finds the others."""
+"""How many ids an event names; whoever reads the records finds the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class ChangeEvent:
     :param asset: name of the asset.
     :param resource: the list that was asked.
     :param since: naive wall-clock time of the practice, in ISO 8601, from which on was asked; None for everything.
-    :param until: instant of the poll by the server's clock, in ISO 8601 with an offset. It tells one announcement of an
+    :param until: instant of the poll by the server's clock, in ISO 8601 with an offset. It tells one event of an
         asset from another.
     :param count: how many records there are.
     :param ids: of the records, at most :data:`MOST_IDS`.
@@ -48,20 +48,20 @@ class ChangeEvent:
 
     @classmethod
     def read(cls, payload: object) -> ChangeEvent:
-        """Return the announcement that a payload holds.
+        """Return the event that a payload holds.
 
         :raises ValueError: it holds none; the message names the fields and not what is in them.
         """
         if not isinstance(payload, Mapping):
-            raise ValueError(f"no announcement: {type(payload).__name__} in place of an object")
+            raise ValueError(f"no change event: {type(payload).__name__} in place of an object")
         if "version" in payload and payload["version"] != VERSION:
             raise ValueError(
-                f"an announcement in version {str(payload['version'])[:20]!r}, and this release reads version {VERSION}"
+                f"a change event in version {str(payload['version'])[:20]!r}, and this release reads version {VERSION}"
             )
         wrong = [name for name, fits in _FITS.items() if name not in payload or not fits(payload[name])]
         wrong += ["version"] if "version" not in payload else []
         if wrong:
-            raise ValueError(f"no announcement: nothing that fits under {', '.join(wrong)}")
+            raise ValueError(f"no change event: nothing that fits under {', '.join(wrong)}")
         return cls(**{name: payload[name] for name in _FITS} | {"ids": tuple(payload["ids"])})
 
 

@@ -1,4 +1,4 @@
-"""Finds, for one DAG run of one task, the windows that the watcher of an asset announced and the run has to read."""
+"""Finds, for one DAG run of one task, the windows that the events of an asset name and the run has to read."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from airflow_provider_drchrono.incremental.cursor import Cursor, CursorName, ForgottenRunError, read_cursor
-from airflow_provider_drchrono.incremental.cursor_store import CursorStore
+from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.incremental.cursor import (
+    Cursor,
+    CursorName,
+    CursorStore,
+    ForgottenRunError,
+    read_cursor,
+)
 from airflow_provider_drchrono.incremental.detection import Window
-from airflow_provider_drchrono.incremental.events.deliveries import Deliveries, claim, dump_claims, read_claims
+from airflow_provider_drchrono.incremental.events.deliveries import (
+    Deliveries,
+    deliver,
+    dump_deliveries,
+    read_deliveries,
+)
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.incremental.fingerprints import Record
-from airflow_provider_drchrono.incremental.poller import Selection, read_again
+from airflow_provider_drchrono.incremental.lists import Selection
+from airflow_provider_drchrono.incremental.poller import read_again
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
@@ -23,37 +35,37 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class LostEventError(Exception):
-    """The asset's cursor does not remember what was announced. The message says why and what to do."""
+class LostEventError(DrChronoError):
+    """The asset's cursor does not remember an event's window. The message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class Delivery:
     """What a DAG run has to read.
 
-    :param untils: the announcements, by their ``until``, oldest first.
-    :param cursor: the asset's; None where there is none, and then nothing is due.
+    :param events: by their ``until``, oldest first.
+    :param cursor: the asset's; None where there is none, and then there is nothing to read.
     """
 
-    untils: tuple[str, ...]
+    events: tuple[str, ...]
     windows: tuple[Window, ...] = field(repr=False)
     cursor: Cursor | None = field(repr=False)
 
-    def records(self, drchrono: DrChronoClient, followed: Selection) -> Iterator[Record]:
-        """Read them."""
+    def records(self, drchrono: DrChronoClient, selection: Selection) -> Iterator[Record]:
+        """Read the records."""
         if self.cursor is None:
             return iter(())
         cursor = self.cursor
-        windows = joined(self.windows, followed)
-        return chain.from_iterable(read_again(drchrono, followed, cursor, window) for window in windows)
+        windows = merged(self.windows, selection)
+        return chain.from_iterable(read_again(drchrono, selection, cursor, window) for window in windows)
 
 
 class EventReader:
-    """What an asset's watcher announced, as one task reads it.
+    """The events of an asset, as one task reads them.
 
     :param asset: name of the asset.
     :param cursors: where the asset's cursor is.
-    :param claims: where it is kept what the task's runs were given.
+    :param deliveries: where it is kept what the task's runs were given.
     :param name: of the task.
     :param cleared_from: see :func:`~airflow_provider_drchrono.incremental.cursor.cleared_from`.
     """
@@ -64,7 +76,7 @@ class EventReader:
         resource: str,
         *,
         cursors: CursorStore,
-        claims: CursorStore,
+        deliveries: CursorStore,
         name: CursorName,
         run_id: str,
         cleared_from: datetime | None = None,
@@ -72,79 +84,81 @@ class EventReader:
         self._asset = asset
         self._resource = resource
         self._cursors = cursors
-        self._claims = claims
+        self._deliveries = deliveries
         self._name = name
         self._run_id = run_id
         self._cleared_from = cleared_from
 
-    def due(self, told: Sequence[ChangeEvent] | None) -> Due:
+    def take(self, triggering: Sequence[ChangeEvent] | None) -> Delivery:
         """Return what the run has to read, after it was stored that it is this run's.
 
-        :param told: what the events that triggered the run announce; None where it was triggered otherwise.
+        :param triggering: the events that triggered the run; None where something else did.
         :raises LostEventError: it cannot be read any more.
         :raises ForgottenRunError: it is not known any more what the run was given.
-        :raises DeliveriesError: what runs were given is stored in a way that cannot be gone on with.
-        :raises CursorError: the asset's stored cursor cannot be gone on with.
+        :raises DeliveriesError: what runs were given is stored in a way that cannot be used.
+        :raises CursorError: the asset's stored cursor cannot be used.
         """
         text = self._cursors.load(CursorName.of_asset(self._asset))
         cursor = None if text is None else read_cursor(text, self._resource)
-        claims, before, given = self._claimed(told, cursor)
-        due = self._due(given, cursor, told)
-        if claims.get(self._asset) is not before:
-            with self._claims.lease(self._name):
-                claims, _, given = self._claimed(told, cursor)
-                due = self._due(given, cursor, told)
-                self._claims.save(self._name, dump_claims(claims))
-        if told is None and before is None:
+        deliveries, before, events = self._delivered(triggering, cursor)
+        delivery = self._delivery(events, cursor, triggering)
+        if deliveries.get(self._asset) is not before:
+            with self._deliveries.lease(self._name):
+                deliveries, _, events = self._delivered(triggering, cursor)
+                delivery = self._delivery(events, cursor, triggering)
+                self._deliveries.save(self._name, dump_deliveries(deliveries))
+        if triggering is None and before is None:
             log.info(
                 "%s: no run of this task has read %s yet. This one was not triggered by it, so it is given nothing; "
-                "later ones are given what is announced from now on",
+                "later ones are given the changes from now on",
                 self._name,
                 self._asset,
             )
-        return due
+        return delivery
 
-    def _claimed(
-        self, told: Sequence[ChangeEvent] | None, cursor: Cursor | None
+    def _delivered(
+        self, triggering: Sequence[ChangeEvent] | None, cursor: Cursor | None
     ) -> tuple[dict[str, Deliveries], Deliveries | None, tuple[str, ...]]:
-        """Return the claims of all assets after this run has asked, this asset's before that, and what is given."""
-        text = self._claims.load(self._name)
-        claims = {} if text is None else read_claims(text)
-        before = claims.pop(self._asset, None)
-        untils = None if told is None else [each.until for each in told]
-        announced = tuple(cursor.runs) if cursor else ()
-        after, given = claim(before, self._run_id, untils, announced, self._cleared_from)
-        return (claims if after is None else {**claims, self._asset: after}), before, given
+        """Return the deliveries of all assets after this run has asked, this asset's before that, and the events."""
+        text = self._deliveries.load(self._name)
+        deliveries = {} if text is None else read_deliveries(text)
+        before = deliveries.pop(self._asset, None)
+        untils = None if triggering is None else [each.until for each in triggering]
+        remembered = tuple(cursor.runs) if cursor else ()
+        after, events = deliver(before, self._run_id, untils, remembered, self._cleared_from)
+        return (deliveries if after is None else {**deliveries, self._asset: after}), before, events
 
-    def _due(self, given: tuple[str, ...], cursor: Cursor | None, told: Sequence[ChangeEvent] | None) -> Due:
+    def _delivery(
+        self, events: tuple[str, ...], cursor: Cursor | None, triggering: Sequence[ChangeEvent] | None
+    ) -> Delivery:
         windows = cursor.runs if cursor else {}
-        if lost := [until for until in given if until not in windows]:
-            raise LostEventError(self._about_lost(lost, cursor, told or ()))
-        return Due(given, tuple(windows[until] for until in given), cursor)
+        if lost := [until for until in events if until not in windows]:
+            raise LostEventError(self._about_lost(lost, cursor, triggering or ()))
+        return Delivery(events, tuple(windows[until] for until in events), cursor)
 
-    def _about_lost(self, lost: Sequence[str], cursor: Cursor | None, told: Sequence[ChangeEvent]) -> str:
+    def _about_lost(self, lost: Sequence[str], cursor: Cursor | None, triggering: Sequence[ChangeEvent]) -> str:
         why = "its cursor was reset since then"
         if cursor is not None:
             try:
-                cursor.given_to(lost[0])
+                cursor.delivered_to(lost[0])
             except ForgottenRunError:
                 why = "many others came after them"
-        starts = [each.since for each in told if each.until in lost]
+        starts = [each.since for each in triggering if each.until in lost]
         since = f"{(min(each or '1970-01-01' for each in starts))!r}" if starts else "the time you want"
         return (
-            f"{len(lost)} announcements of {self._asset}, up to {lost[-1]}, are not remembered any more, as {why}. "
+            f"{len(lost)} events of {self._asset}, up to {lost[-1]}, are not remembered any more, as {why}. "
             f"Read that time with a sensor for the same list, since={since} and until={lost[-1]!r}; what is still "
             "remembered is given to the next run that is triggered by hand"
         )
 
 
-def joined(windows: Sequence[Window], followed: Selection) -> list[Window]:
+def merged(windows: Sequence[Window], selection: Selection) -> list[Window]:
     """Return windows that meet as one, where that makes no difference.
 
     It does for updates: a record that was created in one window and changed in the next is an update in that only. And
     it does where records have no time of change: the end of a window knows only what its own poll returned.
     """
-    if followed.change == "updated" or followed.subject.moving_field is None:
+    if selection.change == "updated" or selection.incremental_list.moving_field is None:
         return list(windows)
     found: list[Window] = []
     for window in windows:

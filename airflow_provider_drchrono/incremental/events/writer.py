@@ -1,4 +1,4 @@
-"""Follows a list for the watcher of an asset, as a sensor does for a DAG run: each window is announced once."""
+"""Polls a list for the watcher of an asset, as a sensor does for a DAG run, and makes an event of each window."""
 
 from __future__ import annotations
 
@@ -6,105 +6,109 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorName, read_cursor
 from airflow_provider_drchrono.incremental.events.event import MOST_IDS, ChangeEvent
+from airflow_provider_drchrono.incremental.fingerprints import key_of
 from airflow_provider_drchrono.incremental.poller import Poller
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
-    from airflow_provider_drchrono.incremental.cursor_store import CursorStore
+    from airflow_provider_drchrono.incremental.cursor import CursorStore
     from airflow_provider_drchrono.incremental.detection import Position, Window
     from airflow_provider_drchrono.incremental.fingerprints import Record
-    from airflow_provider_drchrono.incremental.poller import Clocks, Selection
+    from airflow_provider_drchrono.incremental.lists import Selection
+    from airflow_provider_drchrono.incremental.window import TimezoneSource
 
 
-class _UnsettledError(Exception):
-    """There is an announcement that may not have arrived."""
+class _UnacknowledgedError(DrChronoError):
+    """There is an event that may not have arrived."""
 
-    def __init__(self, announcement: ChangeEvent) -> None:
-        super().__init__("an announcement may not have arrived")
-        self.announcement = announcement
+    def __init__(self, event: ChangeEvent) -> None:
+        super().__init__("an event may not have arrived")
+        self.event = event
 
 
 class EventWriter(Poller):
-    """Says what is new in a list, to whoever is listening.
+    """Makes the events of an asset.
 
-    An announcement is stored with its window before it is made, and held for unsettled until it must have arrived.
-    Until then whoever follows the asset makes it again and goes no further, so that it may come twice but is never
-    lost.
+    An event is stored with its window before Airflow gets it, and is pending until it must have arrived. As long as one
+    is pending, whoever watches the asset gives Airflow the same event again and polls no further: so an event may come
+    twice, and none is lost.
 
     :param asset: name of the asset.
     """
 
     def __init__(
         self,
-        followed: Selection,
+        selection: Selection,
         *,
         store: CursorStore,
         asset: str,
-        clocks: Clocks,
+        timezones: TimezoneSource,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        super().__init__(followed, store=store, name=CursorName.of_asset(asset), run_id="", clocks=clocks, now=now)
+        name = CursorName.of_asset(asset)
+        super().__init__(selection, store=store, name=name, run_id="", timezones=timezones, now=now)
         self._asset = asset
-        self._announcement: ChangeEvent | None = None
+        self._event: ChangeEvent | None = None
 
-    def announce(self, drchrono: DrChronoClient) -> ChangeEvent | None:
-        """Poll once, and return what there is to announce, after it was stored; first comes what is unsettled.
+    def next_event(self, drchrono: DrChronoClient) -> ChangeEvent | None:
+        """Return the pending event if there is one; else poll once, and return the event of what is new, if anything.
 
-        :raises CursorError: the stored cursor cannot be gone on with.
+        :raises CursorError: the stored cursor cannot be used.
         """
         try:
-            found, _ = self.look(drchrono, self._counted)
-        except _UnsettledError as unsettled:
-            return unsettled.announcement
-        return self._announcement if found else None
+            found, _ = self.poll(drchrono, self._counted)
+        except _UnacknowledgedError as pending:
+            return pending.event
+        return self._event if found else None
 
-    def settle(self, announcement: ChangeEvent) -> None:
-        """Store that an announcement has arrived.
+    def acknowledge(self, event: ChangeEvent) -> None:
+        """Store that an event has arrived.
 
-        :raises CursorError: the stored cursor cannot be gone on with.
+        :raises CursorError: the stored cursor cannot be used.
         """
         with self._store.lease(self._name):
             text = self._store.load(self._name)
-            cursor = None if text is None else read_cursor(text, self._subject.resource)
-            if cursor is not None and cursor.announcement == announcement:
-                self._store.save(self._name, cursor.settled().dump())
+            cursor = None if text is None else read_cursor(text, self._list.resource)
+            if cursor is not None and cursor.pending_event == event:
+                self._store.save(self._name, cursor.acknowledged().dump())
 
     def _counted(self, records: Iterator[Record]) -> tuple[int, tuple[int | str, ...]]:
         count = 0
         ids: list[int | str] = []
         for record in records:
             count += 1
-            if self._subject.key and len(ids) < MOST_IDS:
-                ids.append(record[self._subject.key[0]])
+            if len(ids) < MOST_IDS:
+                ids.extend(key_of(record, self._list.key)[:1])
         return count, tuple(ids)
 
-    def _given(self, cursor: Cursor) -> Window | None:
-        # Going on would forget it, and nobody knows whether it has arrived.
-        if cursor.announcement is not None:
-            raise _UnsettledError(cursor.announcement)
+    def _window_to_repeat(self, cursor: Cursor) -> Window | None:
+        # Polling on would drop the event, and nobody knows whether it has arrived.
+        if cursor.pending_event is not None:
+            raise _UnacknowledgedError(cursor.pending_event)
         return None
 
-    def _gave(self, cursor: Cursor, position: Position, result: Any) -> Cursor:
+    def _after_delivery(self, cursor: Cursor, position: Position, result: Any) -> Cursor:
         count, ids = result
         since = cursor.position.since if cursor.position else None
         until = position.until
         while until.isoformat() in cursor.runs:
-            # Two polls in one second are two announcements.
+            # Two polls in one second are two events.
             until += timedelta(microseconds=1)
-        announcement = ChangeEvent(
+        event = ChangeEvent(
             asset=self._asset,
-            resource=self._subject.resource,
+            resource=self._list.resource,
             since=since.isoformat() if since else None,
             until=until.isoformat(),
             count=count,
             ids=ids,
         )
-        return cursor.announced(announcement, position)
+        return cursor.with_event(event, position)
 
     def _saved(self, text: str | None, cursor: Cursor) -> bool:
         is_saved = super()._saved(text, cursor)
         if is_saved:
-            self._announcement = cursor.announcement
+            self._event = cursor.pending_event
         return is_saved

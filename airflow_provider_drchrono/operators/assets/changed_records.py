@@ -1,4 +1,4 @@
-"""The operator that reads what the watcher of an asset announced: exactly those records, in exactly one DAG run."""
+"""The operator that reads the records that the events of an asset name: exactly those, in exactly one DAG run."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 
     from airflow_provider_drchrono.common.results import Output
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-    from airflow_provider_drchrono.incremental.cursor import CursorName
-    from airflow_provider_drchrono.incremental.cursor_store import CursorStore
+    from airflow_provider_drchrono.incremental.cursor import CursorName, CursorStore
     from airflow_provider_drchrono.incremental.events.event import ChangeEvent
     from airflow_provider_drchrono.incremental.events.reader import EventReader
-    from airflow_provider_drchrono.incremental.poller import Selection
+    from airflow_provider_drchrono.incremental.lists import Selection
     from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
 
 
 class DrChronoChangedRecordsOperator(BaseOperator):
-    """Read the records that the watcher of an asset announced as new or updated.
+    """Read the records that the events of an asset name as new or updated.
 
     ``GET`` of the list that the asset stands for. It belongs into a DAG that is scheduled by the asset::
 
@@ -34,14 +33,14 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         with DAG("welcome", schedule=[patients]):
             changed = DrChronoChangedRecordsOperator(task_id="changed", asset=patients)
 
-    A run that the asset triggered is given the records that its events announce. Another run, such as one by hand, is
-    given those that were announced since the first run of this task and that no run was given: so it catches up where
-    the DAG was paused, or where Airflow kept an event back. The first run of all has nothing to catch up with.
+    A run that the asset triggered is given the records of its events. Another run, such as one by hand, is given the
+    events since the first run of this task that no run was given: so it catches up where the DAG was paused, or where
+    Airflow kept an event back. The first run of all has nothing to catch up with.
 
-    No announcement is given to two runs; a retry and a cleared task are given the same again. A record that has changed
-    again since it was announced is left to the run that is given that change. So the list can be empty: where all
-    has changed again, where Airflow was told an announcement twice and an earlier run has read it, and where a DAG
-    with several assets was triggered by another one.
+    No event is given to two runs; a retry and a cleared task are given the same again. A record that has changed
+    again since the event is left to the run that is given that change. So the list can be empty: where all records
+    have changed again, where Airflow got an event twice and an earlier run has read it, and where a DAG with several
+    assets was triggered by another one.
 
     :param asset: what :func:`~airflow_provider_drchrono.assets.drchrono_asset` returned.
     :param fields: return only these fields of each record.
@@ -82,12 +81,12 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         from airflow_provider_drchrono.common.outcomes import airflow_outcome
         from airflow_provider_drchrono.common.results import Output
 
-        followed = watching_trigger(self.asset).followed()
-        operation_id = followed.subject.operation_id
-        fields = checked_fields(operation_id, self.fields, verbose=followed.verbose)
+        selection = watching_trigger(self.asset).selection()
+        operation_id = selection.incremental_list.operation_id
+        fields = checked_fields(operation_id, self.fields, verbose=selection.verbose)
         output = Output(operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
         with airflow_outcome():
-            result = self._read(context, followed, output)
+            result = self._read(context, selection, output)
         self.log.info("%s: %s", operation_id, output.told(result))
         return result
 
@@ -106,58 +105,60 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         return VariableCursorStore()
 
     @cached_property
-    def claims_store(self) -> CursorStore:
+    def deliveries_store(self) -> CursorStore:
         """Where it is kept what the runs of this task were given."""
         from airflow_provider_drchrono.state.cursor_store import VariableDeliveriesStore
 
         return VariableDeliveriesStore()
 
-    def _read(self, context: Context, followed: Selection, output: Output) -> Any:
+    def _read(self, context: Context, selection: Selection, output: Output) -> Any:
         from airflow_provider_drchrono.incremental.cursor import CursorError, CursorName, ForgottenRunError
         from airflow_provider_drchrono.incremental.events.deliveries import DeliveriesError
         from airflow_provider_drchrono.incremental.events.reader import LostEventError
 
         name = CursorName.of_instance(context["ti"])
-        operation_id = followed.subject.operation_id
+        operation_id = selection.incremental_list.operation_id
         try:
-            due = self._announced(context, name, followed).due(self._told(context, operation_id))
+            delivery = self._reader(context, name, selection).take(self._triggering(context, operation_id))
         except (ForgottenRunError, LostEventError) as error:
             raise AirflowFailException(f"{operation_id}: {error}") from None
         except DeliveriesError as error:
             raise AirflowFailException(
                 f"{operation_id}: what runs of {name} have read is stored as {error}. Nothing was read. See it with: "
-                f"airflow drchrono cursor show {name.words}; forget it with: airflow drchrono cursor reset {name.words}"
+                f"airflow drchrono cursor show {name.arguments}; delete it with: airflow drchrono cursor reset "
+                f"{name.arguments}"
             ) from None
         except CursorError as error:
             watcher = CursorName.of_asset(self.asset.name)
-            raise AirflowFailException(f"{operation_id}: {watcher.refused(error)}") from None
-        if not due.untils:
-            self.log.info("%s: nothing was announced to this run of %s", operation_id, name)
+            raise AirflowFailException(f"{operation_id}: {watcher.explain(error)}") from None
+        events = delivery.events
+        if not events:
+            self.log.info("%s: there is no event for this run of %s", operation_id, name)
             return output.deliver(())
-        self.log.info("%s: reading %d announcements, the last until %s", operation_id, len(due.untils), due.untils[-1])
+        self.log.info("%s: reading %d events, the last until %s", operation_id, len(events), events[-1])
         try:
-            return output.deliver(due.records(self.hook.get_conn(), followed))
+            return output.deliver(delivery.records(self.hook.get_conn(), selection))
         finally:
             self.hook.close()
 
-    def _announced(self, context: Context, name: CursorName, followed: Selection) -> EventReader:
+    def _reader(self, context: Context, name: CursorName, selection: Selection) -> EventReader:
         from airflow_provider_drchrono.incremental.cursor import cleared_from
         from airflow_provider_drchrono.incremental.events.reader import EventReader
 
         return EventReader(
             self.asset.name,
-            followed.subject.resource,
+            selection.incremental_list.resource,
             cursors=self.cursor_store,
-            claims=self.claims_store,
+            deliveries=self.deliveries_store,
             name=name,
             run_id=context["ti"].run_id,
             cleared_from=cleared_from(context.get("dag_run")),
         )
 
-    def _told(self, context: Context, operation_id: str) -> list[ChangeEvent] | None:
-        """Return what the asset's events that triggered the run announce; None where no event did.
+    def _triggering(self, context: Context, operation_id: str) -> list[ChangeEvent] | None:
+        """Return the events of the asset that triggered the run; None where no event did.
 
-        An event that somebody made by hand announces nothing: with no other, the run is as one by hand.
+        An event that somebody made by hand names no records: with no other, the run is like one by hand.
         """
         from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 

@@ -15,11 +15,12 @@ from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position, within
-from airflow_provider_drchrono.incremental.poller import Selection, pages_of, read_to_rest
-from airflow_provider_drchrono.incremental.wall_clock import first_start
+from airflow_provider_drchrono.incremental.lists import Selection
+from airflow_provider_drchrono.incremental.poller import read_closed_window
+from airflow_provider_drchrono.incremental.window import first_start
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.client import DrChronoClient, Page
+    from airflow_provider_drchrono.client import DrChronoClient
     from airflow_provider_drchrono.incremental.fingerprints import Record
     from airflow_provider_drchrono.incremental.poller import Deliver
 
@@ -34,7 +35,7 @@ class ExplicitWindow:
     :param due: the instant from which on lists show all of it; None where it has passed, or there is no end.
     """
 
-    followed: Selection
+    selection: Selection
     timezones: tuple[str, ...]
     since: datetime
     until: datetime | None
@@ -43,28 +44,28 @@ class ExplicitWindow:
     @classmethod
     def of(
         cls,
-        followed: Selection,
+        selection: Selection,
         *,
         since: object,
         until: object,
         timezones: Callable[[], tuple[str, ...]],
         now: datetime,
     ) -> ExplicitWindow:
-        """Judge what the sensor was given.
+        """Check the times that the sensor was given.
 
         :param timezones: returns the practice's zones, for which the API may be called.
         :raises InvalidArgumentError: it is no window, or lies in the future.
         """
-        where, lookback = followed.subject.operation_id, followed.lookback
+        where, lookback = selection.incremental_list.operation_id, selection.lookback
         begins = _moment(where, "since", since)
         ends = None if until is None else _moment(where, "until", until)
         zones = timezones()
         start, end = first_start(begins, zones), None if ends is None else first_start(ends, zones)
-        assert start is not None  # noqa: S101 - it was judged above
+        assert start is not None  # noqa: S101 - it was checked above
         if _instant(begins, zones, latest=False) > now + lookback:
             raise InvalidArgumentError(f"{where}: since is in the future, where nothing has changed yet")
         if ends is None:
-            return cls(followed, zones, start, None, None)
+            return cls(selection, zones, start, None, None)
         if begins == ends or _instant(ends, zones, latest=True) <= _instant(begins, zones, latest=False):
             raise InvalidArgumentError(
                 f"{where}: until is not after since, so that nothing lies between them. A DAG whose timetable has no "
@@ -72,13 +73,13 @@ class ExplicitWindow:
                 "until out, or give the DAG a CronDataIntervalTimetable"
             )
         due = _instant(ends, zones, latest=True) + lookback
-        return cls(followed, zones, start, end, due if due > now else None)
+        return cls(selection, zones, start, end, due if due > now else None)
 
-    def look(self, drchrono: DrChronoClient, deliver: Deliver) -> tuple[bool, Any]:
-        """Read the window; return whether it can be handed on, and what ``deliver`` made of it.
+    def poll(self, drchrono: DrChronoClient, deliver: Deliver) -> tuple[bool, Any]:
+        """Read the window; return whether it is complete, and what ``deliver`` made of it.
 
-        A window with an end is handed on when it is over, also if nothing changed in it. Without an end it is when
-        something did.
+        A window with an end is complete when its end has passed, also if nothing changed in it. Without an end it is
+        complete as soon as something has changed.
         """
         if self.due is not None:
             return False, None
@@ -89,15 +90,12 @@ class ExplicitWindow:
         return (False, None) if first is None else (True, deliver(chain([first], records)))
 
     def _records(self, drchrono: DrChronoClient) -> Iterator[Record]:
-        followed = self.followed
-        subject = followed.subject
-        reading = ChangeDetector(subject, "", Position.at_start(self.since), followed.change)
+        selection = self.selection
+        incremental_list = selection.incremental_list
+        detector = ChangeDetector(incremental_list, "", Position.at_start(self.since), selection.change)
 
-        def pages(since: datetime | None) -> Iterator[Page]:
-            return pages_of(drchrono, followed, since)
-
-        records = read_to_rest(pages, reading, self.since, followed, self.timezones)
-        return within(subject, records, self.until, followed.change)
+        records = read_closed_window(drchrono, detector, self.since, selection, self.timezones)
+        return within(incremental_list, records, self.until, selection.change)
 
 
 def _moment(where: str, argument: str, value: object) -> datetime:
@@ -108,7 +106,7 @@ def _moment(where: str, argument: str, value: object) -> datetime:
         if text in ("", "None"):
             raise InvalidArgumentError(
                 f"{where}: {argument} is empty: a run that was triggered by hand or by an asset has no data interval; "
-                "leave since and until out, and the sensor goes on from its cursor"
+                "leave since and until out, and the sensor continues from its cursor"
             )
         try:
             moment = datetime.fromisoformat(text)

@@ -23,15 +23,14 @@ from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
 from airflow_provider_drchrono.compat import shortest_deferral, waits_in_triggerer
-from airflow_provider_drchrono.incremental.lists import LOOKBACK
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-    from airflow_provider_drchrono.incremental.cursor_store import CursorStore
-    from airflow_provider_drchrono.incremental.lists import Change, IncrementalList
-    from airflow_provider_drchrono.incremental.poller import Poller, Selection
+    from airflow_provider_drchrono.incremental.cursor import CursorStore
+    from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, Selection
+    from airflow_provider_drchrono.incremental.poller import Poller
     from airflow_provider_drchrono.sensors.base.explicit_window import ExplicitWindow
 
 POLL_INTERVAL = 360.0
@@ -58,11 +57,12 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         as created.
     :param fields: return only these fields of each record.
     :param verbose: ask also for the fields that come only with ``verbose=true``.
-    :param since: read what changed from this time on, instead of going on from the cursor: a date, a time of the
+    :param since: read what changed from this time on, instead of continuing from the cursor: a date, a time of the
         practice's clock, or a time with an offset.
     :param until: read what changed before this time, which has to have passed.
     :param start: where the first run begins: ``now``, ``beginning``, or a time.
-    :param lookback: how long a change may take until lists show it, as a timedelta or in seconds.
+    :param lookback: how long a change may take until the list shows it, as a timedelta or in seconds. None: two
+        minutes, or a day where the list goes by the time of creation.
     :param max_records: most records to return. More than that is an error, never a silent cut.
     :param batch_size: return a list of lists of at most so many records, to map over more than Airflow maps single
         ones.
@@ -70,7 +70,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         it ends in ``.gz``.
     :param deferrable: wait in the triggerer and not on a worker; None leaves it to ``[operators] default_deferrable``.
     :param poke_interval: seconds between two polls, each of which is a call of the quota.
-    :param mode: ``reschedule``, which gives the worker free between two polls, or ``poke``.
+    :param mode: ``reschedule``, which frees the worker between two polls, or ``poke``.
     :param drchrono_conn_id: id of the Airflow connection of type ``drchrono``.
     """
 
@@ -79,8 +79,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
     since_filter: ClassVar[str] = "since"
     filter_names: ClassVar[Collection[str]] = ()
     changes: ClassVar[Collection[str]] = ("any",)
-    default_lookback: ClassVar[timedelta] = LOOKBACK
-    _rested_at: datetime | None = None
+    _polled_at: datetime | None = None
     template_fields: Sequence[str] = (
         "filters",
         "fields",
@@ -140,10 +139,10 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         if not self.waits_in_triggerer:
             return super().execute(context)
         with self._soft():
-            return self._look_or_defer(context, time.time() + self.timeout)
+            return self._poll_or_defer(context, time.time() + self.timeout)
 
     def execute_complete(self, context: Context, event: object) -> Any:
-        """Go on when the trigger has something to tell: read the records, or wait on if another run has taken them."""
+        """Resume when the trigger reports: read the records, or wait on if another run was given them."""
         from airflow_provider_drchrono.triggers.incremental import PollEvent
 
         try:
@@ -156,14 +155,14 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
             kind = AirflowException if read.transient else AirflowFailException
             raise kind(f"{self.operation_id}: waiting for changes failed: {read.message}")
         self.log.info("%s: the trigger saw %d new records", self.operation_id, read.count)
-        return self._look_or_defer(context, read.ends)
+        return self._poll_or_defer(context, read.ends)
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Poll once."""
         from airflow_provider_drchrono.common.outcomes import airflow_outcome
 
         with airflow_outcome():
-            found, result = self._look(context)
+            found, result = self._poll(context)
         return PokeReturnValue(True, result) if found else False
 
     @cached_property
@@ -203,23 +202,23 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
                 f"{where}: change must be one of {', '.join(map(repr, self.changes))}, not {self.change!r}{why}"
             )
         arguments.check_size(where, self.max_records, self.batch_size, self.output_path)
-        arguments.checked_lookback(where, self.lookback, self.default_lookback)
+        arguments.checked_lookback(where, self.lookback, timedelta(0))
         if self.until is not None and self.since is None:
-            raise InvalidArgumentError(f"{where}: until needs since; without both the sensor goes on from its cursor")
+            raise InvalidArgumentError(f"{where}: until needs since; without both the sensor continues from its cursor")
         if self.reschedule and not self.deferrable and self.poke_interval < SHORTEST_RESCHEDULE:
             raise InvalidArgumentError(
                 f"{where}: poke_interval must be {SHORTEST_RESCHEDULE:g} seconds or more in mode 'reschedule', or the "
                 "executor takes a poke that ends late for a failure; for less use mode='poke' or deferrable=True"
             )
 
-    def _look(self, context: Context) -> tuple[bool, Any]:
+    def _poll(self, context: Context) -> tuple[bool, Any]:
         """Poll once; return whether there is anything to hand on, and what."""
         from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.common.results import Output
         from airflow_provider_drchrono.incremental.cursor import CursorError, ForgottenRunError
         from airflow_provider_drchrono.incremental.lists import IncrementalList
 
-        subject = IncrementalList.of(load(), self.resource)
+        incremental_list = IncrementalList.of(load(), self.resource)
         filters = self._checked_filters()
         fields = arguments.checked_fields(self.operation_id, self.fields, verbose=self.verbose)
         output = Output(self.operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
@@ -227,15 +226,15 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         try:
             drchrono = self.hook.get_conn()
             if self.since is not None:
-                window = self._window(subject, filters)
-                found, result = window.look(drchrono, output.deliver)
+                window = self._window(incremental_list, filters)
+                found, result = window.poll(drchrono, output.deliver)
                 span = (window.since, window.until)
             else:
-                follower = self._follower(context, subject, filters)
-                found, result = follower.look(drchrono, output.deliver)
-                self._rested_at = None if found else follower.looked_at
-                if given := follower.window:
-                    span = (given.before.since, given.after.until)
+                poller = self._poller(context, incremental_list, filters)
+                found, result = poller.poll(drchrono, output.deliver)
+                self._polled_at = None if found else poller.polled_at
+                if poller.window is not None:
+                    span = (poller.window.before.since, poller.window.after.until)
             if not found:
                 # Mostly nothing has changed; only a grant that cannot see anything is worth a word.
                 blind, why = self.hook.why_empty(self.operation_id)
@@ -244,7 +243,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         except ForgottenRunError as error:
             raise AirflowFailException(f"{self.operation_id}: {error}") from None
         except CursorError as error:
-            raise AirflowFailException(f"{self.operation_id}: {_name(context).refused(error)}") from None
+            raise AirflowFailException(f"{self.operation_id}: {_name(context).explain(error)}") from None
         finally:
             self.hook.close()
         if found:
@@ -252,14 +251,14 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
             self._list.update(self, context, output.count(result), since=span[0], until=span[1])
         return found, result
 
-    def _look_or_defer(self, context: Context, ends: float) -> Any:
+    def _poll_or_defer(self, context: Context, ends: float) -> Any:
         from airflow_provider_drchrono.client import RateLimitedError
         from airflow_provider_drchrono.common.outcomes import airflow_outcome
 
         due = 0.0
         with airflow_outcome(reschedule=False):
             try:
-                found, result = self._look(context)
+                found, result = self._poll(context)
             except RateLimitedError as error:
                 if error.retry_at is None:
                     raise
@@ -270,7 +269,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         self._defer(context, ends, due)
 
     def _defer(self, context: Context, ends: float, due: float) -> NoReturn:
-        """Give the worker free until there is something to look at, or time runs out."""
+        """Free the worker until there is something to read, or time runs out."""
         from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.lists import IncrementalList
         from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
@@ -279,10 +278,10 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         left = ends - time.time()
         if left <= 0:
             raise AirflowSensorTimeout(f"{self.operation_id}: nothing changed within {self.timeout:g} seconds")
-        subject = IncrementalList.of(load(), self.resource)
+        incremental_list = IncrementalList.of(load(), self.resource)
         filters = self._checked_filters()
-        followed = self._followed(subject, filters)
-        window = self._window(subject, filters) if self.since is not None else None
+        selection = self._selection(incremental_list, filters)
+        window = self._window(incremental_list, filters) if self.since is not None else None
         name = _name(context)
         self.defer(
             trigger=DrChronoIncrementalTrigger(
@@ -294,13 +293,13 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
                 cursor=[name.dag_id, name.task_id, name.map_index] if window is None else None,
                 since=window.since.isoformat() if window else None,
                 timezones=window.timezones if window else (),
-                rested_at=self._rested_at.isoformat() if self._rested_at else None,
-                lookback=followed.lookback.total_seconds(),
+                polled_at=self._polled_at.isoformat() if self._polled_at else None,
+                lookback=selection.lookback.total_seconds(),
                 poll_interval=self.poke_interval,
                 not_before=max(
                     due, window.due.timestamp() if window and window.due else 0.0, time.time() + shortest_deferral()
                 ),
-                look=window is None or window.due is None,
+                poll=window is None or window.due is None,
                 ends=ends,
             ),
             method_name="execute_complete",
@@ -312,43 +311,43 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
             arguments.incremental_filters(self.resource), unmask(self.filters), zone=self.hook.settings.timezone
         )
 
-    def _followed(self, subject: IncrementalList, filters: dict[str, Any]) -> Selection:
-        from airflow_provider_drchrono.incremental.poller import Selection
+    def _selection(self, incremental_list: IncrementalList, filters: dict[str, Any]) -> Selection:
+        from airflow_provider_drchrono.incremental.lists import Selection
 
         start = self.start.isoformat() if isinstance(self.start, date) else str(self.start or "")
         arguments.check_time(self.operation_id, "start", start, STARTS)
         return Selection(
-            subject=subject,
+            incremental_list=incremental_list,
             filters=filters,
             verbose=self.verbose,
             change=self.change,
-            lookback=arguments.checked_lookback(self.operation_id, self.lookback, self.default_lookback),
+            lookback=arguments.checked_lookback(self.operation_id, self.lookback, incremental_list.lookback),
             start=start,
         )
 
-    def _follower(self, context: Context, subject: IncrementalList, filters: dict[str, Any]) -> Poller:
-        from airflow_provider_drchrono.hooks.practice_timezones import PracticeClocks
+    def _poller(self, context: Context, incremental_list: IncrementalList, filters: dict[str, Any]) -> Poller:
         from airflow_provider_drchrono.incremental.cursor import cleared_from
         from airflow_provider_drchrono.incremental.poller import Poller
 
         return Poller(
-            self._followed(subject, filters),
+            self._selection(incremental_list, filters),
             store=self.cursor_store,
             name=_name(context),
             run_id=context["ti"].run_id,
             cleared_from=cleared_from(context.get("dag_run")),
-            clocks=PracticeClocks(self.hook),
+            timezones=self.hook,
             now=utcnow,
         )
 
-    def _window(self, subject: IncrementalList, filters: dict[str, Any]) -> ExplicitWindow:
+    def _window(self, incremental_list: IncrementalList, filters: dict[str, Any]) -> ExplicitWindow:
+        from airflow_provider_drchrono.incremental.window import current_practice
         from airflow_provider_drchrono.sensors.base.explicit_window import ExplicitWindow
 
         return ExplicitWindow.of(
-            self._followed(subject, filters),
+            self._selection(incremental_list, filters),
             since=self.since,
             until=self.until,
-            timezones=self.hook.practice_timezones,
+            timezones=lambda: current_practice(self.hook, None, utcnow()).timezones,
             now=utcnow(),
         )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_drchrono.cli.cursor import _described, _described_claims
+from airflow_provider_drchrono.cli.cursor import _described, _described_deliveries
 from tests.unit.cli.test_index import run
 
 
@@ -40,7 +40,7 @@ def test_a_spoilt_cursor_is_shown_with_what_is_wrong() -> None:
     assert _described("{")["problem"] == "1 characters of text that is not JSON"
 
 
-def test_spoilt_claims_are_shown_with_what_is_wrong() -> None:
-    (row,) = _described_claims("{")
+def test_spoilt_deliveries_are_shown_with_what_is_wrong() -> None:
+    (row,) = _described_deliveries("{")
 
     assert row["problem"] == "1 characters of text that is not JSON"

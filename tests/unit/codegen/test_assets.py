@@ -33,7 +33,7 @@ def test_an_asset_of_a_list_and_its_sensor_agree(row: dict[str, Any]) -> None:
     assert facts.operation_id == sensor.operation_id
     assert facts.since_filter == sensor.since_filter
     assert facts.changes == sensor.changes
-    assert timedelta(seconds=facts.lookback) == sensor.default_lookback
+    assert timedelta(seconds=facts.lookback) == IncrementalList.of(load(), sensor.resource).lookback
     assert sorted([*facts.filters, *facts.private]) == sorted(sensor.filter_names)
 
 

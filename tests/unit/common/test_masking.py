@@ -4,6 +4,7 @@ import pytest
 from airflow.sdk import DAG, BaseOperator
 
 from airflow_provider_drchrono.common.masking import MaskedValue, MasksTemplateFields, unmask
+from tests.support.running import execute
 
 
 class Sending(MasksTemplateFields, BaseOperator):
@@ -55,8 +56,8 @@ def test_whatever_is_sent_of_patients_is_shielded(field: str) -> None:
 
     shown = getattr(task, field)
     assert "Canary" not in repr(shown)
-    assert shown.serialize() == {"last_name": "***", "nested": [{"nick": "***"}]}
     assert unmask(shown) == {"last_name": "Canary", "nested": [{"nick": "Canary"}]}
+    assert shown.serialize() == {"last_name": "***", "nested": [{"nick": "***"}]}
 
 
 def test_what_has_templates_of_its_own_inside_a_field_is_left_to_its_owner() -> None:
@@ -73,6 +74,48 @@ def test_what_has_templates_of_its_own_inside_a_field_is_left_to_its_owner() -> 
     task.render_template_fields({"name": "Canary"})
 
     assert letter.data == "Canary"
+
+
+def test_a_field_is_plain_again_once_airflow_has_asked_what_to_store() -> None:
+    with DAG("a_dag", schedule=None):
+        task = Sending(task_id="a_task", data=[{"first_name": "{{ name }}"}], filters={"name": "{{ name }}"})
+    task.render_template_fields({"name": "Canary"})
+
+    assert task.data.serialize() == [{"first_name": "***"}]
+
+    assert task.data == [{"first_name": "Canary"}]
+    assert isinstance(task.filters, MaskedValue)
+
+
+def test_a_task_that_is_rendered_and_executed_without_airflow_sees_plain_values() -> None:
+    seen: list[Any] = []
+
+    class Overriding(Sending):
+        def execute(self, context: Any) -> None:
+            seen.append((self.data, context))
+
+        def resumed(self, context: Any) -> None:
+            seen.append((self.data, context))
+
+    with DAG("a_dag", schedule=None):
+        task = Overriding(task_id="a_task", data={"first_name": "{{ name }}"})
+
+    task.render_template_fields({"name": "Canary"})
+    execute(task, {"try": 1})
+    task.render_template_fields({"name": "Canary"})
+    task.resume_execution("resumed", None, {"try": 2})
+
+    assert seen == [({"first_name": "Canary"}, {"try": 1}), ({"first_name": "Canary"}, {"try": 2})]
+
+
+def test_what_would_store_plain_values_after_the_task_has_run_is_refused() -> None:
+    with pytest.raises(TypeError, match="Storing: overwrite_rtif_after_execution would store data"):
+        type("Storing", (Sending,), {"overwrite_rtif_after_execution": True})
+
+    with DAG("a_dag", schedule=None):
+        task = Sending(task_id="a_task")
+    with pytest.raises(AttributeError, match="would store data"):
+        task.overwrite_rtif_after_execution = True
 
 
 def test_rendering_twice_shields_once() -> None:

@@ -2,13 +2,17 @@
 
 import gzip
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.result_files import write_document, write_records
 
 RECORDS = [{"id": 1, "name": "Ana"}, {"id": 2, "name": "Bédé\u2028"}]
@@ -41,6 +45,115 @@ def test_an_unfinished_file_is_removed(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
         write_records(str(path), broken_off())
 
+    assert not path.exists()
+
+
+def test_the_file_of_an_earlier_run_stays_until_the_next_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "records.ndjson"
+    write_records(str(path), RECORDS)
+    whole = path.read_bytes()
+
+    def looking() -> Iterator[dict[str, Any]]:
+        yield RECORDS[0]
+        assert path.read_bytes() == whole
+        (unfinished,) = tmp_path.glob(".records.ndjson.*.unfinished")
+        assert unfinished.stat().st_mode & 0o777 == 0o600
+
+    write_records(str(path), looking())
+    assert len(path.read_bytes().splitlines()) == 1
+    with pytest.raises(ConnectionError):
+        write_records(str(path), broken_off())
+
+    assert len(path.read_bytes().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_only_the_owner_reads_what_was_written(tmp_path: Path, umask: int) -> None:
+    paths = [tmp_path / name for name in ("records.ndjson", "records.ndjson.gz", "report", "report.gz")]
+    before = os.umask(umask)
+    try:
+        for path in paths[:2]:
+            path.write_text("somebody could read this")
+            path.chmod(0o644)
+            write_records(str(path), RECORDS)
+        for path in paths[2:]:
+            write_document(f"file://{path}", "text")
+    finally:
+        os.umask(before)
+
+    assert [path.stat().st_mode & 0o777 for path in paths] == [0o600] * 4
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    for path in (pipe, tmp_path):
+        with pytest.raises(InvalidArgumentError, match="which is there and no file"):
+            write_records(str(path), RECORDS)
+
+    assert pipe.is_fifo()
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "latest.ndjson"
+    link.symlink_to(tmp_path / "there" / "records.ndjson")
+
+    write_records(str(link), RECORDS)
+
+    assert link.is_symlink()
+    assert len((tmp_path / "there" / "records.ndjson").read_bytes().splitlines()) == 2
+
+
+def test_an_object_store_shows_a_file_when_it_is_whole() -> None:
+    attach("memory", fs=MemoryFileSystem())
+    path = ObjectStoragePath("memory://bucket/records.ndjson")
+    seen: list[bool] = []
+
+    def looking() -> Iterator[dict[str, Any]]:
+        yield RECORDS[0]
+        seen.append(path.exists())
+
+    with pytest.raises(ConnectionError):
+        write_records(path, broken_off())
+    assert not path.exists()
+    write_records(path, looking())
+    assert seen == [False]
+    whole = path.read_bytes()
+    with pytest.raises(ConnectionError):
+        write_records(path, broken_off())
+    assert path.read_bytes() == whole
+    path.unlink()
+
+
+class WithoutTransactions(MemoryFileSystem):
+    """Publishes each file as soon as it is opened, as some stores do."""
+
+    protocol = "plain"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        self._intrans = False
+        return super().open(path, mode, **options)
+
+
+def test_a_store_without_transactions_does_not_keep_an_unfinished_file() -> None:
+    attach("memory", conn_id="plain", fs=WithoutTransactions())
+    path = ObjectStoragePath("memory://plain@bucket/records.ndjson")
+    seen: list[bool] = []
+
+    def looking() -> Iterator[dict[str, Any]]:
+        yield RECORDS[0]
+        seen.append(path.exists())
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        write_records(path, looking())
+
+    assert seen == [True]
     assert not path.exists()
 
 

@@ -1,6 +1,6 @@
 """One practice-month of a trigger in seconds: a sandbox without a socket, a clock that is set, and trouble by chance.
 
-Sensor, follower, client and trigger are the real ones. Only Airflow, the network and time are played.
+Sensor, poller, client and trigger are the real ones. Only Airflow, the network and time are played.
 """
 
 import asyncio
@@ -24,12 +24,11 @@ from airflow_provider_drchrono.client import (
     DrChronoError,
     MemoryTokenStore,
 )
-from airflow_provider_drchrono.incremental.cursor import CursorName, read_cursor
-from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.cursor import CursorName, MemoryCursorStore, read_cursor
 from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position
 from airflow_provider_drchrono.incremental.lists import IncrementalList
 from airflow_provider_drchrono.incremental.subscribers import Subscriber, SubscriberPosition
-from airflow_provider_drchrono.incremental.wall_clock import earliest_wall_clock
+from airflow_provider_drchrono.incremental.window import earliest_wall_clock
 from airflow_provider_drchrono.sandbox.app import App
 from airflow_provider_drchrono.sandbox.faults import Fault
 from airflow_provider_drchrono.sandbox.options import Options
@@ -233,7 +232,7 @@ class Month:
 
     def _was_given(self, run_id: str) -> bool:
         text = next(iter(self.store.texts.values()), None)
-        return text is not None and read_cursor(text).given_to(run_id) is not None
+        return text is not None and read_cursor(text).delivered_to(run_id) is not None
 
     def _clear(self, run_id: str) -> None:
         again = None
@@ -265,16 +264,16 @@ class Month:
 
     def _deferred(self, sensor: IncrementalSensor, context: Any) -> Any:
         try:
-            return sensor._look_or_defer(context, 4e9)
+            return sensor._poll_or_defer(context, 4e9)
         except TaskDeferred as deferred:
             trigger = deferred.trigger
         path, arguments = trigger.serialize()
         assert path.endswith(DrChronoIncrementalTrigger.__name__)
         restarted = DrChronoIncrementalTrigger(**arguments)
-        listener = restarted.listener()
+        subscriber = restarted.subscriber()
         for _ in range(self.chance.randrange(1, 6)):
             self._pass(120)
-            if asyncio.run(self._hears_news(listener)):
+            if asyncio.run(self._is_notified(subscriber)):
                 event = PollEvent("changes", self.kind.resource, ends=4e9)
                 try:
                     return sensor.execute_complete(context, event.payload())
@@ -282,42 +281,42 @@ class Month:
                     return None
         return None
 
-    async def _hears_news(self, listener: Subscriber) -> bool:
+    async def _is_notified(self, subscriber: Subscriber) -> bool:
         """Poll as the triggerer does, together with others who come from elsewhere and select other records."""
-        if not await locate([listener]):
+        if not await locate([subscriber]):
             return True
-        subject = IncrementalList.of(load(), self.kind.resource)
+        incremental_list = IncrementalList.of(load(), self.kind.resource)
         ago = timedelta(seconds=self.chance.uniform(0, 7200))
         since = earliest_wall_clock(self.app.clock.now() - ago, (ZONE,))
         other = Subscriber(
-            subject,
+            incremental_list,
             filters={},
             change="any",
             lookback=timedelta(minutes=2),
             at=SubscriberPosition("", Position.at_start(since), since, (ZONE,)),
         )
         assert await locate([other])
-        together = [listener, other] if self.chance.random() < 0.5 else [listener]
+        together = [subscriber, other] if self.chance.random() < 0.5 else [subscriber]
         self.writes_during_reads, rate = 0.0, self.writes_during_reads
-        told = await poll_for(self.async_client, subject, {}, together, verbose=False)
+        summaries = await poll_for(self.async_client, incremental_list, {}, together, verbose=False)
         self.writes_during_reads = rate
-        heard = told[listener] is not None
-        found = await self._finds_something(subject)
-        assert heard or not found, "a shared poll does not tell what the task's own would find"
+        notified = summaries[subscriber] is not None
+        found = await self._finds_something(incremental_list)
+        assert notified or not found, "a shared poll does not tell what the task's own would find"
         # Who has met a record between two polls of the task does not take its next change for its creation.
-        assert found or not heard or self.change == "updated", "a shared poll tells what the task would not find"
-        return heard
+        assert found or not notified or self.change == "updated", "a shared poll tells what the task would not find"
+        return notified
 
-    async def _finds_something(self, subject: IncrementalList) -> bool:
+    async def _finds_something(self, incremental_list: IncrementalList) -> bool:
         """Poll from the stored position, as the sensor itself would."""
         cursor = read_cursor(next(iter(self.store.texts.values())))
         assert cursor.position is not None
-        reading = ChangeDetector(subject, cursor.salt, cursor.position, self.change)  # type: ignore[arg-type]
+        detector = ChangeDetector(incremental_list, cursor.salt, cursor.position, self.change)  # type: ignore[arg-type]
         self.app.faults.clear()
         found = False
-        for query in subject.queries({}, cursor.position.since):
-            async for page in self.async_client.pages(subject.operation_id, query):
-                found = bool(list(reading.fresh(page.records))) or found
+        for query in incremental_list.queries({}, cursor.position.since):
+            async for page in self.async_client.pages(incremental_list.operation_id, query):
+                found = bool(list(detector.new_records(page.records))) or found
         return found
 
     def _change(self) -> dict[str, str]:

@@ -1,5 +1,5 @@
 """A practice-month of an asset that is watched, and of the DAG that it triggers: the watcher is killed at any moment,
-Airflow is told announcements twice or keeps them back, and runs fail, are retried, cleared and started by hand."""
+Airflow is told events twice or keeps them back, and runs fail, are retried, cleared and started by hand."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException
 
 from airflow_provider_drchrono.assets import drchrono_asset
 from airflow_provider_drchrono.client import DrChronoError
-from airflow_provider_drchrono.incremental.events.deliveries import read_claims
+from airflow_provider_drchrono.incremental.events.deliveries import read_deliveries
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.incremental.events.writer import EventWriter
 from airflow_provider_drchrono.operators.assets import DrChronoChangedRecordsOperator
@@ -24,13 +24,13 @@ class WatchedMonth(Month):
     def __init__(self, patch: pytest.MonkeyPatch, kind: type[IncrementalSensor], seed: int, change: str) -> None:
         super().__init__(patch, kind, "watched", seed, change)
         self.asset = drchrono_asset(kind.resource, change=change)  # type: ignore[call-overload]
-        self.claims = FlakyStore(self.chance)
-        self.announcer: EventWriter | None = None
+        self.deliveries = FlakyStore(self.chance)
+        self.writer: EventWriter | None = None
         self.sent: list[ChangeEvent] = []
         self.events: dict[str, list[ChangeEvent]] = {}
         self.twice = 0
         patch.setattr(DrChronoChangedRecordsOperator, "cursor_store", self.store)
-        patch.setattr(DrChronoChangedRecordsOperator, "claims_store", self.claims)
+        patch.setattr(DrChronoChangedRecordsOperator, "deliveries_store", self.deliveries)
         hook = SimpleNamespace(get_conn=lambda: self.client, close=lambda: None)
         patch.setattr(DrChronoChangedRecordsOperator, "hook", hook)
 
@@ -39,15 +39,15 @@ class WatchedMonth(Month):
         self.runs += 1
         if run_id.startswith("beside"):
             # Another triggerer watches, too.
-            ours, self.announcer = self.announcer, None
+            ours, self.writer = self.writer, None
             self._watch()
-            self.announcer = ours
+            self.writer = ours
             return
         patience = 20 if self.resting else self.chance.randrange(1, 4)
         for _ in range(patience):
             self._watch()
             self._pass(self.chance.uniform(10, 400))
-        if self.claims.texts and self.chance.random() < 0.15:
+        if self.deliveries.texts and self.chance.random() < 0.15:
             self._succeed(f"{run_id}-by-hand")
         # Airflow keeps events back when several come at once.
         while self.sent and (self.resting or self.chance.random() < 0.8):
@@ -58,19 +58,19 @@ class WatchedMonth(Month):
             self._succeed(name)
 
     def _watch(self) -> None:
-        announcer = self.announcer or self._announcer()
-        self.announcer = announcer
+        writer = self.writer or self._writer()
+        self.writer = writer
         try:
-            announcement = announcer.announce(self.client)
-            if announcement is None:
+            event = writer.next_event(self.client)
+            if event is None:
                 return
             self._may_die(0.1)
-            self.twice += announcement in sum(self.events.values(), self.sent)
-            self.sent.append(announcement)
+            self.twice += event in sum(self.events.values(), self.sent)
+            self.sent.append(event)
             self._may_die(0.2)
-            announcer.settle(announcement)
+            writer.acknowledge(event)
         except Killed:
-            self.announcer = None
+            self.writer = None
         except DrChronoError:
             pass
 
@@ -78,11 +78,11 @@ class WatchedMonth(Month):
         if self.chance.random() < likely:
             raise Killed
 
-    def _announcer(self) -> EventWriter:
-        clocks = SimpleNamespace(named=lambda: None, asked=lambda: (ZONE,))
-        followed = self.asset.watchers[0].trigger.followed()
+    def _writer(self) -> EventWriter:
+        zones = SimpleNamespace(settings=SimpleNamespace(timezone=None), practice_timezones=lambda: (ZONE,))
+        selection = self.asset.watchers[0].trigger.selection()
         return EventWriter(
-            followed, store=self.store, asset=self.asset.name, clocks=clocks, now=lambda: self.app.clock.now()
+            selection, store=self.store, asset=self.asset.name, timezones=zones, now=lambda: self.app.clock.now()
         )
 
     def _succeed(self, run_id: str) -> None:
@@ -112,5 +112,5 @@ class WatchedMonth(Month):
             return None
 
     def _was_given(self, run_id: str) -> bool:
-        text = next(iter(self.claims.texts.values()), None)
-        return text is not None and run_id in read_claims(text)[self.asset.name].runs
+        text = next(iter(self.deliveries.texts.values()), None)
+        return text is not None and run_id in read_deliveries(text)[self.asset.name].runs

@@ -19,7 +19,7 @@ from airflow_provider_drchrono.incremental.cursor import (
 )
 from airflow_provider_drchrono.incremental.detection import Position, Window
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
-from airflow_provider_drchrono.incremental.wall_clock import Practice
+from airflow_provider_drchrono.incremental.window import Practice
 
 UNTIL = datetime(2026, 7, 1, 16, tzinfo=UTC)
 
@@ -31,19 +31,19 @@ def position(number: int, marks: int = 0) -> Position:
 
 
 def after_runs(count: int, marks: int = 0) -> Cursor:
-    cursor = Cursor("patients", practice=Practice(("America/New_York",), UNTIL)).moved(position(0, marks))
+    cursor = Cursor("patients", practice=Practice(("America/New_York",), UNTIL)).moved_to(position(0, marks))
     for number in range(count):
-        cursor = cursor.gave(f"run-{number}", position(number + 1, marks))
+        cursor = cursor.with_delivery(f"run-{number}", position(number + 1, marks))
     return cursor
 
 
-def announced(count: int) -> Cursor:
-    """The cursor of an asset's watcher after so many announcements, the last of which is not settled."""
+def with_events(count: int) -> Cursor:
+    """The cursor of an asset's watcher after so many events, the last of which is not acknowledged."""
     cursor = after_runs(0)
     for number in range(1, count + 1):
         after = position(number)
         ids = tuple(range(number))
-        cursor = cursor.announced(
+        cursor = cursor.with_event(
             ChangeEvent("an asset", "patients", None, after.until.isoformat(), number, ids), after
         )
     return cursor
@@ -53,41 +53,34 @@ def announced(count: int) -> Cursor:
     "cursor",
     [
         pytest.param(after_runs(3, marks=2), id="of a sensor"),
-        pytest.param(announced(3), id="of an asset"),
-        pytest.param(announced(3).settled(), id="of an asset, settled"),
+        pytest.param(with_events(3), id="of an asset"),
+        pytest.param(with_events(3).acknowledged(), id="of an asset, acknowledged"),
     ],
 )
 def test_everything_survives(cursor: Cursor) -> None:
     assert read_cursor(cursor.dump(), "patients") == cursor
 
 
-def test_an_announcement_is_kept_until_it_is_settled_and_its_window_for_longer() -> None:
-    cursor = announced(2)
+def test_an_event_is_kept_until_it_is_acknowledged_and_its_window_for_longer() -> None:
+    cursor = with_events(2)
 
-    assert cursor.announcement is not None
-    assert cursor.announcement.count == 2
-    assert cursor.settled().announcement is None
-    window = cursor.settled().given_to(cursor.announcement.until)
+    assert cursor.pending_event is not None
+    assert cursor.pending_event.count == 2
+    assert cursor.acknowledged().pending_event is None
+    window = cursor.acknowledged().delivered_to(cursor.pending_event.until)
     assert window is not None
     assert (window.before, window.after) == (position(1), position(2))
-    assert cursor.restarted("2026-01-01").announcement == cursor.announcement
+    assert cursor.restarted("2026-01-01").pending_event == cursor.pending_event
 
 
-def test_of_many_announcements_the_oldest_are_forgotten() -> None:
-    cursor = read_cursor(announced(MOST_RUNS + 3).dump())
+def test_of_many_events_the_oldest_are_forgotten() -> None:
+    cursor = read_cursor(with_events(MOST_RUNS + 3).dump())
 
     assert len(cursor.runs) == MOST_RUNS
     with pytest.raises(ForgottenRunError):
-        cursor.given_to(position(1).until.isoformat())
-    assert cursor.announcement is not None
-    assert cursor.announcement.until in cursor.runs
-
-
-def test_a_cursor_from_before_there_were_announcements_is_read() -> None:
-    state = json.loads(after_runs(2).dump())
-    del state["announcement"]
-
-    assert read_cursor(json.dumps(state)).announcement is None
+        cursor.delivered_to(position(1).until.isoformat())
+    assert cursor.pending_event is not None
+    assert cursor.pending_event.until in cursor.runs
 
 
 @pytest.mark.parametrize(
@@ -100,7 +93,7 @@ def test_a_cursor_from_before_there_were_announcements_is_read() -> None:
     ],
 )
 def test_a_name_is_told_to_people_and_to_a_shell(name: CursorName, told: str, words: str) -> None:
-    assert (str(name), name.words) == (told, words)
+    assert (str(name), name.arguments) == (told, words)
 
 
 def test_runs_that_meet_share_a_position() -> None:
@@ -111,10 +104,10 @@ def test_many_runs_are_forgotten_but_not_taken_for_new() -> None:
     cursor = read_cursor(after_runs(MOST_RUNS + 5).dump())
 
     assert len(cursor.runs) == MOST_RUNS
-    assert cursor.given_to("run-never") is None
-    assert cursor.given_to(f"run-{MOST_RUNS}") is not None
+    assert cursor.delivered_to("run-never") is None
+    assert cursor.delivered_to(f"run-{MOST_RUNS}") is not None
     with pytest.raises(ForgottenRunError, match="give since and until"):
-        cursor.given_to("run-2")
+        cursor.delivered_to("run-2")
 
 
 def after_stored_runs(count: int) -> Cursor:
@@ -195,9 +188,9 @@ def test_the_text_stays_small() -> None:
         pytest.param(after_runs(1).dump().replace('"at": 1', '"at": 9'), "values that cannot be read", id="no place"),
         pytest.param(after_runs(1).dump().replace("+00:00", ""), "values that cannot be read", id="no zone"),
         pytest.param(
-            announced(1).dump().replace('"count": 1', '"count": "1"'),
+            with_events(1).dump().replace('"count": 1', '"count": "1"'),
             "values that cannot be read",
-            id="no announcement",
+            id="no event",
         ),
     ],
 )
@@ -221,4 +214,4 @@ def test_a_restarted_cursor_still_knows_what_runs_were_given() -> None:
     cursor = after_runs(2).restarted("2026-01-01")
 
     assert (cursor.position, cursor.start) == (None, "2026-01-01")
-    assert read_cursor(cursor.dump()).given_to("run-1") is not None
+    assert read_cursor(cursor.dump()).delivered_to("run-1") is not None

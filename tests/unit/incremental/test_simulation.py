@@ -63,7 +63,7 @@ def test_creations_and_updates_are_told_apart(kind: type[IncrementalSensor], cha
 
 
 @pytest.mark.parametrize("kind", sensors(), ids=lambda kind: kind.resource)
-def test_every_change_is_announced_and_read_in_one_run(kind: type[IncrementalSensor]) -> None:
+def test_every_change_is_in_an_event_and_read_in_one_run(kind: type[IncrementalSensor]) -> None:
     for seed in seeds():
         print(f"Repeat it with DRCHRONO_SEED={seed}")
         change = kind.changes[seed % len(kind.changes)]
@@ -76,7 +76,7 @@ def test_every_change_is_announced_and_read_in_one_run(kind: type[IncrementalSen
         assert month.repeated() == {}, f"read twice with DRCHRONO_SEED={seed}"
 
 
-def test_announcements_do_come_twice_in_the_simulation() -> None:
+def test_events_do_come_twice_in_the_simulation() -> None:
     with pytest.MonkeyPatch.context() as patch:
         month = WatchedMonth(patch, sensors()[0], 1, "any")
         month.run(40)

@@ -17,8 +17,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from airflow_provider_drchrono.incremental.cursor import CursorName, read_cursor
-from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.cursor import CursorName, MemoryCursorStore, read_cursor
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.sensors.appointments import DrChronoNewOrUpdatedAppointmentsSensor as Appointments
 from airflow_provider_drchrono.sensors.base import IncrementalSensor, InvalidArgumentError

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.incremental.cursor import Cursor, CursorName, read_cursor
-from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
-from airflow_provider_drchrono.incremental.subscribers import told_apart
+from airflow_provider_drchrono.incremental.cursor import Cursor, CursorName, MemoryCursorStore, read_cursor
+from airflow_provider_drchrono.incremental.subscribers import split_filters
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.sensors.labs import DrChronoNewOrUpdatedLabOrdersSensor as LabOrders
 from airflow_provider_drchrono.sensors.patients import DrChronoNewOrUpdatedPatientsSensor as Patients
@@ -127,12 +126,12 @@ def test_who_selects_by_id_hears_only_its_own_in_the_same_poll(sandbox: Sandbox)
 
 
 def test_filters_that_only_the_api_understands_are_left_to_it(sandbox: Sandbox) -> None:
-    sent, shown = told_apart(load(), "appointments", {"doctor": "12", "status": "Arrived", "date": "2026-01-31"})
+    sent, shown = split_filters(load(), "appointments", {"doctor": "12", "status": "Arrived", "date": "2026-01-31"})
 
     assert shown == {"doctor": 12}
     assert sent == {"status": "Arrived", "date": "2026-01-31"}
     # Its records spell the id as text, so nothing is concluded from it.
-    assert told_apart(load(), "messages", {"owner": 3}) == ({"owner": 3}, {})
+    assert split_filters(load(), "messages", {"owner": 3}) == ({"owner": 3}, {})
 
 
 def test_one_who_comes_later_is_told_what_changed_since_it_looked(sandbox: Sandbox) -> None:
@@ -297,7 +296,7 @@ def test_a_cursor_that_is_set_back_counts_from_the_next_poll_on(sandbox: Sandbox
             assert cursor.position is not None
             earlier = cursor.position.since - timedelta(days=20_000) if cursor.position.since else None
             moved = type(cursor.position)(cursor.position.until, earlier, earlier)
-            store.texts[name] = Cursor.moved(cursor, moved).dump()
+            store.texts[name] = Cursor.moved_to(cursor, moved).dump()
             return await task
 
     assert asyncio.run(run()).count == len(sandbox.practice.records("patients"))

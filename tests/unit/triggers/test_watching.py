@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.incremental.cursor import CursorName, read_cursor
-from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.cursor import CursorName, MemoryCursorStore, read_cursor
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.triggers import watching
@@ -23,7 +22,7 @@ NAME = CursorName.of_asset("patients")
 
 @pytest.fixture(autouse=True)
 def settling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "SETTLING", 0.1)
+    monkeypatch.setattr(watching, "ACKNOWLEDGE_AFTER", 0.1)
 
 
 class Watcher:
@@ -44,7 +43,7 @@ class Watcher:
     async def until(self, count: int) -> list[ChangeEvent]:
         ends = time.monotonic() + PATIENCE
         while len(self.events) < count:
-            assert time.monotonic() < ends, "nothing is announced"
+            assert time.monotonic() < ends, "there is no event"
             await asyncio.sleep(0.02)
         return self.events
 
@@ -78,11 +77,11 @@ def polls(sandbox: Sandbox) -> list[dict[str, str]]:
     return [entry.query for entry in sandbox.journal.calls(operation_id="patients_list")]
 
 
-def settled(store: MemoryCursorStore) -> bool:
-    return NAME in store.texts and read_cursor(store.texts[NAME]).announcement is None
+def acknowledged(store: MemoryCursorStore) -> bool:
+    return NAME in store.texts and read_cursor(store.texts[NAME]).pending_event is None
 
 
-def test_each_change_is_announced_once_by_ids_and_counts(sandbox: Sandbox, store: MemoryCursorStore) -> None:
+def test_each_change_is_in_one_event_by_ids_and_counts(sandbox: Sandbox, store: MemoryCursorStore) -> None:
     watcher = Watcher()
 
     async def run() -> None:
@@ -91,10 +90,10 @@ def test_each_change_is_announced_once_by_ids_and_counts(sandbox: Sandbox, store
             first = change(sandbox, 0, last_name="Canary")
             (one,) = await watcher.until(1)
             assert (one.asset, one.resource, one.count, one.ids) == ("patients", "patients", 1, (first,))
-            await until(lambda: settled(store))
+            await until(lambda: acknowledged(store))
             others = {change(sandbox, 1, city="Springfield"), change(sandbox, 0, city="Shelbyville")}
             await until(lambda: {each for event in watcher.events[1:] for each in event.ids} == others)
-            await until(lambda: settled(store))
+            await until(lambda: acknowledged(store))
 
     asyncio.run(run())
 
@@ -104,12 +103,12 @@ def test_each_change_is_announced_once_by_ids_and_counts(sandbox: Sandbox, store
     assert "Canary" not in str(store.texts) + str(watcher.events)
 
 
-def test_what_changed_while_nobody_watched_is_announced(sandbox: Sandbox, store: MemoryCursorStore) -> None:
+def test_what_changed_while_nobody_watched_is_in_an_event(sandbox: Sandbox, store: MemoryCursorStore) -> None:
     async def watch(watcher: Watcher, count: int) -> list[ChangeEvent]:
         async with running(watcher):
             await until(lambda: NAME in store.texts)
             events = await watcher.until(count)
-            await until(lambda: settled(store))
+            await until(lambda: acknowledged(store))
             return events
 
     assert asyncio.run(watch(Watcher(), 0)) == []
@@ -128,16 +127,16 @@ def test_an_event_that_may_not_have_arrived_is_sent_again_as_it_was(
         async with running(watcher):
             return (await watcher.until(1))[0]
 
-    monkeypatch.setattr(watching, "SETTLING", 60.0)
+    monkeypatch.setattr(watching, "ACKNOWLEDGE_AFTER", 60.0)
     first = asyncio.run(watch(Watcher(start="beginning")))
     change(sandbox, 1, city="Springfield")
-    monkeypatch.setattr(watching, "SETTLING", 0.1)
+    monkeypatch.setattr(watching, "ACKNOWLEDGE_AFTER", 0.1)
 
     async def rest() -> list[ChangeEvent]:
         watcher = Watcher(start="beginning")
         async with running(watcher):
             events = await watcher.until(2)
-            await until(lambda: settled(store))
+            await until(lambda: acknowledged(store))
             return events
 
     again, next_one = asyncio.run(rest())
@@ -147,7 +146,7 @@ def test_an_event_that_may_not_have_arrived_is_sent_again_as_it_was(
     assert (next_one.count, len(read_cursor(store.texts[NAME]).runs)) == (1, 2)
 
 
-def test_two_triggerers_with_one_asset_announce_the_same(sandbox: Sandbox, store: MemoryCursorStore) -> None:
+def test_two_triggerers_with_one_asset_make_the_same_events(sandbox: Sandbox, store: MemoryCursorStore) -> None:
     watchers = Watcher(), Watcher()
 
     async def run() -> None:

@@ -11,12 +11,17 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.incremental.wall_clock import Practice
-from airflow_provider_drchrono.transfers.rows import RecordWithoutKeyError, RowMaker, canonical
-from airflow_provider_drchrono.warehouses import open_warehouse
-from airflow_provider_drchrono.warehouses.base import LoadCounts, Run, SyncKey, Warehouse, WarehouseError
-from airflow_provider_drchrono.warehouses.sync_state import SyncState
-from airflow_provider_drchrono.warehouses.table import DIGEST, EXTRA, SYNCED_AT, TIMEZONE, Column, Table
+from airflow_provider_drchrono.incremental.fingerprints import canonical
+from airflow_provider_drchrono.incremental.window import Practice, SyncState
+from airflow_provider_drchrono.warehouses.base import (
+    LoadCounts,
+    Run,
+    SyncKey,
+    Warehouse,
+    WarehouseError,
+    open_warehouse,
+)
+from airflow_provider_drchrono.warehouses.table import DIGEST, EXTRA, SYNCED_AT, TIMEZONE, Column, RowMaker, Table
 
 Record = dict[str, Any]
 Fetch = Callable[[str], list[tuple[Any, ...]]]
@@ -39,7 +44,7 @@ TABLE = Table(
     changed="updated_at",
 )
 KEY = SyncKey("https://app.drchrono.com#1", "appointments", "visits", "all")
-MEMORY = SyncState(
+STATE = SyncState(
     datetime(2026, 1, 15, 12, tzinfo=UTC),
     datetime(2024, 1, 1, 8, 30),
     Practice(("America/Los_Angeles", "America/New_York"), datetime(2026, 1, 14, 12, tzinfo=UTC)),
@@ -59,10 +64,10 @@ def load(
     at: str = EARLIER,
     table: Table = TABLE,
     key: SyncKey = KEY,
-    memory: SyncState = MEMORY,
+    state: SyncState = STATE,
 ) -> LoadCounts:
     rows = RowMaker(table, "America/New_York").rows((canonical(record), at) for record in records)
-    return warehouse.load(table, rows, key, memory, Run("scheduled__1", 3))
+    return warehouse.load(table, rows, key, state, Run("scheduled__1", 3))
 
 
 class WarehouseConformance:
@@ -103,7 +108,7 @@ class WarehouseConformance:
         load(prepared, [visit("1")])
 
         rows = RowMaker(TABLE, "America/Chicago").rows([(canonical(visit("1")), LATER)])
-        assert prepared.load(TABLE, rows, KEY, MEMORY, Run("r", 1)).changed == 1
+        assert prepared.load(TABLE, rows, KEY, STATE, Run("r", 1)).changed == 1
         assert fetch(f'SELECT "{TIMEZONE}" FROM visits') == [("America/Chicago",)]
 
     def test_only_rows_that_differ_are_replaced(self, prepared: Warehouse, fetch: Fetch) -> None:
@@ -116,7 +121,7 @@ class WarehouseConformance:
 
     def test_nothing_to_load_moves_the_watermark(self, prepared: Warehouse) -> None:
         assert load(prepared, []) == LoadCounts(read=0, new=0, changed=0, in_table=0)
-        assert prepared.memory(TABLE, KEY) == MEMORY
+        assert prepared.state(TABLE, KEY) == STATE
 
     @pytest.mark.parametrize("order", ["changed last comes last", "changed last comes first"])
     def test_of_several_versions_in_a_load_the_one_changed_last_stays(
@@ -209,23 +214,23 @@ class WarehouseConformance:
         moments = [datetime.fromisoformat(row[3]) if isinstance(row[3], str) else row[3] for row in rows]
         assert [moment.astimezone(UTC) for moment in moments] == [datetime(2026, 1, 15, 12, tzinfo=UTC)] * 2
 
-    def test_memory_comes_back_as_it_was_kept(self, prepared: Warehouse) -> None:
+    def test_a_state_comes_back_as_it_was_kept(self, prepared: Warehouse) -> None:
         named = SyncState(datetime(2026, 1, 16, tzinfo=UTC), None, Practice(("Europe/Berlin",), None))
         other = SyncKey(KEY.source, KEY.resource, KEY.table_name, "doctor 1")
 
-        assert prepared.memory(TABLE, KEY) is None
-        load(prepared, [], memory=MEMORY)
-        load(prepared, [], memory=named, key=other)
+        assert prepared.state(TABLE, KEY) is None
+        load(prepared, [], state=STATE)
+        load(prepared, [], state=named, key=other)
 
-        assert prepared.memory(TABLE, KEY) == MEMORY
-        assert prepared.memory(TABLE, other) == named
+        assert prepared.state(TABLE, KEY) == STATE
+        assert prepared.state(TABLE, other) == named
 
     def test_the_watermark_never_goes_back(self, prepared: Warehouse) -> None:
-        overtaken = SyncState(datetime(2026, 1, 15, 11, tzinfo=UTC), MEMORY.start, MEMORY.practice)
+        overtaken = SyncState(datetime(2026, 1, 15, 11, tzinfo=UTC), STATE.start, STATE.practice)
         load(prepared, [])
-        load(prepared, [], memory=overtaken)
+        load(prepared, [], state=overtaken)
 
-        assert prepared.memory(TABLE, KEY) == MEMORY
+        assert prepared.state(TABLE, KEY) == STATE
 
     def test_a_load_that_breaks_off_leaves_everything_as_it_was(self, prepared: Warehouse, fetch: Fetch) -> None:
         load(prepared, [visit("1", "a")])
@@ -235,12 +240,12 @@ class WarehouseConformance:
                 yield canonical(visit(str(number), "b" * 1000)), LATER
             raise InterruptedError
 
-        moved = SyncState(datetime(2026, 2, 1, tzinfo=UTC), None, MEMORY.practice)
+        moved = SyncState(datetime(2026, 2, 1, tzinfo=UTC), None, STATE.practice)
         with pytest.raises(InterruptedError):
             prepared.load(TABLE, RowMaker(TABLE, None).rows(breaking()), KEY, moved, Run("r", 1))
 
         assert fetch("SELECT id, note FROM visits") == [("1", "a")]
-        assert prepared.memory(TABLE, KEY) == MEMORY
+        assert prepared.state(TABLE, KEY) == STATE
         assert load(prepared, [visit("2")]).new == 1
 
     def test_rows_and_state_are_written_together_or_not_at_all(
@@ -256,20 +261,39 @@ class WarehouseConformance:
             load(prepared, changes, at=LATER, key=other)
 
         assert fetch("SELECT id, note FROM visits ORDER BY id") == [("1", "a"), ("2", "b")]
-        assert prepared.memory(TABLE, other) is None
+        assert prepared.state(TABLE, other) is None
         execute("DROP INDEX one_run")
         assert load(prepared, changes, at=LATER, key=other) == LoadCounts(read=2, new=1, changed=1, in_table=3)
-        assert prepared.memory(TABLE, other) == MEMORY
+        assert prepared.state(TABLE, other) == STATE
 
     @pytest.mark.parametrize("record", [{}, {"id": None}, {"id": ""}], ids=["missing", "null", "empty"])
-    def test_a_record_without_its_key_is_refused(
+    def test_a_record_without_its_key_does_not_stop_the_others(
         self, prepared: Warehouse, fetch: Fetch, record: dict[str, Any]
     ) -> None:
-        with pytest.raises(RecordWithoutKeyError):
-            load(prepared, [visit("1"), {"note": "whose?"} | record])
+        counts = load(prepared, [visit("1"), {"note": "whose?"} | record, visit("2")])
 
-        assert fetch("SELECT * FROM visits") == []
-        assert prepared.memory(TABLE, KEY) is None
+        assert counts == LoadCounts(read=2, new=2, changed=0, in_table=2)
+        assert fetch("SELECT id FROM visits ORDER BY id") == [("1",), ("2",)]
+
+    def test_a_number_with_digits_of_another_script_does_not_stop_the_load(
+        self, prepared: Warehouse, fetch: Fetch
+    ) -> None:
+        counts = load(prepared, [visit("1", paid="1\u0663.5", patient="1\u0663"), visit("2", paid="2.5")])
+
+        assert counts.new == 2
+        assert fetch("SELECT paid IS NULL, patient IS NULL FROM visits WHERE id = '1'") == [(True, True)]
+        ((extra,),) = fetch(f"SELECT \"{EXTRA}\" FROM visits WHERE id = '1'")
+        assert (json.loads(extra) if isinstance(extra, str) else extra) == {"paid": "1\u0663.5", "patient": "1\u0663"}
+
+    def test_another_signature_of_a_link_is_no_change(self, prepared: Warehouse, fetch: Fetch) -> None:
+        link = "https://files.example.com/a.pdf?Signature="
+        load(prepared, [visit("1", f"{link}1", order=[f"{link}1"], unknown=f"{link}1")])
+
+        again = [visit("1", f"{link}2", order=[f"{link}2"], unknown=f"{link}2")]
+        assert load(prepared, again, at=LATER) == LoadCounts(read=1, new=0, changed=0, in_table=1)
+        assert fetch("SELECT note FROM visits") == [(f"{link}1",)]
+        moved = [visit("1", "https://files.example.com/b.pdf?Signature=3")]
+        assert load(prepared, moved, at=LATER).changed == 1
 
     def test_a_table_is_widened_when_the_catalogue_has_grown(self, warehouse: Warehouse, fetch: Fetch) -> None:
         narrow = Table("visits", None, TABLE.columns[:2] + TABLE.columns[7:8], TABLE.key, TABLE.changed)

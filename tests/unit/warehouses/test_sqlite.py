@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.warehouses import open_warehouse
 from airflow_provider_drchrono.warehouses import sqlite as sqlite_module
-from airflow_provider_drchrono.warehouses.base import WarehouseError
+from airflow_provider_drchrono.warehouses.base import WarehouseError, open_warehouse
 from tests.unit.warehouses.conformance import LATER, TABLE, Fetch, WarehouseConformance, load, visit
 
 

@@ -1,4 +1,4 @@
-"""Which announcements a DAG run is given: each once, the same on a second try, and what is left to a run by hand."""
+"""Which events a DAG run is given: each once, the same on a second try, and what is left to a run by hand."""
 
 import json
 import random
@@ -9,20 +9,20 @@ import pytest
 
 from airflow_provider_drchrono.incremental.cursor import MOST_FORGOTTEN, MOST_RUNS, ForgottenRunError
 from airflow_provider_drchrono.incremental.events.deliveries import (
-    MOST_ANNOUNCEMENTS,
     MOST_ASSETS,
+    MOST_EVENTS,
     Deliveries,
     DeliveriesError,
-    claim,
-    dump_claims,
-    read_claims,
+    deliver,
+    dump_deliveries,
+    read_deliveries,
 )
 
 FIRST = datetime(2026, 7, 1, tzinfo=UTC)
 
 
 def until(number: int) -> str:
-    """The time of an announcement; those with odd numbers are spelt with another offset."""
+    """The time of an event; those with odd numbers are spelt with another offset."""
     moment = FIRST + timedelta(hours=number)
     return moment.isoformat().replace("+00:00", "Z") if number % 2 else moment.isoformat()
 
@@ -36,27 +36,27 @@ class LostError(Exception):
 
 
 class Task:
-    """The runs of one task, and an asset's cursor that remembers some announcements."""
+    """The runs of one task, and an asset's cursor that remembers some events."""
 
-    def __init__(self, announced: Iterable[int] = range(10)) -> None:
-        self.claims: Deliveries | None = None
-        self.announced = untils(announced)
+    def __init__(self, remembered: Iterable[int] = range(10)) -> None:
+        self.deliveries: Deliveries | None = None
+        self.remembered = untils(remembered)
 
     def run(
         self, run_id: str, told: Iterable[int] | None = None, cleared_from: datetime | None = None
     ) -> tuple[str, ...]:
         """Let a run ask, and store what comes of it."""
         events = None if told is None else untils(told)
-        after, given = claim(self.claims, run_id, events, self.announced, cleared_from)
-        if not set(given) <= set(self.announced):
+        after, given = deliver(self.deliveries, run_id, events, self.remembered, cleared_from)
+        if not set(given) <= set(self.remembered):
             raise LostError
-        if after is not self.claims and after is not None:
-            (after,) = read_claims(dump_claims({"an asset": after})).values()
-        self.claims = after
+        if after is not self.deliveries and after is not None:
+            (after,) = read_deliveries(dump_deliveries({"an asset": after})).values()
+        self.deliveries = after
         return given
 
 
-def test_a_run_is_given_what_its_events_announce_and_again_on_a_second_try() -> None:
+def test_a_run_is_given_what_its_events_hold_and_again_on_a_second_try() -> None:
     task = Task()
 
     assert task.run("first", told=[5, 4]) == untils([4, 5])
@@ -69,10 +69,10 @@ def test_a_run_is_given_what_its_events_announce_and_again_on_a_second_try() -> 
 def test_what_airflow_was_told_twice_is_given_once() -> None:
     task = Task()
     task.run("first", told=[4])
-    before = task.claims
+    before = task.deliveries
 
     assert task.run("again", told=[4]) == ()
-    assert task.claims is before, "there was nothing to store"
+    assert task.deliveries is before, "there was nothing to store"
     assert task.run("and more", told=[4, 5, 5]) == untils([5])
 
 
@@ -80,7 +80,7 @@ def test_a_run_that_another_asset_triggered_is_given_nothing() -> None:
     task = Task()
 
     assert task.run("of the other", told=[]) == ()
-    assert task.claims is None
+    assert task.deliveries is None
 
 
 def test_a_run_by_hand_catches_up_with_what_no_run_was_given_since_the_first() -> None:
@@ -99,7 +99,7 @@ def test_the_first_run_by_hand_only_marks_where_to_begin() -> None:
     task = Task()
 
     assert task.run("by hand") == ()
-    task.announced = untils(range(12))
+    task.remembered = untils(range(12))
     assert task.run("triggered", told=[3]) == untils([3]), "what a run is triggered by it is always given"
     assert task.run("by hand again") == untils([10, 11])
     assert task.run("by hand") == (), "a cleared run is given the same, which was nothing"
@@ -109,7 +109,7 @@ def test_a_first_run_by_hand_before_anything_was_announced() -> None:
     task = Task(())
 
     assert task.run("by hand") == ()
-    task.announced = untils([0])
+    task.remembered = untils([0])
     assert task.run("by hand again") == untils([0])
 
 
@@ -118,9 +118,9 @@ def test_many_runs_are_forgotten_but_what_they_took_is_not_given_again() -> None
     for number in range(MOST_RUNS + 5):
         assert task.run(f"run {number}", told=[number]) == untils([number])
 
-    assert task.claims is not None
-    assert len(task.claims.runs) == MOST_RUNS
-    assert set(task.claims.taken) == set(untils(range(5)))
+    assert task.deliveries is not None
+    assert len(task.deliveries.runs) == MOST_RUNS
+    assert set(task.deliveries.delivered) == set(untils(range(5)))
     assert task.run("told again", told=[0, 4]) == ()
     with pytest.raises(ForgottenRunError, match="a sensor for the same list, and since and until"):
         task.run("run 4", told=[4])
@@ -156,28 +156,28 @@ def test_a_cleared_run_is_given_what_its_own_events_tell_however_old_it_is() -> 
 def test_what_no_cursor_remembers_needs_no_memory() -> None:
     task = Task()
     for number in range(MOST_RUNS + 5):
-        task.announced = untils([number])
+        task.remembered = untils([number])
         task.run(f"run {number}", told=[number])
 
-    assert task.claims is not None
-    assert task.claims.taken == ()
+    assert task.deliveries is not None
+    assert task.deliveries.delivered == ()
 
 
 def test_runs_that_were_given_many_do_not_fill_the_memory() -> None:
     task = Task(())
     for number in range(30):
-        task.announced = untils(range(number * 100, number * 100 + 100))
+        task.remembered = untils(range(number * 100, number * 100 + 100))
         task.run(f"run {number}", told=range(number * 100, number * 100 + 100))
 
-    assert task.claims is not None
-    assert sum(map(len, task.claims.runs.values())) == MOST_ANNOUNCEMENTS
-    task.announced = untils(range(5_000, 5_000 + 2 * MOST_ANNOUNCEMENTS))
-    assert task.run("huge", told=range(5_000, 5_000 + 2 * MOST_ANNOUNCEMENTS)) == task.announced
-    assert list(task.claims.runs) == ["huge"]
+    assert task.deliveries is not None
+    assert sum(map(len, task.deliveries.runs.values())) == MOST_EVENTS
+    task.remembered = untils(range(5_000, 5_000 + 2 * MOST_EVENTS))
+    assert task.run("huge", told=range(5_000, 5_000 + 2 * MOST_EVENTS)) == task.remembered
+    assert list(task.deliveries.runs) == ["huge"]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_happens_each_announcement_is_given_to_one_run(seed: int) -> None:
+def test_whatever_happens_each_event_is_given_to_one_run(seed: int) -> None:
     chance = random.Random(seed)
     task = Task(())
     given: dict[str, tuple[str, ...]] = {}
@@ -185,13 +185,13 @@ def test_whatever_happens_each_announcement_is_given_to_one_run(seed: int) -> No
     waiting: list[int] = []
     for number in range(300):
         if chance.random() < 0.7:
-            task.announced = (*task.announced, until(number))[-MOST_RUNS:]
+            task.remembered = (*task.remembered, until(number))[-MOST_RUNS:]
             waiting.append(number)
         if waiting and chance.random() < 0.5:
             chance.shuffle(waiting)
             events = [waiting.pop() for _ in range(chance.randint(1, len(waiting)))]
             if chance.random() < 0.2:
-                events.append(chance.choice([each for each in range(number + 1) if until(each) in task.announced]))
+                events.append(chance.choice([each for each in range(number + 1) if until(each) in task.remembered]))
             told[f"triggered {number}"] = events
         elif chance.random() < 0.2:
             told[f"by hand {number}"] = None
@@ -204,22 +204,22 @@ def test_whatever_happens_each_announcement_is_given_to_one_run(seed: int) -> No
 
     handed = [each for its in given.values() for each in its]
     assert len(handed) == len(set(handed))
-    assert set(untils(range(300))).intersection(task.announced).difference(untils(waiting)) <= set(handed)
+    assert set(untils(range(300))).intersection(task.remembered).difference(untils(waiting)) <= set(handed)
 
 
 def test_what_was_given_of_several_assets_is_kept_apart_and_the_oldest_is_dropped() -> None:
-    each, _ = claim(None, "a run", [until(1)], untils([1]))
+    each, _ = deliver(None, "a run", [until(1)], untils([1]))
     assert each is not None
     many = {f"asset {number}": each for number in range(MOST_ASSETS + 1)}
 
-    assert read_claims(dump_claims(many)) == {name: each for name in list(many)[1:]}
+    assert read_deliveries(dump_deliveries(many)) == {name: each for name in list(many)[1:]}
 
 
-STORED = dump_claims({"an asset": Deliveries(until(2), {"a run": untils([1, 2])}, untils([0]), ("abc",))})
+STORED = dump_deliveries({"an asset": Deliveries(until(2), {"a run": untils([1, 2])}, untils([0]), ("abc",))})
 
 
 def test_everything_survives() -> None:
-    assert dump_claims(read_claims(STORED)) == STORED
+    assert dump_deliveries(read_deliveries(STORED)) == STORED
 
 
 @pytest.mark.parametrize(
@@ -234,9 +234,11 @@ def test_everything_survives() -> None:
         pytest.param(STORED.replace('"since"', '"lost"'), "nothing under 'since'", id="no start"),
         pytest.param(STORED.replace("2026-07-01T00", "last July"), "values that cannot be read", id="no time"),
         pytest.param(STORED.replace("+00:00", ""), "values that cannot be read", id="no zone"),
-        pytest.param(json.dumps({"version": 1, "assets": {"a": None}}), "values that cannot be read", id="no claims"),
+        pytest.param(
+            json.dumps({"version": 1, "assets": {"a": None}}), "values that cannot be read", id="no deliveries"
+        ),
     ],
 )
-def test_spoilt_claims_say_what_was_found(text: str, found: str) -> None:
+def test_spoilt_deliveries_say_what_was_found(text: str, found: str) -> None:
     with pytest.raises(DeliveriesError, match=found):
-        read_claims(text)
+        read_deliveries(text)

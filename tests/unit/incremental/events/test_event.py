@@ -1,4 +1,4 @@
-"""What an announcement looks like outside, and what is no announcement."""
+"""What an event looks like outside, and what is no event."""
 
 import json
 from typing import Any
@@ -18,14 +18,14 @@ ANNOUNCEMENT = ChangeEvent(
 
 
 @pytest.mark.parametrize(
-    "announcement",
+    "event",
     [
         pytest.param(ANNOUNCEMENT, id="a window"),
         pytest.param(ChangeEvent("a", "audit_log", None, "2026-07-01T16:02:00Z", 0, ()), id="everything, no ids"),
     ],
 )
-def test_what_travels_as_json_is_read_again(announcement: ChangeEvent) -> None:
-    assert ChangeEvent.read(json.loads(json.dumps(announcement.payload()))) == announcement
+def test_what_travels_as_json_is_read_again(event: ChangeEvent) -> None:
+    assert ChangeEvent.read(json.loads(json.dumps(event.payload()))) == event
 
 
 def test_the_payload_is_in_order() -> None:
@@ -42,8 +42,8 @@ def test_the_payload_of_another_release_is_refused_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("payload", [None, "text", 3, [ANNOUNCEMENT]], ids=["nothing", "text", "number", "list"])
-def test_what_is_no_object_is_no_announcement(payload: object) -> None:
-    with pytest.raises(ValueError, match=r"no announcement: .* in place of an object"):
+def test_what_is_no_object_is_no_event(payload: object) -> None:
+    with pytest.raises(ValueError, match=r"no change event: .* in place of an object"):
         ChangeEvent.read(payload)
 
 
@@ -64,7 +64,7 @@ def test_what_is_no_object_is_no_announcement(payload: object) -> None:
     ],
 )
 def test_a_field_that_does_not_fit_is_named_without_its_value(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"^no announcement: nothing that fits under {name}$"):
+    with pytest.raises(ValueError, match=rf"^no change event: nothing that fits under {name}$"):
         ChangeEvent.read({**ANNOUNCEMENT.payload(), name: value})
 
 

@@ -1,4 +1,4 @@
-"""The reader of announcements, run by hand against the sandbox: what a run is given, what it costs, what is refused."""
+"""The reader of events, run by hand against the sandbox: what a run is given, what it costs, what is refused."""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -16,14 +16,13 @@ from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
 from airflow_provider_drchrono.assets import drchrono_asset, drchrono_list
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
-from airflow_provider_drchrono.incremental.cursor import MOST_FORGOTTEN, MOST_RUNS, CursorName
-from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
-from airflow_provider_drchrono.incremental.events.deliveries import Deliveries, dump_claims
+from airflow_provider_drchrono.incremental.cursor import MOST_FORGOTTEN, MOST_RUNS, CursorName, MemoryCursorStore
+from airflow_provider_drchrono.incremental.events.deliveries import Deliveries, dump_deliveries
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.operators.assets import DrChronoChangedRecordsOperator
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
-from tests.support.announcing import announce
+from tests.support.events import make_event
 from tests.support.running import connected_sandbox, execute
 
 PATIENTS = drchrono_asset("patients")
@@ -31,18 +30,18 @@ NAME = CursorName("a_dag", "changed")
 
 
 class Stores:
-    """Where the asset's cursor and the task's claims are kept."""
+    """Where the asset's cursor and the task's deliveries are kept."""
 
     def __init__(self) -> None:
         self.cursors = MemoryCursorStore()
-        self.claims = MemoryCursorStore()
+        self.deliveries = MemoryCursorStore()
 
 
 @pytest.fixture
 def stores(monkeypatch: pytest.MonkeyPatch) -> Stores:
     kept = Stores()
     monkeypatch.setattr("airflow_provider_drchrono.state.cursor_store.VariableCursorStore", lambda: kept.cursors)
-    monkeypatch.setattr("airflow_provider_drchrono.state.cursor_store.VariableDeliveriesStore", lambda: kept.claims)
+    monkeypatch.setattr("airflow_provider_drchrono.state.cursor_store.VariableDeliveriesStore", lambda: kept.deliveries)
     return kept
 
 
@@ -59,11 +58,11 @@ def change(sandbox: Sandbox, number: int, city: str) -> int:
 
 
 def news(sandbox: Sandbox, stores: Stores, number: int, city: str) -> ChangeEvent:
-    """Change a patient and let the watcher announce it."""
+    """Change a patient and let the watcher make an event of it."""
     change(sandbox, number, city)
-    announcement = announce(stores.cursors, PATIENTS)
-    assert announcement is not None
-    return announcement
+    event = make_event(stores.cursors, PATIENTS)
+    assert event is not None
+    return event
 
 
 def context(
@@ -71,7 +70,7 @@ def context(
 ) -> dict[str, Any]:
     """As much of a task's context as the operator looks at.
 
-    :param told: what the events of ``by`` announce: an extra is that of an event that nobody of ours made.
+    :param told: the events of ``by``: an extra is that of an event that nobody of ours made.
     """
     key = SimpleNamespace(name=by.name, uri=by.uri)
     events = [SimpleNamespace(asset=key, source_aliases=(), extra=_extra(each)) for each in told]
@@ -107,11 +106,26 @@ def calls(sandbox: Sandbox) -> list[str]:
 @pytest.fixture
 def begun(sandbox: Sandbox, stores: Stores) -> Sandbox:
     """A practice whose patients are watched from now on."""
-    assert announce(stores.cursors, PATIENTS) is None
+    assert make_event(stores.cursors, PATIENTS) is None
     return sandbox
 
 
-def test_a_run_reads_exactly_what_was_announced_and_again_on_a_second_try(begun: Sandbox, stores: Stores) -> None:
+def test_a_record_that_lost_its_id_is_counted_and_read_and_stops_nobody(begun: Sandbox, stores: Stores) -> None:
+    change(begun, 1, "Troy")
+    table = begun.practice.table("patients")
+    key = table.keys[0]
+    moved = {"id": None, "city": "Utica", "updated_at": begun.clock.stamp()}
+    table.put(key, dict(table[key]) | moved)
+
+    event = make_event(stores.cursors, PATIENTS)
+
+    assert event is not None
+    assert (event.count, len(event.ids)) == (2, 1)
+    assert sorted(cities(read("one", event))) == ["Troy", "Utica"]
+    assert cities(read("two", news(begun, stores, 2, "Rome"))) == ["Rome"]
+
+
+def test_a_run_reads_exactly_what_its_events_name_and_again_on_a_second_try(begun: Sandbox, stores: Stores) -> None:
     first = news(begun, stores, 0, "Springfield")
     second = news(begun, stores, 1, "Shelbyville")
 
@@ -141,15 +155,15 @@ def test_events_of_windows_that_meet_cost_one_call(begun: Sandbox, stores: Store
 
 def test_an_update_of_what_was_created_in_the_window_before_is_read(sandbox: Sandbox, stores: Stores) -> None:
     updated = drchrono_asset("patients", change="updated")
-    assert announce(stores.cursors, updated) is None
+    assert make_event(stores.cursors, updated) is None
     change(sandbox, 0, "Springfield")
-    first = announce(stores.cursors, updated)
+    first = make_event(stores.cursors, updated)
     newcomer = sandbox.practice.create("patients", {"last_name": "New"})
-    assert announce(stores.cursors, updated) is None
+    assert make_event(stores.cursors, updated) is None
     change(sandbox, 1, "Shelbyville")
-    second = announce(stores.cursors, updated)
+    second = make_event(stores.cursors, updated)
     sandbox.practice.change("patients", newcomer["id"], {"city": "Ogdenville"})
-    third = announce(stores.cursors, updated)
+    third = make_event(stores.cursors, updated)
 
     found = read("one", first, second, third, asset=updated, by=updated)
 
@@ -159,12 +173,12 @@ def test_an_update_of_what_was_created_in_the_window_before_is_read(sandbox: San
 def test_an_event_that_comes_twice_is_read_once_and_costs_nothing(begun: Sandbox, stores: Stores) -> None:
     told = news(begun, stores, 0, "Springfield")
     assert cities(read("one", told)) == ["Springfield"]
-    stored = dict(stores.claims.texts)
+    stored = dict(stores.deliveries.texts)
     begun.journal.clear()
 
     assert read("two", told) == []
     assert calls(begun) == []
-    assert stores.claims.texts == stored
+    assert stores.deliveries.texts == stored
 
 
 def test_a_run_by_hand_catches_up_and_the_first_one_does_not(
@@ -191,11 +205,11 @@ def test_a_run_that_another_asset_triggered_does_not_catch_up(begun: Sandbox, st
     other = drchrono_asset("tasks")
     assert cities(read("one", told)) == ["Springfield"]
     news(begun, stores, 1, "Shelbyville")
-    stored = dict(stores.claims.texts)
+    stored = dict(stores.deliveries.texts)
 
     assert read("two", {"payload": "of the other"}, by=other) == []
     assert read("three") == [], "Airflow says that assets triggered it, and names none"
-    assert stores.claims.texts == stored
+    assert stores.deliveries.texts == stored
 
 
 @pytest.mark.parametrize("extra", [None, {}, {"from_rest_api": True}], ids=["nothing", "empty", "by hand"])
@@ -213,7 +227,7 @@ def test_an_event_of_somebody_else_is_refused_without_its_content(begun: Sandbox
         read("one", {"payload": {"last_name": "Canary"}})
 
     assert "Canary" not in str(error.value)
-    assert stores.claims.texts == {}
+    assert stores.deliveries.texts == {}
 
 
 class Overtaken(MemoryCursorStore):
@@ -234,7 +248,7 @@ class Overtaken(MemoryCursorStore):
 def test_of_two_runs_at_once_one_is_given_what_both_were_told(begun: Sandbox, stores: Stores) -> None:
     told = news(begun, stores, 0, "Springfield")
     given = []
-    stores.claims = Overtaken(lambda: given.append(read("one", told)))
+    stores.deliveries = Overtaken(lambda: given.append(read("one", told)))
 
     assert read("two", told, news(begun, stores, 1, "Shelbyville"))[0]["city"] == "Shelbyville"
     assert [cities(each) for each in given] == [["Springfield"]]
@@ -247,7 +261,7 @@ def test_two_tasks_read_the_same(begun: Sandbox, stores: Stores) -> None:
 
     assert cities(read("one", told)) == ["Springfield"]
     assert cities(execute(DrChronoChangedRecordsOperator(task_id="changed", asset=PATIENTS), mapped)) == ["Springfield"]
-    assert set(stores.claims.texts) == {NAME, CursorName("a_dag", "changed", 0)}
+    assert set(stores.deliveries.texts) == {NAME, CursorName("a_dag", "changed", 0)}
 
 
 def test_records_are_handed_on_as_by_a_sensor(begun: Sandbox, stores: Stores, tmp_path: Path) -> None:
@@ -292,15 +306,13 @@ def test_what_a_forgetful_cursor_has_dropped_is_read_otherwise(begun: Sandbox, s
     for number in range(MOST_RUNS):
         news(begun, stores, 1, f"City {number}")
 
-    with pytest.raises(
-        AirflowFailException, match=r"patients_list: 1 announcements.*as many others came after"
-    ) as error:
+    with pytest.raises(AirflowFailException, match=r"patients_list: 1 events.*as many others came after") as error:
         read("one", told)
     assert f"since={told.since!r} and until={told.until!r}" in str(error.value)
-    assert stores.claims.texts == {}, "nobody was given it"
+    assert stores.deliveries.texts == {}, "nobody was given it"
 
 
-def test_what_was_announced_before_a_reset_is_read_otherwise(begun: Sandbox, stores: Stores) -> None:
+def test_events_from_before_a_reset_are_read_otherwise(begun: Sandbox, stores: Stores) -> None:
     told = news(begun, stores, 0, "Springfield")
     assert cities(read("one", told)) == ["Springfield"]
     stores.cursors.texts.clear()
@@ -326,7 +338,7 @@ def test_a_cleared_run_that_is_older_than_all_memory_does_not_take_what_is_new(b
     told = news(begun, stores, 0, "Springfield")
     forgotten = tuple(f"{number:012}" for number in range(MOST_FORGOTTEN))
     claims = Deliveries(runs={"the last one": (told.until,)}, forgotten=forgotten)
-    stores.claims.texts[NAME] = dump_claims({PATIENTS.name: claims})
+    stores.deliveries.texts[NAME] = dump_deliveries({PATIENTS.name: claims})
     news(begun, stores, 1, "Shelbyville")
     long_ago = context("long ago", run_type="manual")
     long_ago["dag_run"] = SimpleNamespace(
@@ -338,16 +350,16 @@ def test_a_cleared_run_that_is_older_than_all_memory_does_not_take_what_is_new(b
     assert cities(by_hand("another")) == ["Shelbyville"]
 
 
-def test_spoilt_claims_are_never_begun_anew(begun: Sandbox, stores: Stores) -> None:
+def test_spoilt_deliveries_are_never_begun_anew(begun: Sandbox, stores: Stores) -> None:
     told = news(begun, stores, 0, "Springfield")
-    stores.claims.texts[NAME] = "{"
+    stores.deliveries.texts[NAME] = "{"
 
     with pytest.raises(
         AirflowFailException, match=r"what runs of a_dag\.changed have read is stored as 1 char"
     ) as error:
         read("one", told)
     assert "airflow drchrono cursor reset a_dag changed" in str(error.value)
-    assert stores.claims.texts[NAME] == "{"
+    assert stores.deliveries.texts[NAME] == "{"
 
 
 def test_a_spoilt_cursor_names_the_asset(begun: Sandbox, stores: Stores) -> None:
@@ -357,7 +369,7 @@ def test_a_spoilt_cursor_names_the_asset(begun: Sandbox, stores: Stores) -> None
     with pytest.raises(AirflowFailException, match="the stored cursor of asset drchrono_default/patients:any") as error:
         read("one", told)
     assert "cursor reset --asset drchrono_default/patients:any" in str(error.value)
-    assert stores.claims.texts == {}
+    assert stores.deliveries.texts == {}
 
 
 def test_no_patient_data_is_stored_or_logged(
@@ -367,8 +379,8 @@ def test_no_patient_data_is_stored_or_logged(
 
     assert cities(read("one", told)) == ["Canaryville"]
     logged = caplog.text + "".join(capfd.readouterr())
-    assert f"reading 1 announcements, the last until {told.until}" in logged
-    assert "Canaryville" not in logged + str(stores.claims.texts) + str(stores.cursors.texts)
+    assert f"reading 1 events, the last until {told.until}" in logged
+    assert "Canaryville" not in logged + str(stores.deliveries.texts) + str(stores.cursors.texts)
 
 
 OF_ANOTHER_NAME = AssetWatcher(

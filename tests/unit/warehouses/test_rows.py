@@ -8,8 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_drchrono.transfers.rows import RecordWithoutKeyError, RowMaker, canonical, digest
-from airflow_provider_drchrono.warehouses.table import DIGEST, EXTRA, SYNCED_AT, TIMEZONE, Column, ColumnType, Table
+from airflow_provider_drchrono.incremental.fingerprints import canonical
+from airflow_provider_drchrono.warehouses.table import (
+    DIGEST,
+    EXTRA,
+    SYNCED_AT,
+    TIMEZONE,
+    Column,
+    ColumnType,
+    Row,
+    RowMaker,
+    Table,
+    digest,
+)
 
 READ_AT = "2026-01-15 12:00:00+00:00"
 KINDS: tuple[ColumnType, ...] = ("text", "integer", "decimal", "boolean", "date", "time", "timestamp", "json")
@@ -26,8 +37,14 @@ def maker(timezone: str | None = "America/New_York") -> RowMaker:
     return RowMaker(TABLE, timezone)
 
 
+def made(making: RowMaker, record: dict[str, Any]) -> Row:
+    row = making.row(canonical(record), READ_AT)
+    assert row is not None
+    return row
+
+
 def convert(record: dict[str, Any], timezone: str | None = "America/New_York") -> dict[str, Any]:
-    row = maker(timezone).row(canonical({"id": 1} | record), READ_AT)
+    row = made(maker(timezone), {"id": 1} | record)
     return dict(zip((column.name for column in TABLE.all_columns), row, strict=True))
 
 
@@ -45,6 +62,8 @@ def convert(record: dict[str, Any], timezone: str | None = "America/New_York") -
         pytest.param("text", "\\u0000", "\\u0000", id="the letters of an escape"),
         pytest.param("integer", 7, 7, id="integer"),
         pytest.param("integer", "7", 7, id="integer as text"),
+        pytest.param("integer", 3.0, 3, id="whole number with a point"),
+        pytest.param("integer", "3.00", 3, id="whole number with a point, as text"),
         pytest.param("integer", "", None, id="empty integer"),
         pytest.param("integer", -(2**63), -(2**63), id="smallest integer"),
         pytest.param("decimal", "12.50", "12.50", id="decimal"),
@@ -54,8 +73,12 @@ def convert(record: dict[str, Any], timezone: str | None = "America/New_York") -
         pytest.param("decimal", 12, "12", id="decimal as integer"),
         pytest.param("decimal", "", None, id="empty decimal"),
         pytest.param("boolean", False, False, id="boolean"),
+        pytest.param("boolean", "true", True, id="truth in text"),
+        pytest.param("boolean", "False", False, id="falsehood in text"),
         pytest.param("boolean", "", None, id="empty boolean"),
         pytest.param("date", "1980-02-29", "1980-02-29", id="date"),
+        pytest.param("date", "2026-01-05T00:00:00", "2026-01-05", id="date with midnight"),
+        pytest.param("date", "2026-01-05 00:00:00.000", "2026-01-05", id="date with a space and midnight"),
         pytest.param("date", "", None, id="empty date"),
         pytest.param("time", "08:30:00", "08:30:00", id="time"),
         pytest.param("time", "", None, id="empty time"),
@@ -83,6 +106,9 @@ def test_a_value_that_fits(kind: ColumnType, value: Any, stored: Any) -> None:
         pytest.param("integer", "seven", id="word for an integer"),
         pytest.param("integer", "007", id="integer that would lose its zeros"),
         pytest.param("integer", 1.5, id="fraction for an integer"),
+        pytest.param("integer", "1.5", id="fraction for an integer, as text"),
+        pytest.param("integer", "1\u0663", id="integer with a digit of another script"),
+        pytest.param("integer", 1e300, id="too large a whole number with a point"),
         pytest.param("integer", True, id="truth for an integer"),
         pytest.param("integer", 2**63, id="too large an integer"),
         pytest.param("decimal", "12,50", id="comma in a decimal"),
@@ -91,16 +117,23 @@ def test_a_value_that_fits(kind: ColumnType, value: Any, stored: Any) -> None:
         pytest.param("decimal", "1234567890123456.5", id="more digits than every database keeps"),
         pytest.param("decimal", ".", id="decimal point alone"),
         pytest.param("decimal", "1.50\n", id="decimal and a line's end"),
+        pytest.param("decimal", "1\u0663.5", id="decimal with a digit of another script"),
+        pytest.param("decimal", "1.\u0663", id="decimal with such a digit after the point"),
         pytest.param("decimal", True, id="truth for a decimal"),
         pytest.param("boolean", "maybe", id="word for a boolean"),
         pytest.param("boolean", 2, id="number for a boolean"),
         pytest.param("date", "02/29/1980", id="date in another spelling"),
         pytest.param("date", "1981-02-29", id="no such day"),
+        pytest.param("date", "1980-02-2\u0669", id="date with a digit of another script"),
+        pytest.param("date", "2026-01-05T08:30:00", id="time of day for a date"),
+        pytest.param("date", "2026-01-05T00:00:00Z", id="instant for a date"),
+        pytest.param("date", "2026-01-05\u066300:00:00", id="date and midnight with a strange mark between them"),
         pytest.param("date", 19800229, id="number for a date"),
         pytest.param("time", "half past eight", id="words for a time"),
         pytest.param("time", "08:30:00+01:00", id="time with an offset"),
         pytest.param("timestamp", "0001-01-01T00:00:00+14:00", id="timestamp before all years"),
         pytest.param("timestamp", "yesterday", id="word for a timestamp"),
+        pytest.param("timestamp", "2026-01-05\u066308:30:00", id="timestamp with a strange mark in the middle"),
         pytest.param("timestamp", 1768480200, id="number for a timestamp"),
     ],
 )
@@ -109,7 +142,7 @@ def test_a_value_that_does_not_fit_is_kept_beside(kind: ColumnType, value: Any) 
     row = dict(
         zip(
             (column.name for column in TABLE.all_columns),
-            making.row(canonical({"id": 1, f"a_{kind}": value}), READ_AT),
+            made(making, {"id": 1, f"a_{kind}": value}),
             strict=True,
         )
     )
@@ -129,7 +162,7 @@ def test_a_time_with_an_offset_stays_as_it_is_where_the_practice_has_several_zon
 def test_an_unknown_field_is_kept_and_counted() -> None:
     making = maker()
 
-    row = making.row(canonical({"id": 1, "new_in_2027": {"b": [1, "é"]}}), READ_AT)
+    row = made(making, {"id": 1, "new_in_2027": {"b": [1, "é"]}})
 
     assert json.loads(row[-3]) == {"new_in_2027": {"b": [1, "é"]}}
     assert making.unknown == {"new_in_2027": 1}
@@ -153,17 +186,22 @@ def test_what_the_sync_keeps_about_a_row() -> None:
         pytest.param({"id": "not a number"}, id="does not fit"),
     ],
 )
-def test_a_record_without_its_key_is_refused(record: dict[str, Any]) -> None:
-    with pytest.raises(RecordWithoutKeyError, match=r"^id$"):
-        maker().row(canonical(record), READ_AT)
+def test_a_record_without_its_key_is_set_aside_and_counted(record: dict[str, Any]) -> None:
+    making = maker()
+    lines = [(canonical(each), READ_AT) for each in ({"id": 1}, record | {"new_in_2027": 1}, {"id": 2})]
+
+    assert [row[0] for row in making.rows(lines)] == [1, 2]
+    assert making.without_key == 1
+    assert (making.misfits, making.unknown) == ({}, {}), "nothing of it is in the table"
 
 
 @pytest.mark.parametrize("record", [{}, {"id": None}, {"id": ""}, {"id": []}], ids=["missing", "null", "empty", "list"])
 def test_a_key_of_text_needs_a_value_too(record: dict[str, Any]) -> None:
     table = Table("visits", None, (Column("id", "text", required=True), Column("a", "text")), ("id",), None)
 
-    with pytest.raises(RecordWithoutKeyError, match=r"^id$"):
-        RowMaker(table, None).row(canonical({"a": "whose?"} | record), READ_AT)
+    making = RowMaker(table, None)
+    assert list(making.rows([(canonical({"a": "whose?"} | record), READ_AT)])) == []
+    assert making.without_key == 1
 
 
 @pytest.mark.parametrize("name", ["patient", "day"])
@@ -172,15 +210,15 @@ def test_every_column_of_a_key_needs_a_value(name: str, value: Any) -> None:
     columns = (Column("patient", "text", required=True), Column("day", "text", required=True), Column("a", "text"))
     making = RowMaker(Table("visits", None, columns, ("patient", "day"), None), None)
 
-    with pytest.raises(RecordWithoutKeyError, match=f"^{name}$"):
-        making.row(canonical({"patient": "1", "day": "2026-01-31"} | {name: value}), READ_AT)
+    assert list(making.rows([(canonical({"patient": "1", "day": "2026-01-31"} | {name: value}), READ_AT)])) == []
+    assert making.without_key == 1
 
 
 def test_an_id_that_is_text_in_the_catalogue_is_the_same_as_text_and_as_number() -> None:
     table = Table("visits", None, (Column("id", "text", required=True), Column("a", "text")), ("id",), None)
     making = RowMaker(table, None)
 
-    assert [making.row(canonical({"id": each, "a": ""}), READ_AT)[0] for each in (42, "42")] == ["42", "42"]
+    assert [made(making, {"id": each, "a": ""})[0] for each in (42, "42")] == ["42", "42"]
 
 
 JSON = st.recursive(
@@ -211,3 +249,26 @@ def test_any_record_makes_a_row_whose_values_can_be_stored(record: dict[str, Any
 
 def test_digests_differ_with_any_value() -> None:
     assert digest(canonical({"id": 1, "a": "x"})) != digest(canonical({"id": 1, "a": "y"}))
+
+
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_the_signature_of_a_link_is_stored_and_not_compared(kind: str) -> None:
+    def signed(signature: str) -> dict[str, Any]:
+        link: Any = f"https://files.example.com/a.pdf?Signature={signature}"
+        return convert({f"a_{kind}": link if kind == "text" else [{"file": link}], "unknown_link": link})
+
+    first, second = signed("1"), signed("2")
+
+    assert "Signature=2" in second[f"a_{kind}"]
+    assert json.loads(second[EXTRA]) == {"unknown_link": "https://files.example.com/a.pdf?Signature=2"}
+    assert first[DIGEST] == second[DIGEST]
+
+
+def test_a_row_changes_when_a_column_comes_to_hold_what_stood_beside() -> None:
+    line = canonical({"id": 1, "note": "new"})
+    wider = RowMaker(Table("things", None, (*TABLE.columns, Column("note", "text")), ("id",), None), None)
+
+    rows = [making.row(line, READ_AT) for making in (maker(None), wider)]
+
+    assert all(rows)
+    assert rows[0][-4] != rows[1][-4]  # type: ignore[index]

@@ -1,32 +1,39 @@
-"""Announces changes as the watcher of an asset does, and gives asset events to DAG runs as a scheduler does."""
+"""Makes events of changes as the watcher of an asset does, and gives them to DAG runs as a scheduler does."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 from airflow.sdk import Asset
 
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.incremental.cursor_store import CursorStore
+from airflow_provider_drchrono.incremental.cursor import CursorStore
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.incremental.events.writer import EventWriter
 from airflow_provider_drchrono.operators.assets.changed_records import watching_trigger
 
 
-def announce(cursors: CursorStore, asset: Asset) -> ChangeEvent | None:
-    """Poll once as the asset's watcher does, and let its announcement reach Airflow."""
+def make_event(
+    cursors: CursorStore, asset: Asset, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> ChangeEvent | None:
+    """Poll once as the asset's watcher does, and let its event reach Airflow.
+
+    :param now: the clock of the machine that watches.
+    """
     trigger = watching_trigger(asset)
-    clocks = SimpleNamespace(named=lambda: "America/New_York", asked=lambda: ("America/New_York",))
-    announcer = EventWriter(trigger.followed(), store=cursors, asset=asset.name, clocks=clocks)
+    zones = SimpleNamespace(settings=SimpleNamespace(timezone="America/New_York"))
+    writer = EventWriter(trigger.selection(), store=cursors, asset=asset.name, timezones=zones, now=now)
     hook = DrChronoHook(trigger.drchrono_conn_id)
     try:
-        announcement = announcer.announce(hook.get_conn())
+        event = writer.next_event(hook.get_conn())
     finally:
         hook.close()
-    if announcement is not None:
-        announcer.settle(announcement)
-    return announcement
+    if event is not None:
+        writer.acknowledge(event)
+    return event
 
 
 def events_arrive(dag_id: str, run_id: str, extras: list[tuple[str, dict[str, Any]]]) -> None:
