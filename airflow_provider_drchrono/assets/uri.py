@@ -14,15 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
-from airflow_provider_drchrono.assets.watchable import LISTS, RESOURCES
+from airflow_provider_drchrono.assets.facts import WatchedList, watched_list, watched_resources
+from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    from airflow_provider_drchrono.assets.facts import WatchedList
 
 SCHEME = "drchrono"
 SHAPE = "drchrono://<connection id>/<resource>"
@@ -111,8 +108,9 @@ def check_resource(resource: str) -> None:
 
     :raises InvalidAssetError: naming the nearest.
     """
-    if resource not in RESOURCES:
-        raise InvalidAssetError(f"DrChrono has no resource {resource!r}{did_you_mean(resource, RESOURCES)}")
+    known = load().resources
+    if resource not in known:
+        raise InvalidAssetError(f"DrChrono has no resource {resource!r}{did_you_mean(resource, known)}")
 
 
 def check_watched(resource: str) -> WatchedList:
@@ -121,12 +119,13 @@ def check_watched(resource: str) -> WatchedList:
     :raises InvalidAssetError: DrChrono does not have it, or cannot be asked what changed in it.
     """
     check_resource(resource)
-    if resource not in LISTS:
+    found = watched_list(resource)
+    if found is None:
         raise InvalidAssetError(
             f"{resource} cannot be watched: DrChrono does not tell what changed in it. Those that can be: "
-            f"{', '.join(LISTS)}"
+            f"{', '.join(watched_resources())}"
         )
-    return LISTS[resource]
+    return found
 
 
 def _check_query(resource: str, query: Mapping[str, str]) -> None:

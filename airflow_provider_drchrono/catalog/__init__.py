@@ -6,7 +6,6 @@ imports nothing outside the standard library, so that every other part of the pr
 
 from airflow_provider_drchrono.catalog.loader import load
 from airflow_provider_drchrono.catalog.model import (
-    PUBLIC_FILTERS,
     Action,
     Bulk,
     Catalog,
@@ -20,6 +19,7 @@ from airflow_provider_drchrono.catalog.model import (
     RecordSchema,
     RequestBody,
     Resource,
+    ResourceEntry,
     Response,
     Service,
     Trigger,
@@ -27,7 +27,6 @@ from airflow_provider_drchrono.catalog.model import (
 )
 
 __all__ = [
-    "PUBLIC_FILTERS",
     "Action",
     "Bulk",
     "Catalog",
@@ -41,6 +40,7 @@ __all__ = [
     "RecordSchema",
     "RequestBody",
     "Resource",
+    "ResourceEntry",
     "Response",
     "Service",
     "Trigger",

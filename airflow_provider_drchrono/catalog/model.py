@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from airflow_provider_drchrono.catalog.names import did_you_mean
 
@@ -20,14 +20,8 @@ Format = Literal["date", "date-time", "time", "decimal", "file", "base64"]
 ParameterFormat = Literal["integer", "appointment-id", "date", "date-time", "date-range", "M/D/YYYY", "comma-separated"]
 ConflictMeaning = Literal["overlap", "locked", "duplicate"]
 Encoding = Literal["json", "multipart", "none"]
+Change = Literal["any", "created", "updated"]
 Shape = Literal["page", "record", "bulk_ticket", "bulk_result", "empty", "any"]
-
-PUBLIC_FILTERS = frozenset(
-    {"action", "code", "code_type", "cvx_code", "payer_id", "status", "type"}
-    | {"date", "date_range", "posted_date", "service_date"}
-    | {"due_at_date", "due_at_range", "due_at_since", "occurred_since", "received_since"}
-)
-"""Filters by text that say nothing about a person."""
 
 T = TypeVar("T")
 
@@ -152,6 +146,9 @@ class Parameter:
     how many days a range may span. ``keywords`` are words that are taken besides. ``refers_to`` names the resource
     whose id it takes. ``because`` maps an attribute that the vendor's contract does not state in its structure to the
     key of its :class:`Reason`, and ``name`` to that of a parameter which the contract leaves out.
+
+    :param day_of: the field of the record by whose day the filter selects.
+    :param public: whether a value may be stored and shown: an id, a switch, or text that says nothing about a person.
     """
 
     name: str
@@ -168,12 +165,9 @@ class Parameter:
     minimum: int | None = None
     maximum: int | None = None
     longest_days: int | None = None
+    day_of: str | None = None
+    public: bool = False
     because: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def public(self) -> bool:
-        """Whether a value may be stored and shown: an id, a switch, or text that says nothing about a person."""
-        return self.type in ("integer", "boolean") or self.name in PUBLIC_FILTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +232,8 @@ class Operation:
     where it leaves the record in place. ``because`` maps an attribute that the vendor's contract does not state in
     its structure to the key of its :class:`Reason`.
 
+    :param duplicate_fields: the fields of a ``create`` by which the API itself recognises a record that is there
+        already, and refuses to make another.
     :param named_scopes: the scopes that the contract names. For a write some of them do not suffice, so everything
         else goes by :attr:`scopes`.
     """
@@ -256,6 +252,7 @@ class Operation:
     action: Action | None = None
     conflict: Conflict | None = None
     create_or_update: bool = False
+    duplicate_fields: tuple[str, ...] = ()
     soft_delete: str | None = None
     order: str | None = None
     beta: bool = False
@@ -269,6 +266,15 @@ class Operation:
         """
         writing = tuple(scope for scope in self.named_scopes if scope.endswith(":write"))
         return writing if self.method != "GET" and writing else self.named_scopes
+
+    @property
+    def filters(self) -> tuple[Parameter, ...]:
+        """The parameters that select from a list or report."""
+        return tuple(each for each in self.parameters if each.role == "filter")
+
+    def takes(self, name: str) -> bool:
+        """Tell whether there is a parameter of this name, such as ``verbose``."""
+        return any(each.name == name for each in self.parameters)
 
     def permitted_by(self, granted: Collection[str]) -> bool:
         """Tell whether a token with these scopes may make the call."""
@@ -347,6 +353,9 @@ class Resource:
     refused at times without one. ``practice_access`` names the sharing switches that must be on for a user to see the
     records of other doctors of the practice; empty: no switch is needed; None: the contract does not say.
     ``own_application_only`` marks records that only the API application which created them can see.
+
+    :param page: path of the web page of one record, below the vendor's host, with ``{id}`` for the record's id.
+    :param referred_to_by_many: a large part of the other records refers to one of these, so that its id selects many.
     """
 
     name: str
@@ -364,12 +373,32 @@ class Resource:
     may_require_one_of: tuple[str, ...] = ()
     practice_access: tuple[str, ...] | None = None
     own_application_only: bool = False
+    page: str | None = None
+    referred_to_by_many: bool = False
     because: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def list_operation(self) -> Operation | None:
         """The operation that lists the resource, if there is one."""
         return next((each for each in self.operations.values() if each.kind == "list"), None)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The changes of the list that can be asked for; empty where nothing tells what changed.
+
+        Creations show only where records have a key and say when they began.
+        """
+        if self.incremental is None or self.list_operation is None:
+            return ()
+        return ("any", "created", "updated") if self.incremental.created_field and self.key else ("any",)
+
+    @property
+    def incremental_filters(self) -> tuple[Parameter, ...]:
+        """The filters of the list beside those that take the time from which on changes are wanted."""
+        if self.incremental is None or self.list_operation is None:
+            return ()
+        taken = (self.incremental.filter, "since")
+        return tuple(each for each in self.list_operation.filters if each.name not in taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,15 +427,61 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Catalog:
-    """All facts, by name."""
+class ResourceEntry:
+    """What is known of an operation's resource without reading the file of the resource.
 
-    service: Service
+    :param name: the resource.
+    :param page: as :attr:`Resource.page`.
+    """
+
+    name: str
+    domain: str
+    page: str | None
+
+
+class Sources(Protocol):
+    """Where a catalogue takes from what is seldom asked for."""
+
+    @property
+    def service(self) -> Service:
+        """Where the vendor serves the API."""
+
+    @property
+    def triggers(self) -> tuple[Trigger, ...]:
+        """The "new or updated" triggers."""
+
+    @property
+    def reasons(self) -> Mapping[str, Reason]:
+        """Why facts are held to be true that the contract does not state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All facts, by name. Each is read and built when it is first asked for.
+
+    :param entries: what is known of the resource of each operation without reading the resource, by operation.
+    """
+
     resources: Mapping[str, Resource]
     operations: Mapping[str, Operation]
     records: Mapping[str, RecordSchema]
-    triggers: tuple[Trigger, ...]
-    reasons: Mapping[str, Reason]
+    entries: Mapping[str, ResourceEntry]
+    sources: Sources
+
+    @property
+    def service(self) -> Service:
+        """Where the vendor serves the API, and what it grants and allows."""
+        return self.sources.service
+
+    @property
+    def triggers(self) -> tuple[Trigger, ...]:
+        """The "new or updated" triggers."""
+        return self.sources.triggers
+
+    @property
+    def reasons(self) -> Mapping[str, Reason]:
+        """Why facts are held to be true that the contract does not state, by key."""
+        return self.sources.reasons
 
     def operation(self, operation_id: str) -> Operation:
         """Return an operation by id, or raise :class:`UnknownNameError` with the nearest ids."""
@@ -432,3 +507,22 @@ class Catalog:
         if operation.body.record:
             return self.record(operation.body.record).writable_fields
         return operation.body.fields
+
+    def data_fields(self, operation: Operation) -> tuple[Field, ...]:
+        """Return the fields of the body that a user gives; an id that the query takes is given there only."""
+        in_query = {each.name for each in operation.parameters if each.place == "query" and each.role == "option"}
+        return tuple(each for each in self.body_fields(operation) if each.name != "id" or "id" not in in_query)
+
+    def required_fields(self, operation: Operation) -> tuple[str, ...]:
+        """Return the names of the fields that a user has to give; an update takes any of them."""
+        if operation.kind == "update":
+            return ()
+        return tuple(each.name for each in self.data_fields(operation) if each.required)
+
+    def read_only_fields(self, operation: Operation) -> tuple[str, ...]:
+        """Return the names of the fields of the record that a write cannot set."""
+        if operation.body is None or operation.body.record is None:
+            return ()
+        writable = {each.name for each in self.data_fields(operation)}
+        fields = self.record(operation.body.record).fields.values()
+        return tuple(each.name for each in fields if each.read_only and each.name not in writable)

@@ -13,22 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_drchrono.catalog import Catalog, load
+from airflow_provider_drchrono.catalog import Catalog
+from airflow_provider_drchrono.catalog.loader import INDEX, index_of_sources, load_sources
 from airflow_provider_drchrono.codegen.plan import Plan, plan
-from airflow_provider_drchrono.codegen.render import ASSETS, OPERATORS, REFERENCE, ROOT, SENSORS, render, ruff_version
+from airflow_provider_drchrono.codegen.render import OPERATORS, REFERENCE, ROOT, SENSORS, TYPES, render, ruff_version
 
 LOCK = "airflow_provider_drchrono/codegen/generated.lock"
 FACTS = "airflow_provider_drchrono/catalog"
+CATALOG_INDEX = f"{FACTS}/data/{INDEX}"
 GENERATOR = "airflow_provider_drchrono/codegen"
 REMEDY = "run `make generate`"
 
 # Everything in these folders with these endings is generated, so what is not ours is a leftover.
 WHOLLY_GENERATED = (
-    (ASSETS, "*.py"),
     (OPERATORS, "*.py"),
-    (f"{OPERATORS}/types", "*.py"),
     (SENSORS, "*.py"),
-    (f"{SENSORS}/types", "*.py"),
+    (TYPES, "*_types.py"),
     (f"{REFERENCE}/operators", "*.md"),
 )
 
@@ -43,9 +43,9 @@ class Output:
 
 def generate() -> Output:
     """Make everything in memory."""
-    catalog = load()
+    catalog = load_sources()
     planned = plan(catalog)
-    files = render(catalog, planned)
+    files = {CATALOG_INDEX: _catalog_index(), **render(catalog, planned)}
     return Output(files, _lock(catalog, planned, files))
 
 
@@ -104,6 +104,12 @@ def _why_different(path: str, there: str, before: Mapping[str, Any]) -> str:
     return f"was edited by hand; change the catalogue or the generator, then {REMEDY}"
 
 
+def _catalog_index() -> str:
+    index = index_of_sources()
+    rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in index["resources"].items())
+    return f'{{"resources": {{\n{rows}\n}},\n"records": {json.dumps(index["records"])}}}\n'
+
+
 def _lock(catalog: Catalog, planned: Plan, files: Mapping[str, str]) -> dict[str, Any]:
     return {
         "operations": len(planned.operators),
@@ -139,7 +145,7 @@ def _leftovers(output: Output, root: Path) -> list[str]:
 def _hash_of_folder(folder: str) -> str:
     digest = hashlib.sha256()
     for path in sorted((ROOT / folder).rglob("*")):
-        if path.suffix in {".json", ".py", ".jinja"}:
+        if path.suffix in {".json", ".py", ".jinja"} and path != ROOT / CATALOG_INDEX:
             digest.update(path.relative_to(ROOT).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

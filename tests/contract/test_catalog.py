@@ -296,7 +296,20 @@ def test_every_reason_is_used() -> None:
             used |= set(reasons_of(operation))
     for field in every_field():
         used |= set(field.because.values())
+    used |= set(json.loads((DATA / "service.json").read_text())["because"].values())
     assert used == set(CATALOG.reasons)
+
+
+def test_a_named_update_changes_what_it_is_given_and_leaves_the_rest() -> None:
+    updates = [each for each in CATALOG.operations.values() if each.action and each.action.title.startswith("Update ")]
+
+    replacing = {each.id for each in updates if each.kind == "replace"}
+    assert {each.kind for each in updates if each.id not in replacing} == {"update"}
+    assert replacing == {
+        "doctor_work_schedule_update",
+        "office_work_schedule_update",
+        "schedule_blocks_update",
+    }, "of these the contract has no PATCH, or none that is named"
 
 
 def test_every_enumeration_is_used() -> None:

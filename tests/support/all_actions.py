@@ -32,8 +32,6 @@ def build() -> DAG:
         }
         for later, earlier in BEFORE.items():
             tasks[earlier] >> tasks[later]
-        # An invite goes out by mail, and a patient that was replaced has no address any more.
-        tasks["patients_onpatient_access_create"] >> [tasks["patients_update"], tasks["patients_summary_update"]]
         tasks["patients_onpatient_access_read"] >> tasks["patients_onpatient_access_delete"]
         last = [tasks[each.id] for each in named_actions() if each.kind == "delete"]
         for task in tasks.values():

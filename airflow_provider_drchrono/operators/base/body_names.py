@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, is_template
 
@@ -24,6 +26,19 @@ class BodyNames:
     required: Collection[str]
     read_only: Collection[str]
     whole: bool
+
+
+@lru_cache(maxsize=512)
+def body_names(operation_id: str) -> BodyNames:
+    """Return what the catalogue says of the names in the body of an operation."""
+    catalog = load()
+    operation = catalog.operation(operation_id)
+    return BodyNames(
+        fields=tuple(each.name for each in catalog.data_fields(operation)),
+        required=catalog.required_fields(operation),
+        read_only=catalog.read_only_fields(operation),
+        whole=operation.kind != "update",
+    )
 
 
 def check_data(operation_id: str, data: object, extra_fields: object, body: BodyNames, *, lists: bool) -> None:

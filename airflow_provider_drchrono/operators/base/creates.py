@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice, check_names, is_template
 from airflow_provider_drchrono.common.masking import unmask
+from airflow_provider_drchrono.operators.base.body_names import body_names
 from airflow_provider_drchrono.operators.base.writes import WriteOperator
 
 if TYPE_CHECKING:
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
 
 IfExists: TypeAlias = Literal["create", "skip", "update", "fail"]
 IF_EXISTS: tuple[IfExists, ...] = ("create", "skip", "update", "fail")
-
-# Operations whose duplicates the API recognises itself, so that match_on may be left out.
-GUARDED = frozenset({"patients_create"})
 
 
 class CreateOperator(WriteOperator):
@@ -42,7 +41,6 @@ class CreateOperator(WriteOperator):
     """
 
     template_fields: Collection[str] = ("data", "match_on", "extra_fields", "drchrono_conn_id")
-    whole = True
     lists = True
 
     def __init__(
@@ -55,8 +53,8 @@ class CreateOperator(WriteOperator):
     ) -> None:
         check_choice(self.operation_id, "if_exists", if_exists, IF_EXISTS)
         if not is_template(match_on):
-            check_names(self.operation_id, "match_on", match_on, self.data_fields)
-        if if_exists != "create" and not match_on and self.operation_id not in GUARDED:
+            check_names(self.operation_id, "match_on", match_on, body_names(self.operation_id).fields)
+        if if_exists != "create" and not match_on and not load().operation(self.operation_id).duplicate_fields:
             raise InvalidArgumentError(
                 f"{self.operation_id}: if_exists={if_exists!r} needs match_on, the fields of data that tell whether a "
                 "record is the same one"

@@ -20,17 +20,6 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-DEFAULT_MATCH: Mapping[str, tuple[str, ...]] = {
-    "patients_create": ("first_name", "last_name", "date_of_birth", "gender")
-}
-"""The fields by which DrChrono itself recognises a patient that is there already."""
-
-SHARED_BY_MANY = frozenset({"doctors", "offices", "user_groups", "users"})
-"""Records that a large part of the others refer to."""
-
-DAY_FILTERS = {"date": "scheduled_time"}
-"""Filters that select by the day of a field of another name."""
-
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
@@ -77,7 +66,7 @@ def plan_lookup(operation_id: str, match_on: Sequence[str], record: Mapping[str,
     catalog = load()
     operation = catalog.operation(operation_id)
     fields = {each.name: each for each in catalog.body_fields(operation)}
-    names = tuple(match_on) or DEFAULT_MATCH.get(operation_id, ())
+    names = tuple(match_on) or operation.duplicate_fields
     check_names(operation_id, "match_on", names, fields)
     missing = [name for name in names if record.get(name) in (None, "")]
     if missing and match_on:
@@ -90,8 +79,8 @@ def plan_lookup(operation_id: str, match_on: Sequence[str], record: Mapping[str,
         return None
     if odd := [name for name in names if fields[name].format in ("file", "base64")]:
         raise InvalidArgumentError(f"{operation_id}: match_on names {', '.join(odd)}, but files cannot be compared")
-    known = {each.name for each in listing.parameters if each.role == "filter"}
-    days = {name: field for name, field in DAY_FILTERS.items() if name in known and field in names}
+    known = {each.name: each for each in listing.parameters if each.role == "filter"}
+    days = {name: each.day_of for name, each in known.items() if each.day_of in names}
     lookup = Lookup(
         listing,
         tuple(fields[name] for name in names),
@@ -115,12 +104,15 @@ def _filters(fields: Sequence[Field], *, few_days: bool) -> tuple[str, ...]:
 
 
 def _selects_few(field: Field) -> bool:
-    return field.format == "date" or (field.refers_to is not None and field.refers_to not in SHARED_BY_MANY)
+    return field.format == "date" or (
+        field.refers_to is not None and not load().resource(field.refers_to).referred_to_by_many
+    )
 
 
 def _check_insisted(operation_id: str, lookup: Lookup, one_of: Sequence[str]) -> None:
     if one_of and not set(one_of) & {*lookup.filters, *lookup.days}:
-        days = [DAY_FILTERS[name] for name in one_of if name in DAY_FILTERS]
+        parameters = map(lookup.listing.parameter, one_of)
+        days = [each.day_of for each in parameters if each.day_of]
         raise InvalidArgumentError(
             f"{operation_id}: the API lists these records only by {', '.join(one_of)}; add {' or '.join(days)} to "
             "match_on"

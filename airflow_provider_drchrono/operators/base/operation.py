@@ -12,8 +12,10 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common.arguments import path_id
+from airflow_provider_drchrono.common.colours import colour_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
-from airflow_provider_drchrono.operators.base.links import PATIENT_OPERATIONS, DrChronoPatientLink
+from airflow_provider_drchrono.operators.base.body_names import body_names
+from airflow_provider_drchrono.operators.base.links import DrChronoPatientLink
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
@@ -23,15 +25,23 @@ OnMissing: TypeAlias = Literal["fail", "skip", "none"]
 ON_MISSING: tuple[OnMissing, ...] = ("fail", "skip", "none")
 
 
+# Arguments that make up a request, of which each operation takes its own.
+OF_THE_REQUEST = ("data", "filters", "uuid")
+
+
 class DrChronoOperationOperator(MasksTemplateFields, BaseOperator):
     """Base of the operators, one for each operation of the API.
 
     A generated subclass states, as class attributes, what the operation is called and what its arguments are called in
-    the request. Its constructor passes ``data``, ``filters`` and the options of its kind to this constructor, where
-    they are checked, and then keeps its ids and query options under their own names::
+    the request. Its constructor passes ``data``, ``filters`` and the options of its kind to the base's, where they are
+    checked, and then keeps its ids and query options under their own names::
 
-        super().__init__(data=data, extra_fields=extra_fields, drchrono_conn_id=drchrono_conn_id, **kwargs)
-        self.patient_id = patient_id
+        def __init__(self, *, patient_id, data, **kwargs):
+            super().__init__(data=data, **kwargs)
+            self.patient_id = patient_id
+
+    What else is known of the operation is read from the catalogue. Airflow renders the arguments that the subclass
+    states, and of its base those in ``template_fields``.
 
     :param drchrono_conn_id: id of the Airflow connection of type ``drchrono``.
     """
@@ -39,12 +49,7 @@ class DrChronoOperationOperator(MasksTemplateFields, BaseOperator):
     operation_id: ClassVar[str]
     path_arguments: ClassVar[Mapping[str, str]] = {}
     query_arguments: ClassVar[Mapping[str, str]] = {}
-    data_fields: ClassVar[Collection[str]] = ()
-    required_fields: ClassVar[Collection[str]] = ()
-    read_only_fields: ClassVar[Collection[str]] = ()
-    filter_names: ClassVar[Collection[str]] = ()
-    required_filters: ClassVar[Collection[str]] = ()
-    one_of_filters: ClassVar[Collection[str]] = ()
+    links_to_record: ClassVar[bool] = True
     template_fields: Collection[str] = ("drchrono_conn_id",)
 
     def __init__(self, *, drchrono_conn_id: str = "drchrono_default", **kwargs: Any) -> None:
@@ -54,7 +59,13 @@ class DrChronoOperationOperator(MasksTemplateFields, BaseOperator):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if getattr(cls, "operation_id", None) in PATIENT_OPERATIONS:
+        entry = load().entries.get(vars(cls).get("operation_id", ""))
+        if entry is None:
+            return
+        cls.ui_color = colour_of(cls.operation_id)
+        if "template_fields" not in vars(cls):
+            cls.template_fields = _template_fields(cls)
+        if cls.links_to_record and entry.page:
             cls.operator_extra_links = (DrChronoPatientLink(),)
 
     @cached_property
@@ -124,6 +135,19 @@ class DrChronoOperationOperator(MasksTemplateFields, BaseOperator):
         for argument, parameter in (*self.path_arguments.items(), *self.query_arguments.items()):
             if parameter == name:
                 return argument
-        if name in self.filter_names:
+        if any(each.name == name for each in load().operation(self.operation_id).filters):
             return f"filters[{name!r}]"
-        return name if name not in self.data_fields and name in vars(self) else None
+        return name if name not in body_names(self.operation_id).fields and name in vars(self) else None
+
+
+def _template_fields(cls: type[DrChronoOperationOperator]) -> tuple[str, ...]:
+    """Return the arguments that Airflow renders: all that the operator states itself, and those of its base.
+
+    Of the base's, an operator has ``data``, ``filters`` and ``uuid`` only where it states them.
+    """
+    code = cls.__init__.__code__
+    own = code.co_varnames[1 : 1 + code.co_kwonlyargcount] if "__init__" in vars(cls) else ()
+    absent = {each for each in OF_THE_REQUEST if each not in own}
+    if "data" in absent:
+        absent.add("extra_fields")
+    return (*own, *(each for each in cls.template_fields if each not in own and each not in absent))

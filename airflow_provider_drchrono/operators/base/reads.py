@@ -105,6 +105,7 @@ class RecordsOperator(SelectingOperator):
         ends in ``.gz``. There is no bound then, and the result is ``{"path": ..., "count": ...}``.
     """
 
+    links_to_record: ClassVar[bool] = False
     template_fields: Collection[str] = ("filters", "fields", "output_path", "drchrono_conn_id")
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_drchrono.common.arguments import check_choice
 from airflow_provider_drchrono.common.masking import unmask
-from airflow_provider_drchrono.operators.base.body_names import BodyNames, check_data
+from airflow_provider_drchrono.operators.base.body_names import body_names, check_data
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ class WriteOperator(DrChronoOperationOperator):
     template_fields: Collection[str] = ("data", "extra_fields", "drchrono_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"data": "json", "extra_fields": "json"}
 
-    whole: ClassVar[bool] = False
     lists: ClassVar[bool] = False
 
     def __init__(
@@ -38,8 +37,7 @@ class WriteOperator(DrChronoOperationOperator):
         extra_fields: Mapping[str, Any] | XComArg | str | None = None,
         **kwargs: Any,
     ) -> None:
-        names = BodyNames(self.data_fields, self.required_fields, self.read_only_fields, whole=self.whole)
-        check_data(self.operation_id, data, extra_fields, names, lists=self.lists)
+        check_data(self.operation_id, data, extra_fields, body_names(self.operation_id), lists=self.lists)
         super().__init__(**kwargs)
         self.data = data
         self.extra_fields = extra_fields
@@ -107,9 +105,7 @@ class UpdateOperator(WriteOperator):
 
 
 class ReplaceOperator(UpdateOperator):
-    """Replaces a record (PUT): a field that is not given is emptied."""
-
-    whole = True
+    """Replaces a record (PUT): a field that is not given is emptied. It takes what :class:`UpdateOperator` takes."""
 
 
 class DeleteOperator(DrChronoOperationOperator):
@@ -117,6 +113,8 @@ class DeleteOperator(DrChronoOperationOperator):
 
     :param on_missing: what a record that is not there (404) means: ``fail``, ``skip`` the task, or return ``none``.
     """
+
+    links_to_record: ClassVar[bool] = False
 
     def __init__(self, *, on_missing: OnMissing = "fail", **kwargs: Any) -> None:
         check_choice(self.operation_id, "on_missing", on_missing, ON_MISSING)
@@ -159,8 +157,8 @@ class ActionOperator(DrChronoOperationOperator):
         extra_fields: Mapping[str, Any] | XComArg | str | None = None,
         **kwargs: Any,
     ) -> None:
-        if self.data_fields:
-            names = BodyNames(self.data_fields, self.required_fields, self.read_only_fields, whole=True)
+        names = body_names(self.operation_id)
+        if names.fields:
             check_data(self.operation_id, data, extra_fields, names, lists=False)
         super().__init__(**kwargs)
         self.data = data
@@ -173,7 +171,7 @@ class ActionOperator(DrChronoOperationOperator):
         with self.calling() as drchrono:
             path, query = self.checked_path(), self.checked_query()
             body = None
-            if self.data_fields:
+            if body_names(self.operation_id).fields:
                 (checked,) = check_body(self.operation_id, unmask(self.data), unmask(self.extra_fields), zone=self.zone)
                 body = checked.fields
             answer = drchrono.call(self.operation_id, path=path, query=query, body=body)
