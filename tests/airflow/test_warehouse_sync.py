@@ -631,7 +631,7 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "no key": ({"resource": "audit_log"}, "audit_log cannot be synced into a table: their records have no key"),
     "unknown filter": (
         {"filters": {"docter": 1}},
-        r"has no parameter of patients_list 'docter' \(did you mean 'doctor'",
+        r"there is no filter 'docter' \(did you mean 'doctor'",
     ),
     "option as filter": ({"filters": {"page_size": 5}}, "there is no filter 'page_size'"),
     "since as filter": ({"filters": {"since": "2026-01-01"}}, "use the argument since or start, not the filter"),
