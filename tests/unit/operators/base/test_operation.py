@@ -38,7 +38,8 @@ def test_parsing_a_dag_loads_nothing_that_sends_or_validates() -> None:
     loaded = [name.split(".")[1:] for name in json.loads(printed.splitlines()[-1])]
     # Airflow asks for the provider info whatever a DAG does.
     assert {name[0] for name in loaded} - {"get_provider_info"} == {"catalog", "client", "common", "operators"}
-    assert {name[1] for name in loaded if name[0] == "client" and name[1:]} <= {"errors"}
+    # The table of settings comes with the provider info.
+    assert {name[1] for name in loaded if name[0] == "client" and name[1:]} <= {"errors", "settings_table"}
 
 
 @pytest.mark.parametrize("operation_id", [each.id for each in operations()])
