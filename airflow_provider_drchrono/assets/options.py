@@ -7,7 +7,7 @@ from typing import TypedDict
 
 
 class AssetOptions(TypedDict, total=False):
-    """The arguments of ``drchrono_asset`` whose values are the same for every list; its docstring says what each does."""
+    """The arguments of ``drchrono_asset`` that are the same for every list; its docstring says what each does."""
 
     start: datetime.date | str
     lookback: datetime.timedelta | float | None

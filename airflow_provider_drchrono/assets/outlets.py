@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.assets.uri import DrChronoUri, InvalidAssetError, is_conn_id
-from airflow_provider_drchrono.assets.watchable import RESOURCES
+from airflow_provider_drchrono.catalog import load
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, BaseOperator, Context
@@ -52,9 +52,13 @@ def drchrono_table(
 
 def list_asset(resource: object, conn_id: object) -> Asset | None:
     """Return the asset of a list; None where what names it is known only when the task runs, or is wrong."""
-    if not is_conn_id(conn_id) or resource not in RESOURCES:
+    if not is_conn_id(conn_id) or not _is_resource(resource):
         return None
     return _asset(str(resource), str(conn_id), {})
+
+
+def _is_resource(value: object) -> bool:
+    return isinstance(value, str) and value in load().resources
 
 
 def table_asset(
@@ -62,7 +66,7 @@ def table_asset(
 ) -> Asset | None:
     """Return the asset of a sync's table; None where what names it is known only when the task runs, or is wrong."""
     named = all(_is_text(each) for each in (table, schema) if each)
-    if not named or not is_conn_id(conn_id) or not is_conn_id(warehouse_conn_id) or resource not in RESOURCES:
+    if not named or not is_conn_id(conn_id) or not is_conn_id(warehouse_conn_id) or not _is_resource(resource):
         return None
     return drchrono_table(
         str(resource),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Asset
 
-    from airflow_provider_drchrono.assets.watchable.overloads import DrChronoAssetFunction
+    from airflow_provider_drchrono.assets.overloads import DrChronoAssetFunction
 
 
 def _typed(function: Callable[..., Asset]) -> DrChronoAssetFunction:

@@ -34,7 +34,7 @@ def example(catalog: Catalog, operator: OperatorPlan) -> str:
     """Return the source of a call: the task, the ids, the required fields or one, the filters that are insisted on."""
     stem = operator.class_name.removeprefix("DrChrono").removesuffix("Operator")
     lines = [f'    task_id="{naming.snake_of_camel(stem)}",']
-    for argument in operator.arguments:
+    for argument in operator.own:
         if argument.name == "data":
             lines += _argument("data", _data(catalog, operator))
         elif argument.name == "filters" and (filters := _filters(operator)):

@@ -126,15 +126,15 @@ def filters_type(operation: Operation, resource: Resource, stem: str) -> str:
 
 
 def data_type(operation: Operation, resource: Resource, stem: str) -> str:
-    """Return the name of the TypedDict of an operation's body: ``PatientData``, or ``PatientChanges`` of an update."""
+    """Return the name of the TypedDict of an operation's body: ``PatientData``, or ``PatientUpdate`` of an update."""
     if operation.kind == "action":
         return f"{stem}Data"
-    return camel(resource.noun) + ("Changes" if operation.kind == "update" else "Data")
+    return camel(resource.noun) + ("Update" if operation.kind == "update" else "Data")
 
 
 def nested_type(outer: str, field: str) -> str:
     """Return the name of the TypedDict of an object inside a body: ``PatientPrimaryInsurance``."""
-    return outer.removesuffix("Data").removesuffix("Changes") + camel(field)
+    return outer.removesuffix("Data").removesuffix("Update") + camel(field)
 
 
 def snake_of_camel(name: str) -> str:
@@ -142,9 +142,27 @@ def snake_of_camel(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})", "_", name).lower()
 
 
-def fields_constant(noun: str, part: str) -> str:
-    """Return the name of a tuple of field names in an operator module: ``_LAB_ORDER_FIELDS``."""
-    return f"_{snake(noun)}_{snake(part)}".upper()
+def shared_type(data: str) -> str:
+    """Return the name of the TypedDict of the fields that data and update have in common: ``PatientFields``."""
+    return f"{data.removesuffix('Data')}Fields"
+
+
+def options_type(base: str, *, verbose: bool, body: bool) -> str:
+    """Return the name of the TypedDict of what an operator takes beside what is its own.
+
+    :param base: the operator's base class.
+    :param verbose: whether there is a verbose form.
+    :param body: whether a body is sent.
+    """
+    kind = base.removesuffix("Operator")
+    if kind == "Action":
+        return "WriteOptions" if body else "TaskOptions"
+    return f"{'Verbose' if verbose else ''}{'Update' if kind == 'Replace' else kind}Options"
+
+
+def types_module(domain: str) -> str:
+    """Return the name of the module with the types of a domain."""
+    return f"{domain}_types"
 
 
 def ensure_unique(names: Iterable[str]) -> None:

@@ -9,33 +9,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from airflow_provider_drchrono.catalog import Catalog, Field, Operation, Parameter, Resource
+from airflow_provider_drchrono.catalog import Catalog, Field, Operation, Parameter, RecordSchema, Resource
 from airflow_provider_drchrono.codegen import naming
-from airflow_provider_drchrono.codegen.options import KINDS, Option, options_of
-from airflow_provider_drchrono.codegen.typing_of import TypedDictPlan, annotation_of, typed_dicts_of
+from airflow_provider_drchrono.codegen.bases import BASES, Option, options_of
+from airflow_provider_drchrono.codegen.typing_of import (
+    TypedDictPlan,
+    annotation_of,
+    typed_dicts_of,
+    with_shared_fields,
+    without_doubles,
+)
 
 PACKAGE = "airflow_provider_drchrono.operators"
 
-# Pale enough for the dark text of Airflow's graph; one for each domain.
-COLOURS = {
-    "appointments": "#d6eaf8",
-    "billing": "#fcf3cf",
-    "care": "#fadbd8",
-    "clinical_notes": "#d5f5e3",
-    "documents": "#eaeded",
-    "inventory": "#f6ddcc",
-    "labs": "#e8daef",
-    "medications": "#d1f2eb",
-    "messaging": "#fdebd0",
-    "offices": "#d4e6f1",
-    "patients": "#d0ece7",
-    "system": "#e5e7e9",
-    "tasks": "#ebdef0",
-    "users": "#d6dbdf",
-}
-
 ID = "int | str | XComArg"
-TEMPLATED_OPTIONS = frozenset({"extra_fields", "fields", "match_on", "order_by", "output_path"})
+OF_THE_REQUEST = frozenset({"data", "filters", "uuid"})
+# Options that only some operations of a kind understand: the query parameter that makes them work.
+NEEDS_PARAMETER = frozenset({"order_by", "verbose"})
 
 ABOUT_ARGUMENTS = {
     "allow_duplicates": (
@@ -55,35 +45,39 @@ ABOUT_IDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Argument:
-    """A constructor argument of an operator.
+class Argument(Option):
+    """An argument that the constructor of an operator states itself.
 
     ``assigned`` arguments are kept by the generated class; the others are handed to the base class.
     """
 
-    name: str
-    annotation: str
-    about: str
-    default: str | None = None
-    templated: bool = True
     assigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorPlan:
-    """Everything that is written about one operation."""
+    """Everything that is written about one operation.
+
+    :param own: the arguments that the constructor states itself.
+    :param options: what the base class takes besides, as far as it has an effect here.
+    :param record: what a success answers with, or holds many of.
+    :param update: of a replace, the class that changes the given fields only.
+    """
 
     operation: Operation
     resource: Resource
     category: str
     class_name: str
     base: str
-    colour: str
-    arguments: tuple[Argument, ...]
+    own: tuple[Argument, ...]
+    options: tuple[Option, ...]
     path_arguments: Mapping[str, str]
     query_arguments: Mapping[str, str]
     data_fields: tuple[Field, ...] = ()
+    required_fields: tuple[str, ...] = ()
     read_only_fields: tuple[str, ...] = ()
+    record: RecordSchema | None = None
+    update: str | None = None
     filters: tuple[Parameter, ...] = ()
     one_of_filters: tuple[str, ...] = ()
 
@@ -93,16 +87,15 @@ class OperatorPlan:
         return f"{PACKAGE}.{self.resource.domain}.{self.class_name}"
 
     @property
-    def template_fields(self) -> tuple[str, ...]:
-        """The names of the arguments that Airflow renders."""
-        return (*(each.name for each in self.arguments if each.templated), "drchrono_conn_id")
+    def arguments(self) -> tuple[Option, ...]:
+        """All arguments but Airflow's own."""
+        return (*self.own, *self.options)
 
     @property
-    def required_fields(self) -> tuple[str, ...]:
-        """The fields that ``data`` must hold; a change needs none."""
-        if self.operation.kind == "update":
-            return ()
-        return tuple(each.name for each in self.data_fields if each.required)
+    def options_type(self) -> str:
+        """The name of the TypedDict of the options and Airflow's own arguments."""
+        verbose = any(each.name == "verbose" for each in self.options)
+        return naming.options_type(self.base, verbose=verbose, body=bool(self.data_fields))
 
     @property
     def required_filters(self) -> tuple[str, ...]:
@@ -115,12 +108,6 @@ class OperatorPlan:
         everything = {
             "path_arguments": dict(self.path_arguments),
             "query_arguments": dict(self.query_arguments),
-            "data_fields": tuple(each.name for each in self.data_fields),
-            "required_fields": self.required_fields,
-            "read_only_fields": self.read_only_fields,
-            "filter_names": tuple(each.name for each in self.filters),
-            "required_filters": self.required_filters,
-            "one_of_filters": self.one_of_filters,
         }
         return {name: value for name, value in everything.items() if value}
 
@@ -237,35 +224,37 @@ def _categories(catalog: Catalog) -> dict[str, str]:
 def _operator(catalog: Catalog, resource: Resource, operation: Operation, category: str) -> OperatorPlan:
     stem = naming.operation_stem(operation, resource)
     queries = _explicit_queries(catalog, operation)
-    given_in_query = {each.name for each in queries if each.role == "option" and each.name == "id"}
-    data_fields = tuple(each for each in catalog.body_fields(operation) if each.name not in given_in_query)
+    data_fields = catalog.data_fields(operation)
     filters = tuple(each for each in operation.parameters if each.role == "filter")
     path_ids = {naming.id_argument(resource): each.name for each in operation.parameters if each.place == "path"}
     query_arguments = {naming.query_argument(each.name, resource): each.name for each in queries}
     one_of = resource.requires_one_of if operation.kind in ("list", "bulk_start") else ()
-    ids = [Argument(name, ID, _about_id(name, resource), assigned=True) for name in path_ids]
+    ids = [Argument(name, ID, None, _about_id(name, resource), assigned=True) for name in path_ids]
     explicit = [_query_argument(each, resource) for each in queries]
-    arguments = (
+    own = (
         *ids,
         *(each for each in explicit if each.default is None),
         *_data_arguments(operation, resource, stem, data_fields),
         *_filter_arguments(operation, resource, stem, filters, one_of),
         *_uuid_arguments(operation),
         *(each for each in explicit if each.default is not None),
-        *(_option_argument(each) for each in options_of(operation)),
     )
+    updates = [each for each in resource.operations.values() if each.kind == "update"]
     return OperatorPlan(
         operation=operation,
         resource=resource,
         category=operation.action.category if operation.action else category,
         class_name=naming.class_name(stem),
-        base=KINDS[operation.kind].base,
-        colour=COLOURS[resource.domain],
-        arguments=arguments,
+        base=BASES[operation.kind],
+        own=own,
+        options=_options(operation, data_fields),
         path_arguments=path_ids,
         query_arguments=query_arguments,
         data_fields=data_fields,
-        read_only_fields=_read_only(catalog, operation, data_fields),
+        required_fields=catalog.required_fields(operation),
+        read_only_fields=catalog.read_only_fields(operation),
+        record=_record(catalog, operation),
+        update=naming.class_name(naming.operation_stem(updates[0], resource)) if updates else None,
         filters=filters,
         one_of_filters=tuple(one_of),
     )
@@ -273,7 +262,7 @@ def _operator(catalog: Catalog, resource: Resource, operation: Operation, catego
 
 def _explicit_queries(catalog: Catalog, operation: Operation) -> tuple[Parameter, ...]:
     """The query parameters with an argument of their own; files belong to the body, whatever the contract says."""
-    shared = {each.name for each in options_of(operation)}
+    shared = {each.name for each in _options(operation, ())}
     files = {each.name for each in catalog.body_fields(operation) if each.format == "file"}
     return tuple(
         each
@@ -287,8 +276,8 @@ def _query_argument(parameter: Parameter, resource: Resource) -> Argument:
     return Argument(
         name,
         annotation_of(parameter) if parameter.required else f"{annotation_of(parameter)} | None",
+        None if parameter.required else "None",
         ABOUT_ARGUMENTS.get(name) or _about_id(name, resource),
-        default=None if parameter.required else "None",
         assigned=True,
     )
 
@@ -308,13 +297,13 @@ def _data_arguments(
     name = naming.data_type(operation, resource, stem)
     if operation.kind == "create":
         about = f"the fields of the {resource.noun}, or a list of {resource.plural}, which one call creates together."
-        yield Argument("data", f"{name} | Sequence[{name}] | XComArg | str", about)
+        yield Argument("data", f"{name} | Sequence[{name}] | XComArg | str", None, about)
         return
     about = {
         "update": "the fields to change; all others stay as they are.",
         "replace": f"all fields of the {resource.noun}; what is left out is lost.",
     }.get(operation.kind, "the fields to send.")
-    yield Argument("data", f"{name} | XComArg | str", about)
+    yield Argument("data", f"{name} | XComArg | str", None, about)
 
 
 def _filter_arguments(
@@ -325,11 +314,11 @@ def _filter_arguments(
     annotation = f"{naming.filters_type(operation, resource, stem)} | XComArg | str"
     if one_of:
         about = f"what to select; DrChrono insists on one of {_listed(one_of)}."
-        yield Argument("filters", annotation, about)
+        yield Argument("filters", annotation, None, about)
     elif required := [each.name for each in filters if each.required]:
-        yield Argument("filters", annotation, f"what to select; DrChrono insists on {_listed(required)}.")
+        yield Argument("filters", annotation, None, f"what to select; DrChrono insists on {_listed(required)}.")
     else:
-        yield Argument("filters", f"{annotation} | None", "what to select; None selects all.", default="None")
+        yield Argument("filters", f"{annotation} | None", "None", "what to select; None selects all.")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -338,21 +327,25 @@ def _listed(names: Sequence[str]) -> str:
 
 def _uuid_arguments(operation: Operation) -> Iterable[Argument]:
     if operation.kind == "bulk_result":
-        yield Argument("uuid", "str | XComArg", "the uuid that the operator which started the list returned.")
+        yield Argument("uuid", "str | XComArg", None, "the uuid that the operator which started the list returned.")
 
 
-def _option_argument(option: Option) -> Argument:
-    return Argument(
-        option.name, option.annotation, option.about, option.default, templated=option.name in TEMPLATED_OPTIONS
+def _record(catalog: Catalog, operation: Operation) -> RecordSchema | None:
+    """Return the record that an operation answers with, one or many, once the answer is complete."""
+    if operation.kind == "bulk_start":
+        return catalog.record_of(operation.resource)
+    return catalog.record(operation.response.record) if operation.response.record else None
+
+
+def _options(operation: Operation, data_fields: Sequence[Field]) -> tuple[Option, ...]:
+    """Return the arguments of the base class that have an effect for an operation."""
+    return tuple(
+        each
+        for each in options_of(BASES[operation.kind])
+        if each.name not in OF_THE_REQUEST
+        and (each.name not in NEEDS_PARAMETER or operation.takes(each.name))
+        and (each.name != "extra_fields" or data_fields)
     )
-
-
-def _read_only(catalog: Catalog, operation: Operation, data_fields: Sequence[Field]) -> tuple[str, ...]:
-    if operation.body is None or operation.body.record is None:
-        return ()
-    record = catalog.record(operation.body.record)
-    writable = {each.name for each in data_fields}
-    return tuple(each.name for each in record.fields.values() if each.read_only and each.name not in writable)
 
 
 def _types(catalog: Catalog, planned: OperatorPlan) -> Iterable[TypedDictPlan]:
@@ -361,7 +354,7 @@ def _types(catalog: Catalog, planned: OperatorPlan) -> Iterable[TypedDictPlan]:
     if planned.data_fields:
         name = naming.data_type(operation, resource, stem)
         about = (
-            f"The fields of {_a(resource.noun)} that a change may set."
+            f"The fields of {_a(resource.noun)} that an update may change."
             if operation.kind == "update"
             else f"What ``{operation.id}`` sends."
             if operation.kind == "action"
@@ -378,9 +371,9 @@ def _a(noun: str) -> str:
 
 
 def _unique(types: Iterable[TypedDictPlan]) -> tuple[TypedDictPlan, ...]:
-    """Keep one of each; create and replace share a type, and so do the objects inside data and changes."""
+    """Keep one of each; create and replace share a type, and so do the objects inside data and update."""
     seen: dict[str, TypedDictPlan] = {}
     for each in types:
         if seen.setdefault(each.name, each) != each:
             raise naming.NameClashError(f"Two different types would be called {each.name}")
-    return tuple(sorted(seen.values(), key=lambda each: each.depth, reverse=True))
+    return without_doubles(sorted(with_shared_fields(seen.values()), key=lambda each: each.depth, reverse=True))

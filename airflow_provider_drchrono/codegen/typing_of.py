@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from airflow_provider_drchrono.catalog import Catalog, Field, Parameter
 from airflow_provider_drchrono.codegen import naming
@@ -37,6 +38,7 @@ class TypedField:
     name: str
     annotation: str
     required: bool
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,14 @@ class TypedDictPlan:
     about: str
     fields: tuple[TypedField, ...]
     depth: int = 0
+    base: str = "TypedDict"
 
     @classmethod
     def of_filters(cls, name: str, about: str, filters: Iterable[Parameter]) -> TypedDictPlan:
         """Plan the TypedDict of an operation's filters."""
         fields = (
-            TypedField(each.name, _nullable(annotation_of(each), each.required), each.required) for each in filters
+            TypedField(each.name, _nullable(annotation_of(each), each.required), each.required, each.about)
+            for each in filters
         )
         return cls(name, about, tuple(fields))
 
@@ -74,9 +78,63 @@ def typed_dicts_of(
     for each in fields:
         annotation, inner = _field(catalog, name, each, depth)
         is_required = each.name in required
-        typed.append(TypedField(each.name, _nullable(annotation, is_required), is_required))
+        typed.append(TypedField(each.name, _nullable(annotation, is_required), is_required, each.about))
         yield from inner
     yield TypedDictPlan(name, about, tuple(typed), depth)
+
+
+def without_doubles(types: Sequence[TypedDictPlan]) -> tuple[TypedDictPlan, ...]:
+    """Return the types with one of each that have the same fields: objects inside bodies, and shared fields.
+
+    The innermost come first, so that what is inside a type is known to be the same before the type itself.
+    """
+    kept: dict[tuple[TypedField, ...], str] = {}
+    renamed: dict[str, str] = {}
+    result = []
+    for each in types:
+        fields = tuple(replace(one, annotation=_renamed(one.annotation, renamed)) for one in each.fields)
+        current = replace(each, fields=fields, base=renamed.get(each.base, each.base))
+        if each.depth or each.name.endswith("Fields"):
+            first = kept.setdefault(fields, each.name)
+            if first != each.name:
+                renamed[each.name] = first
+                continue
+        result.append(current)
+    return tuple(result)
+
+
+def _renamed(annotation: str, renamed: Mapping[str, str]) -> str:
+    return re.sub(r"\w+", lambda found: renamed.get(found[0], found[0]), annotation)
+
+
+def with_shared_fields(types: Iterable[TypedDictPlan]) -> Iterator[TypedDictPlan]:
+    """Yield the types so that no field stands in the data of a record and in its update too.
+
+    What both have alike moves to a type that both inherit from.
+    """
+    by_name = {each.name: each for each in types}
+    updates = {naming.shared_type(name.removesuffix("Update")): name for name in by_name if name.endswith("Update")}
+    paired = {updates[name] for name in map(naming.shared_type, by_name) if name in updates}
+    for name, each in by_name.items():
+        if name in paired and name.removesuffix("Update") + "Data" in by_name:
+            continue
+        yield from _shared(each, by_name.get(updates.get(naming.shared_type(name), "")))
+
+
+def _shared(data: TypedDictPlan, update: TypedDictPlan | None) -> Iterator[TypedDictPlan]:
+    if update is None or not data.name.endswith("Data"):
+        yield data
+        return
+    alike = tuple(each for each in data.fields if each in update.fields)
+    if alike == data.fields == update.fields:
+        yield data
+        yield replace(update, fields=(), base=data.name)
+        return
+    base = naming.shared_type(data.name)
+    yield TypedDictPlan(base, f"What ``{data.name}`` and ``{update.name}`` have in common.", alike, data.depth)
+    for each in (data, update):
+        own = tuple(one for one in each.fields if one not in alike)
+        yield replace(each, fields=own, base=base)
 
 
 def _field(catalog: Catalog, outer: str, field: Field, depth: int) -> tuple[str, list[TypedDictPlan]]:

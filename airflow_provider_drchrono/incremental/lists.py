@@ -6,17 +6,16 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.catalog import Catalog
+from airflow_provider_drchrono.catalog.model import Change as Change
 from airflow_provider_drchrono.client.filters import Filters
 from airflow_provider_drchrono.incremental.fingerprints import Record
 from airflow_provider_drchrono.incremental.window import BEGINNING
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient, Page
-
-Change = Literal["any", "created", "updated"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,16 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_drchrono import catalog
 from airflow_provider_drchrono.codegen import __main__ as command
-from airflow_provider_drchrono.codegen.options import KINDS, OPTIONS
+from airflow_provider_drchrono.codegen.bases import BASES, options_of
 from airflow_provider_drchrono.codegen.plan import OperatorPlan, plan
+from airflow_provider_drchrono.common.task_options import TaskOptions
 from airflow_provider_drchrono.operators import base
+from airflow_provider_drchrono.operators.base import options
 
 ROOT = Path(__file__).resolve().parents[2]
 PLANNED = {each.class_name: each for each in plan(catalog.load()).operators}
 INDEX = json.loads((ROOT / "airflow_provider_drchrono/operators/index.json").read_text())
 PAGES = sorted((ROOT / "docs/reference/operators").glob("*.md"))
-OF_THE_REQUEST = {"data", "filters", "uuid"}
-# What a base class inherits and no operation of the kind understands.
-OF_NO_OPERATION = {"bulk_result": {"verbose"}}
 
 
 def operator_class(row: dict[str, Any]) -> type[base.DrChronoOperationOperator]:
@@ -42,10 +41,10 @@ def test_what_is_generated_is_current(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize("row", INDEX, ids=lambda row: row["operation_id"])
 def test_the_index_names_a_class_that_takes_its_arguments(row: dict[str, Any]) -> None:
     cls = operator_class(row)
-    constructor = inspect.signature(cls.__init__).parameters
+    taken = {name for each in cls.__mro__ for name in inspect.signature(each.__init__).parameters}
 
     assert cls.operation_id == row["operation_id"]
-    assert {each["argument"] for each in row["parameters"]} <= set(constructor)
+    assert {each["argument"] for each in row["parameters"]} <= taken
     assert {each["argument"] for each in row["parameters"] if each["argument"] != "verbose"} <= set(cls.template_fields)
 
 
@@ -56,21 +55,37 @@ def test_no_argument_means_something_else_to_airflow(class_name: str) -> None:
     assert {each.name for each in PLANNED[class_name].arguments} & reserved == set()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_options_are_those_of_the_base_class(kind: str) -> None:
-    inherited = getattr(base, KINDS[kind].base).__mro__
-    ours = inherited[: inherited.index(base.DrChronoOperationOperator)]
-    of_the_base = {
+@pytest.mark.parametrize("kind", BASES)
+def test_what_is_said_of_options_is_true_of_the_base_class(kind: str) -> None:
+    inherited = getattr(base, BASES[kind]).__mro__
+    ours = inherited[: inherited.index(base.DrChronoOperationOperator) + 1]
+    defaults = {
         name: parameter.default
-        for cls in ours
+        for cls in reversed(ours)
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in OF_THE_REQUEST
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    options = [OPTIONS[key] for key in KINDS[kind].options]
+    read = {each.name: each.default for each in options_of(BASES[kind])}
 
-    assert {each.name: eval(each.default) for each in options} == {
-        name: default for name, default in of_the_base.items() if name not in OF_NO_OPERATION.get(kind, ())
+    assert set(read) == set(defaults)
+    assert {name: eval(text) for name, text in read.items() if text is not None} == {
+        name: default for name, default in defaults.items() if default is not inspect.Parameter.empty
     }
+
+
+@pytest.mark.parametrize("class_name", PLANNED)
+def test_the_types_of_options_are_the_arguments_that_have_an_effect(class_name: str) -> None:
+    planned = PLANNED[class_name]
+    found = {**vars(options), "TaskOptions": TaskOptions}[planned.options_type]
+
+    assert set(found.__annotations__) == {each.name for each in planned.options} | set(TaskOptions.__annotations__)
+
+
+def test_the_arguments_of_every_task_are_airflows_and_the_connection() -> None:
+    airflow = set(inspect.signature(BaseOperator.__init__).parameters) - {"self", "kwargs"}
+    since_airflow_3_3 = {"retry_policy"}
+
+    assert set(TaskOptions.__annotations__) - since_airflow_3_3 == (airflow - since_airflow_3_3) | {"drchrono_conn_id"}
 
 
 @pytest.mark.parametrize("class_name", PLANNED)
@@ -78,7 +93,12 @@ def test_what_is_templated_is_an_attribute_of_the_operator(class_name: str) -> N
     planned = PLANNED[class_name]
     operator = from_example(planned)
 
-    assert {name for name in planned.template_fields if not hasattr(operator, name)} == set()
+    assert {name for name in operator.template_fields if not hasattr(operator, name)} == set()
+    assert (
+        {each.name for each in planned.own}
+        <= set(operator.template_fields)
+        <= {each.name for each in planned.arguments}
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -91,8 +91,8 @@ def example(sandbox: Sandbox, operation: Operation, *, full: bool) -> Example:
         parameter = operation.parameter(name)
         if parameter.required or full:
             arguments[argument] = query[name] = _parameter_value(sandbox, operation, parameter)
-    if kind.filter_names:
-        filters = _filters(sandbox, operation, kind, full=full)
+    if operation.filters:
+        filters = _filters(sandbox, operation, full=full)
         query |= filters
         if filters:
             arguments["filters"] = filters
@@ -105,18 +105,16 @@ def example(sandbox: Sandbox, operation: Operation, *, full: bool) -> Example:
         order_by = next(iter(operation.parameter("order_by").enum), "id")
         arguments["order_by"] = query["order_by"] = order_by
     body = None
-    if kind.data_fields:
-        arguments["data"] = data(sandbox, operation, kind, full=full)
+    if load().data_fields(operation):
+        arguments["data"] = data(sandbox, operation, full=full)
         body = _as_sent(arguments["data"], multipart=_has_files(operation, arguments["data"]))
     return Example(arguments, path, {name: _text(value) for name, value in query.items()}, body)
 
 
-def data(
-    sandbox: Sandbox, operation: Operation, kind: type[DrChronoOperationOperator], *, full: bool
-) -> dict[str, Any]:
+def data(sandbox: Sandbox, operation: Operation, *, full: bool) -> dict[str, Any]:
     """Return a valid body."""
-    fields = [each for each in load().body_fields(operation) if each.name in kind.data_fields]
-    wanted = [each for each in fields if full or each.name in kind.required_fields] or fields[:1]
+    fields, required = load().data_fields(operation), load().required_fields(operation)
+    wanted = [each for each in fields if full or each.name in required] or list(fields[:1])
     if full and operation.body and operation.body.encoding == "multipart":
         # A multipart body is flat.
         wanted = [each for each in wanted if each.type not in ("array", "object")]
@@ -178,17 +176,11 @@ def prepare(sandbox: Sandbox, operation: Operation) -> None:
         sandbox.practice.create(operation.resource, {name: model[name] for name in model if name != table.key})
 
 
-def _filters(
-    sandbox: Sandbox, operation: Operation, kind: type[DrChronoOperationOperator], *, full: bool
-) -> dict[str, Any]:
-    chosen = set(kind.filter_names) if full else set(kind.required_filters)
-    if not full and kind.one_of_filters:
+def _filters(sandbox: Sandbox, operation: Operation, *, full: bool) -> dict[str, Any]:
+    chosen = {each.name for each in operation.filters if full or each.required}
+    if not full and operation.kind in ("list", "bulk_start") and load().resource(operation.resource).requires_one_of:
         chosen.add("since")
-    return {
-        name: _parameter_value(sandbox, operation, operation.parameter(name))
-        for name in kind.filter_names
-        if name in chosen
-    }
+    return {each.name: _parameter_value(sandbox, operation, each) for each in operation.filters if each.name in chosen}
 
 
 def _parameter_value(sandbox: Sandbox, operation: Operation, parameter: Parameter) -> Any:

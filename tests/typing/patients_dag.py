@@ -4,6 +4,7 @@ Beside the other types that ``data`` may have, mypy names the argument and its t
 TypedDict, it names the key.
 """
 
+import datetime
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,10 @@ from airflow_provider_drchrono.operators.patients import (
     DrChronoListPatientsOperator,
     DrChronoUpdatePatientOperator,
 )
+from airflow_provider_drchrono.operators.users import DrChronoListDoctorsOperator
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.operators.types.patients import PatientData
+    from airflow_provider_drchrono.types.patients_types import PatientData
 
 
 @task
@@ -78,3 +80,19 @@ with DAG("patients"):
     DrChronoUpdatePatientOperator(task_id="no_id", data={"city": "Reno"})  # says: Missing named argument "patient_id"
     DrChronoListPatientsOperator(task_id="no_filter", filters={"sinse": "2026-01-31"})  # says: Argument "filters"
     DrChronoGetPatientOperator(task_id="no_choice", patient_id=1, on_missing="ignore")  # says: Argument "on_missing"
+    DrChronoGetPatientOperator(task_id="no_retries", patient_id=1, retries="many")  # says: Argument "retries"
+    DrChronoGetPatientOperator(task_id="misspelt_option", patient_id=1, verbos=True)  # says: keyword argument "verbos"
+    DrChronoListDoctorsOperator(task_id="no_verbose_form", verbose=True)  # says: keyword argument "verbose"
+    DrChronoGetPatientOperator(patient_id=1)  # says: Missing named argument "task_id"
+    DrChronoUpdatePatientOperator(
+        task_id="all_options",
+        patient_id=1,
+        data={"city": "Reno"},
+        extra_fields={"new": 1},
+        read_back=True,
+        drchrono_conn_id="north",
+        pool="drchrono",
+        trigger_rule="all_done",
+        execution_timeout=datetime.timedelta(minutes=5),
+        do_xcom_push=False,
+    )

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common.arguments import path_id
-from airflow_provider_drchrono.common.colours import COLOURS
+from airflow_provider_drchrono.common.colours import colour_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.operators.base.body_names import body_names
 from airflow_provider_drchrono.operators.base.links import DrChronoPatientLink
@@ -62,7 +62,7 @@ class DrChronoOperationOperator(MasksTemplateFields, BaseOperator):
         entry = load().entries.get(vars(cls).get("operation_id", ""))
         if entry is None:
             return
-        cls.ui_color = COLOURS[entry.domain]
+        cls.ui_color = colour_of(cls.operation_id)
         if "template_fields" not in vars(cls):
             cls.template_fields = _template_fields(cls)
         if cls.links_to_record and entry.page:
@@ -146,5 +146,8 @@ def _template_fields(cls: type[DrChronoOperationOperator]) -> tuple[str, ...]:
     Of the base's, an operator has ``data``, ``filters`` and ``uuid`` only where it states them.
     """
     code = cls.__init__.__code__
-    own = code.co_varnames[1 : 1 + code.co_kwonlyargcount] if "__init__" in vars(cls) else OF_THE_REQUEST
-    return (*own, *(each for each in cls.template_fields if each not in own and each not in OF_THE_REQUEST))
+    own = code.co_varnames[1 : 1 + code.co_kwonlyargcount] if "__init__" in vars(cls) else ()
+    absent = {each for each in OF_THE_REQUEST if each not in own}
+    if "data" in absent:
+        absent.add("extra_fields")
+    return (*own, *(each for each in cls.template_fields if each not in own and each not in absent))

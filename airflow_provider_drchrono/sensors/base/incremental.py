@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -19,8 +19,10 @@ from airflow.sdk.exceptions import (
 )
 
 from airflow_provider_drchrono.assets.outlets import Outlet, list_asset
+from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
+from airflow_provider_drchrono.common.colours import colour_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
 from airflow_provider_drchrono.compat import shortest_deferral, waits_in_triggerer
 
@@ -76,9 +78,6 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
 
     resource: ClassVar[str]
     operation_id: ClassVar[str]
-    since_filter: ClassVar[str] = "since"
-    filter_names: ClassVar[Collection[str]] = ()
-    changes: ClassVar[Collection[str]] = ("any",)
     _polled_at: datetime | None = None
     template_fields: Sequence[str] = (
         "filters",
@@ -90,6 +89,11 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         "drchrono_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "operation_id" in vars(cls):
+            cls.ui_color = colour_of(cls.operation_id)
 
     def __init__(
         self,
@@ -196,10 +200,11 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
 
     def _check_options(self) -> None:
         where = self.operation_id
-        if self.change not in self.changes:
+        changes = load().resource(self.resource).changes
+        if self.change not in changes:
             why = "" if self.change not in ("created", "updated") else ": the records do not say when they were created"
             raise InvalidArgumentError(
-                f"{where}: change must be one of {', '.join(map(repr, self.changes))}, not {self.change!r}{why}"
+                f"{where}: change must be one of {', '.join(map(repr, changes))}, not {self.change!r}{why}"
             )
         arguments.check_size(where, self.max_records, self.batch_size, self.output_path)
         arguments.checked_lookback(where, self.lookback, timedelta(0))
@@ -213,7 +218,6 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
 
     def _poll(self, context: Context) -> tuple[bool, Any]:
         """Poll once; return whether there is anything to hand on, and what."""
-        from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.common.results import Output
         from airflow_provider_drchrono.incremental.cursor import CursorError, ForgottenRunError
         from airflow_provider_drchrono.incremental.lists import IncrementalList
@@ -270,7 +274,6 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
 
     def _defer(self, context: Context, ends: float, due: float) -> NoReturn:
         """Free the worker until there is something to read, or time runs out."""
-        from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.lists import IncrementalList
         from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
         from airflow_provider_drchrono.triggers.waiting import GRACE

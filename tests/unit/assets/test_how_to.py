@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_provider_drchrono import assets
-from airflow_provider_drchrono.assets.watchable import LISTS
+from airflow_provider_drchrono.assets.facts import watched_resources
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/how-to/assets.md").read_text()
 ROWS = re.findall(r"^\| `(drchrono_\w+\(.*?\))` \| `(drchrono://\S+)` \|", PAGE, re.MULTILINE)
@@ -33,6 +33,6 @@ def test_the_table_shows_the_uris(call: str, uri: str) -> None:
 
 def test_the_page_names_what_is_there() -> None:
     assert len(ROWS) == 3
-    assert f"[{len(LISTS)} lists]" in PAGE
+    assert f"[{len(watched_resources())} lists]" in PAGE
     (name,) = re.findall(r"--asset (\S+)", PAGE)
     assert assets.drchrono_asset("patients", change="created", filters={"doctor": 42}).name == name

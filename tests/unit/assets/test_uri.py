@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk import Asset
 
 from airflow_provider_drchrono.assets import drchrono_list, drchrono_table
+from airflow_provider_drchrono.assets.facts import watched_list, watched_resources
 from airflow_provider_drchrono.assets.uri import (
     TABLE_KEYS,
     WATCH_OPTIONS,
@@ -17,7 +18,6 @@ from airflow_provider_drchrono.assets.uri import (
     parse,
     sanitize_uri,
 )
-from airflow_provider_drchrono.assets.watchable import LISTS
 
 SPELLINGS = {
     "a list": ("drchrono://drchrono_default/patients", "drchrono://drchrono_default/patients"),
@@ -95,9 +95,12 @@ def test_lists_and_tables_have_functions() -> None:
         drchrono_table("patients", warehouse_conn_id="{{ params.warehouse }}")
 
 
-@pytest.mark.parametrize("resource", LISTS)
+@pytest.mark.parametrize("resource", watched_resources())
 def test_no_filter_is_called_like_an_option(resource: str) -> None:
-    assert set(LISTS[resource].filters) & {"watch", *WATCH_OPTIONS, *TABLE_KEYS} == set()
+    facts = watched_list(resource)
+
+    assert facts is not None
+    assert set(facts.filters) & {"watch", *WATCH_OPTIONS, *TABLE_KEYS} == set()
 
 
 LIST_MODULES = """
@@ -134,4 +137,4 @@ def test_an_asset_is_made_without_the_client_and_the_types_of_editors() -> None:
     assert "airflow_provider_drchrono.triggers.incremental" in ours
     assert {name.split(".")[1] for name in ours} & {"hooks", "operators", "sensors", "transfers"} == set()
     assert {name.split(".")[2] for name in ours if name.startswith("airflow_provider_drchrono.client.")} <= LIGHT
-    assert not [name for name in ours if name.endswith(("watchable.filters", ".overloads"))]
+    assert not [name for name in ours if name.endswith((".overloads", ".options")) or ".types" in name]

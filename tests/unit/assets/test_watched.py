@@ -12,8 +12,8 @@ from airflow.sdk import Asset
 from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_drchrono import assets
+from airflow_provider_drchrono.assets.facts import watched_list, watched_resources
 from airflow_provider_drchrono.assets.uri import parse
-from airflow_provider_drchrono.assets.watchable import LISTS
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.incremental.cursor import CursorName
 from airflow_provider_drchrono.state.cursor_store import variable_of
@@ -221,19 +221,21 @@ def test_the_variable_of_the_longest_name_bears_it() -> None:
     assert variable_of(CursorName.of_asset(name)).endswith(name)
 
 
-@pytest.mark.parametrize("resource", LISTS)
+@pytest.mark.parametrize("resource", watched_resources())
 def test_every_list_takes_each_of_its_filters(resource: str) -> None:
     examples = {
         "boolean": False,
         "date": "2026-01-31",
+        "date-range": "2026-01-01/2026-01-31",
+        "date-time": "2026-01-31T08:00:00",
         "integer": 7,
-        "range": "2026-01-01/2026-01-31",
-        "text": "a, b & c = 100%",
-        "time": "2026-01-31T08:00:00",
+        "string": "a, b & c = 100%",
     }
-    facts = LISTS[resource]
+    facts = watched_list(resource)
+    assert facts is not None
     operation = load().operation(facts.operation_id)
-    filters = {name: next(iter(operation.parameter(name).enum), examples[kind]) for name, kind in facts.filters.items()}
+    parameters = [operation.parameter(name) for name in facts.filters]
+    filters = {each.name: next(iter(each.enum), examples[each.format or each.type]) for each in parameters}
 
     made = [drchrono_asset(resource, filters=filters, change=change, name="it") for change in facts.changes]
 

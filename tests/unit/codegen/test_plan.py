@@ -79,22 +79,31 @@ def test_required_arguments_come_first_so_that_signatures_read_well(planned: Pla
         assert optional == sorted(optional), each.class_name
 
 
-def test_every_argument_of_the_request_is_a_template(planned: Plan) -> None:
+def test_every_argument_of_the_request_is_stated_by_the_operator(planned: Plan) -> None:
     for each in planned.operators:
         given = {*each.path_arguments, *each.query_arguments} | (
             {"data", "filters", "uuid"} & {argument.name for argument in each.arguments}
         )
-        assert given <= set(each.template_fields), each.class_name
+        assert given == {argument.name for argument in each.own}, each.class_name
 
 
 def test_create_and_replace_share_the_type_of_their_data(planned: Plan) -> None:
     patients = next(each for each in planned.domains if each.name == "patients")
     (data,) = [each for each in patients.types if each.name == "PatientData"]
-    (changes,) = [each for each in patients.types if each.name == "PatientChanges"]
+    (update,) = [each for each in patients.types if each.name == "PatientUpdate"]
+    (fields,) = [each for each in patients.types if each.name == data.base]
 
     assert {each.name for each in data.fields if each.required} == {"doctor", "gender"}
-    assert not any(each.required for each in changes.fields)
-    assert [each.name for each in data.fields] == [each.name for each in changes.fields]
+    assert data.base == update.base == "PatientFields"
+    assert not any(each.required for each in (*update.fields, *fields.fields))
+    assert [each.name for each in data.fields] == [each.name for each in update.fields]
+    assert "first_name" in {each.name for each in fields.fields}
+
+
+def test_no_field_of_a_record_stands_in_two_types(planned: Plan) -> None:
+    for domain in planned.domains:
+        shared = [each.fields for each in domain.types if each.depth or each.name.endswith("Fields")]
+        assert len(shared) == len(set(shared)), domain.name
 
 
 def test_a_type_stands_above_the_types_that_use_it(planned: Plan) -> None:

@@ -7,10 +7,11 @@ import pytest
 
 from airflow_provider_drchrono import catalog
 from airflow_provider_drchrono.catalog import Field
-from airflow_provider_drchrono.codegen import render as module
+from airflow_provider_drchrono.codegen.docstrings import WIDTH, operator_docstring
 from airflow_provider_drchrono.codegen.examples import example, sample
+from airflow_provider_drchrono.codegen.labels import rows_of, type_label, values_label
 from airflow_provider_drchrono.codegen.plan import OperatorPlan, Plan, plan
-from airflow_provider_drchrono.codegen.render import docstring, formatted, render, type_label, values_label
+from airflow_provider_drchrono.codegen.render import formatted, render
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,11 @@ def test_generated_constructors_neither_branch_nor_call_anything_but_the_base(fi
 
 
 def test_types_are_imported_for_type_checkers_only(files: Mapping[str, str]) -> None:
-    operators = [text for path, text in files.items() if path.endswith(".py") and "/types/" not in path]
+    operators = [
+        text
+        for path, text in files.items()
+        if path.endswith(".py") and "/types/" not in path and "overloads" not in path
+    ]
 
     for text in operators:
         at_run_time = [node.module or "" for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)]
@@ -66,23 +71,25 @@ def test_types_are_imported_for_type_checkers_only(files: Mapping[str, str]) -> 
 def test_a_docstring_names_call_action_scopes_permissions_and_every_argument(planned: Plan) -> None:
     operator = planned_for(planned, "patients_create")
 
-    text = docstring(operator)
+    text = operator_docstring(operator)
 
     assert text.startswith('Create a patient.\n\n    ``POST /api/patients``. The action "Create Patient".')
     assert "``patients:write``" in text
     assert "``manage-patients``" in text
-    for argument in operator.arguments:
+    assert "Returns the record (``id``," in text
+    assert ":class:`CreateOperator`" in text
+    for argument in operator.own:
         assert f":param {argument.name}: " in text
 
 
 def test_an_operation_without_scopes_says_nothing_of_them(planned: Plan) -> None:
-    assert "Scopes" not in docstring(planned_for(planned, "patient_authorizations_list"))
+    assert "Scopes" not in operator_docstring(planned_for(planned, "patient_authorizations_list"))
 
 
 def test_docstrings_stay_within_the_line(planned: Plan) -> None:
-    longest = max(len(line) for each in planned.operators for line in docstring(each).splitlines())
+    longest = max(len(line) for each in planned.operators for line in operator_docstring(each).splitlines())
 
-    assert longest <= module.WIDTH
+    assert longest <= WIDTH
 
 
 def test_an_example_has_ids_and_required_fields(planned: Plan) -> None:
@@ -123,20 +130,37 @@ def test_what_a_field_holds(field: Field, label: str) -> None:
         pytest.param(Field("x", "string", enum=("", "A")), "empty, `A`", id="short-enumeration"),
         pytest.param(
             Field("x", "string", enum=tuple("ABCDEFGHIJ")),
-            "`A`, `B`, `C`, `D`, `E`, `F`, `G`, `H` and 2 more",
+            "`A`, `B`, `C`, `D`, `E`, `F`, `G`, `H`, `I`, `J`",
             id="long-enumeration",
         ),
         pytest.param(Field("x", "integer", refers_to="doctors"), "id in `doctors`", id="reference"),
-        pytest.param(
-            Field("x", "array", items=Field("", "object", record="WorkHours")),
-            "keys `enabled`, `end_time`, `start_time`",
-            id="record",
-        ),
         pytest.param(Field("x", "string"), "", id="nothing-to-say"),
     ],
 )
 def test_what_values_a_field_takes(field: Field, label: str) -> None:
-    assert values_label(catalog.load(), field) == label
+    assert values_label(field) == label
+
+
+def test_the_fields_of_objects_have_rows_of_their_own() -> None:
+    hours = Field("hours", "array", items=Field("", "object", record="WorkHours"))
+    inner = Field("insurance", "object", fields=(Field("name", "string"), Field("id", "integer", read_only=True)))
+
+    names = [each.name for each in rows_of(catalog.load(), [hours, inner], writable=True)]
+
+    assert names == [
+        "hours[]",
+        "hours[].enabled",
+        "hours[].end_time",
+        "hours[].start_time",
+        "insurance",
+        "insurance.name",
+    ]
+
+
+def test_a_replace_says_what_is_lost_and_what_to_use_instead(planned: Plan) -> None:
+    text = " ".join(operator_docstring(planned_for(planned, "patients_update")).split())
+
+    assert "What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientOperator` leaves it as it is." in text
 
 
 def test_a_sample_of_a_list_of_records_is_valid_down_to_its_leaves() -> None:
@@ -157,7 +181,9 @@ def test_code_that_cannot_be_parsed_is_never_written() -> None:
 def test_a_page_lists_the_fields_of_a_body_once(files: Mapping[str, str]) -> None:
     page = files["docs/reference/operators/patients.md"]
 
-    assert page.count("| `date_of_birth` |") == 2  # patients, and patient summaries
+    assert (
+        page.count("| `date_of_birth` | date | no | Birthday") == 2
+    )  # data and answers, of patients and of their summaries
     assert (
         "The fields of `data` are those of [`DrChronoCreatePatientOperator`](#drchronocreatepatientoperator), "
         "none of them required." in page

@@ -4,12 +4,14 @@ import inspect
 from importlib import import_module
 
 import pytest
+from airflow.sdk import BaseSensorOperator
 
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.cli import index
 from airflow_provider_drchrono.codegen.sensors import SensorPlan, plan_sensors
+from airflow_provider_drchrono.common.task_options import TaskOptions
 from airflow_provider_drchrono.get_provider_info import SENSOR_DOMAINS
-from airflow_provider_drchrono.sensors.base import IncrementalSensor
+from airflow_provider_drchrono.sensors.base import IncrementalSensor, options
 
 PLANNED = [sensor for domain in plan_sensors(load()) for sensor in domain.sensors]
 
@@ -35,26 +37,25 @@ def test_a_sensor_takes_what_its_list_knows(planned: SensorPlan) -> None:
     offered = set(inspect.signature(kind.__init__).parameters)
 
     assert kind.operation_id == planned.operation.id
-    assert kind.since_filter in parameters
-    assert set(kind.filter_names) == {
-        name for name, each in parameters.items() if each.role == "filter" and name not in ("since", kind.since_filter)
+    since = planned.incremental.filter
+    assert since in parameters
+    assert {each.name for each in planned.filters} == {
+        name for name, each in parameters.items() if each.role == "filter" and name not in ("since", since)
     }
+    offered |= set(getattr(options, planned.options_type).__optional_keys__)
     assert ("verbose" in offered) == ("verbose" in parameters)
-    assert ("change" in offered) == (
-        planned.resource.incremental.created_field is not None and bool(planned.resource.key)
-    )
-    assert kind(task_id="changes", filters=dict.fromkeys(kind.filter_names)).resource == planned.resource.name
+    assert ("change" in offered) == (planned.incremental.created_field is not None and bool(planned.resource.key))
+    names = dict.fromkeys(each.name for each in planned.filters)
+    arguments = {"filters": names} if names else {}
+    assert kind(task_id="changes", **arguments).resource == planned.resource.name
 
 
-@pytest.mark.parametrize("planned", PLANNED, ids=lambda planned: planned.resource.name)
-def test_defaults_are_those_of_the_base_class(planned: SensorPlan) -> None:
-    base = inspect.signature(IncrementalSensor.__init__).parameters
-    generated = inspect.signature(class_of(planned).__init__).parameters
+def test_the_types_of_options_are_the_arguments_of_the_base_class() -> None:
+    base = set(inspect.signature(IncrementalSensor.__init__).parameters) - {"self", "filters", "kwargs"}
+    airflow = set(inspect.signature(BaseSensorOperator.__init__).parameters) - {"self", "kwargs"}
+    typed = set(options.VerboseChangeSensorOptions.__annotations__)
 
-    assert {name: each.default for name, each in generated.items() if name in base} == {
-        name: each.default for name, each in base.items() if name in generated
-    }
-    assert set(generated) <= set(base)
+    assert typed == base | airflow | set(TaskOptions.__annotations__)
 
 
 def test_templates_are_arguments() -> None:

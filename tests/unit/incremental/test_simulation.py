@@ -53,7 +53,11 @@ def test_every_change_is_given_once(kind: type[IncrementalSensor], mode: str) ->
 
 @pytest.mark.parametrize("mode", ["poke", "deferrable"])
 @pytest.mark.parametrize("change", ["created", "updated"])
-@pytest.mark.parametrize("kind", [each for each in sensors() if len(each.changes) > 1], ids=lambda kind: kind.resource)
+@pytest.mark.parametrize(
+    "kind",
+    [each for each in sensors() if len(load().resource(each.resource).changes) > 1],
+    ids=lambda kind: kind.resource,
+)
 def test_creations_and_updates_are_told_apart(kind: type[IncrementalSensor], change: str, mode: str) -> None:
     for seed in seeds():
         month = simulate(kind, mode, seed, change, runs=20)
@@ -66,7 +70,8 @@ def test_creations_and_updates_are_told_apart(kind: type[IncrementalSensor], cha
 def test_every_change_is_in_an_event_and_read_in_one_run(kind: type[IncrementalSensor]) -> None:
     for seed in seeds():
         print(f"Repeat it with DRCHRONO_SEED={seed}")
-        change = kind.changes[seed % len(kind.changes)]
+        changes = load().resource(kind.resource).changes
+        change = changes[seed % len(changes)]
         with pytest.MonkeyPatch.context() as patch:
             month = WatchedMonth(patch, kind, seed, change)
             month.run(20)
