@@ -73,7 +73,7 @@ class TokenSource:
         if self._good(token):
             return token
         with self._store.lease():
-            # Whoever held the lease before us has probably just renewed it.
+            # The process that held the lease before us has probably just renewed it.
             token = self._stored()
             return token if self._good(token) else self._renew(token)
 
@@ -138,12 +138,12 @@ class DrChronoAuth(Auth):
         return self._tokens.granted
 
     def ready(self) -> None:
-        """See to it that there is a token at hand, waiting for it in this thread."""
+        """Make sure that there is a good token, waiting for it in this thread."""
         if self._tokens.at_hand() is None:
             self._tokens.obtain()
 
     async def ready_async(self) -> None:
-        """See to it that there is a token at hand, waiting for it in a worker thread."""
+        """Make sure that there is a good token, waiting for it in a worker thread."""
         await self._obtain()
 
     def sync_auth_flow(self, request: HttpRequest) -> Generator[HttpRequest, HttpResponse, None]:

@@ -56,7 +56,7 @@ class BulkResult:
 
 @dataclass(slots=True)
 class BulkPacing:
-    """When to ask whether a page of a bulk list is made, and when to give up. It is told the time, and never waits.
+    """When to ask whether a page of a bulk list is made, and when to give up. It is given the time, and never waits.
 
     :param ends: when to give up, on ``clock``. The last question is asked then.
     :param longest: seconds between two questions at most; the first ones come sooner.
@@ -263,7 +263,7 @@ class BulkListing:
         try:
             result = yield from self._fetch()
         except BulkExpiredError:
-            # It ran out while other calls were waited for; a page can be made anew.
+            # It expired while other calls were waited for; the page can be started again.
             result = yield from self._fetch()
         page = Page(result.records, None, result.server_time, self._page - 1)
         self.finished = self._page >= result.pages

@@ -36,7 +36,7 @@ class _FleetingStore(MemoryTokenStore):
 
 
 class Core:
-    """Turns the arguments of the public methods into requests, listings and a counted exchange."""
+    """Turns the arguments of the public methods into requests, lists and counted calls."""
 
     def __init__(
         self,
@@ -50,6 +50,12 @@ class Core:
                 f"Give either settings or single options, not both: {', '.join(sorted(options))} came beside settings"
             )
         self.settings = settings or ClientSettings(**options)
+        if not self.settings.verify_tls:
+            log.warning(
+                "verify_tls is off, so anybody between this machine and %s can read patient data and the token; "
+                "name the certificate authority of your network in ca_bundle instead",
+                self.settings.base_url,
+            )
         self.catalog = load()
         self.auth = DrChronoAuth(TokenSource(self.settings, token_store or _FleetingStore()))
         self.runner = RequestRunner(self.settings, quota or own_quota(self.settings), self.auth.granted)

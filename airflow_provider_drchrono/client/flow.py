@@ -39,7 +39,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Authorize:
-    """See to it that there is an access token, so that no place in the quota is held while it is renewed."""
+    """Make sure that there is an access token, so that no place in the quota is held while it is renewed."""
 
 
 @dataclass(frozen=True, slots=True)

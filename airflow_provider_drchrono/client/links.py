@@ -6,14 +6,11 @@ the query are believed, so that neither the token nor a filter ever goes to anot
 
 from __future__ import annotations
 
-import re
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from airflow_provider_drchrono.client.settings import DEFAULT_PORTS
+from airflow_provider_drchrono.client.settings import DEFAULT_PORTS, is_host
 
 API_PATH = "/api/"
-
-HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]+")
 
 
 def same_origin(base_url: str, url: str) -> bool:
@@ -49,7 +46,7 @@ def _is_of_api(link: str, parts: SplitResult) -> bool:
     return (
         parts.scheme in DEFAULT_PORTS
         and not link.lstrip().startswith("/")
-        and HOST.fullmatch(parts.hostname or "") is not None
+        and is_host(parts.hostname or "")
         and _is_plain(link, parts)
         and parts.path.startswith(API_PATH)
         and not {".", ".."} & set(segments)

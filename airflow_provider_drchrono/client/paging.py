@@ -1,4 +1,4 @@
-"""Pages of a list: what is in one, where the next one is, and when to stop believing the server."""
+"""Pages of a list: what is in one, where the next one is, and where the list ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Record = dict[str, Any]
 ENVELOPE_KEYS = ("results", "data")
 
 MOST_EMPTY_PAGES = 10
-"""So many pages without a new record, one after the other, are taken for the end of a list."""
+"""So many pages without a new record, one after the other, mean the end of a list."""
 
 PAGE_ARGUMENTS = {"page_size": "page_size", "verbose": "verbose", "cursor": "next_url", "page": "next_url"}
 

@@ -18,12 +18,7 @@ def refused_access(
     """
     start = f"{operation_id}: the API refused access (403)"
     needed = " or ".join(scopes)
-    user = (
-        f"a user with the permission {' and '.join(permissions)}, which an administrator gives in DrChrono under the "
-        "staff permissions"
-        if permissions
-        else ""
-    )
+    user = f"a user with the permission {' and '.join(permissions)}" if permissions else ""
     if granted and scopes and set(scopes).isdisjoint(granted):
         also = f". It also needs {user}" if user else ""
         return (
@@ -34,7 +29,8 @@ def refused_access(
     if granted and scopes:
         start += f". The scopes suffice: it takes {needed}, and the token has {', '.join(granted)}"
     needs = [f"a token with the scope {needed}: authorize the application with it"] if scopes and not granted else []
-    needs += [user] if user else []
+    if user:
+        needs.append(f"{user}, which an administrator gives in DrChrono under the staff permissions")
     if not needs:
         return f"{start}. The record may belong to another practice, or {PLAN}"
     given = "both are" if len(needs) > 1 else "that is"

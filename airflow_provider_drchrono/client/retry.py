@@ -20,8 +20,8 @@ FIRST_DELAY = 0.5
 THROTTLE_DELAY = 1.0
 """Seconds to wait after a 429 that says nothing: calls are also limited by the second."""
 
-LONGEST_HINT = 86_400.0
-"""Seconds. A server that asks for more than a day has its clock wrong: the quota is by the hour."""
+LONGEST_HINT = 3600.0
+"""Seconds. The quota is by the hour, so after a longer hint we ask again when the next hour begins."""
 
 MOST_FAILURES = 5
 """So many calls of a poll may fail one after the other before its error is raised."""
@@ -83,7 +83,7 @@ def decide(
 
 def _wait(reason: RetryReason, attempt: int, max_wait: float, jitter: Callable[[], float]) -> float:
     if reason.available_in:
-        return min(reason.available_in, LONGEST_HINT)
+        return _believed(reason, reason.available_in)
     if reason.kind != "throttled":
         return jitter() * min(max_wait, FIRST_DELAY * 2.0 ** (attempt - 1))
     return _unexplained(reason, attempt)
@@ -93,7 +93,11 @@ def refused_for(reason: RetryReason | None, attempt: int) -> float | None:
     """Return for how many seconds an answer shuts out every caller of the application; None if it is not a 429."""
     if reason is None or reason.kind != "throttled":
         return None
-    return min(reason.available_in or _unexplained(reason, attempt), LONGEST_HINT)
+    return _believed(reason, reason.available_in) if reason.available_in else _unexplained(reason, attempt)
+
+
+def _believed(reason: RetryReason, seconds: float) -> float:
+    return seconds if seconds <= LONGEST_HINT else reason.hour_left
 
 
 def _unexplained(reason: RetryReason, attempt: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,31 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client.errors import ConfigurationError
+from airflow_provider_drchrono.client.settings_table import SETTINGS
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+HOST_NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*\.?")
 STORAGE_SCHEMES = ("redis", "rediss", "valkey", "valkeys")
 
-# The remedy for each setting, shown after what is wrong with it.
-REMEDIES = {
-    "client_id": "copy the client ID of your application from DrChrono's API management page",
-    "client_secret": "copy the client secret of your application from DrChrono's API management page",
-    "refresh_token": "give the refresh token as text, or leave it out",
-    "base_url": "give scheme and host only, such as https://app.drchrono.com",
-    "scope": "give names of OAuth scopes such as patients:read",
-    "api_version": "give a version such as v4",
-    "timezone": "give an IANA name such as America/New_York",
-    "quota_per_hour": "give a number of calls of at least 1, or None for no limit",
-    "quota_per_second": "give a number of calls of at least 1, or None for no limit",
-    "quota_storage": "give a URL such as redis://cache.example:6379/0, and its password in quota_storage_password",
-    "quota_storage_password": "give the password of the quota's storage as text, or leave it out",
-    "connect_timeout": "give seconds greater than 0",
-    "read_timeout": "give seconds greater than 0",
-    "request_timeout": "give seconds greater than 0",
-    "verify_tls": "give true or false",
-    "ca_bundle": "give the path of a PEM file that this machine can read",
-    "max_attempts": "give a number of at least 1",
-    "max_wait": "give seconds, 0 or more",
-}
+REMEDIES = {each.name: each.remedy for each in SETTINGS}
 
 
 class ClientOptions(TypedDict, total=False):
@@ -147,9 +131,12 @@ class ClientSettings(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _only_an_origin(cls, value: str) -> str:
-        parts = urlsplit(value.strip())
-        if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.username or parts.password:
+        text = value.strip()
+        parts = urlsplit(text)
+        if parts.scheme not in DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
             raise ValueError("it is not a plain http or https address")
+        if not text.isprintable() or not is_host(parts.hostname):
+            raise ValueError("its host has characters that no host name has")
         if parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ValueError("it has a path")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -200,6 +187,14 @@ class ClientSettings(BaseModel):
         if value and not Path(value).is_file():
             raise ValueError("there is no such file")
         return value
+
+
+def is_host(host: str) -> bool:
+    """Tell whether a host is a name in the letters of DNS, or an address; it may stand in a header then."""
+    try:
+        return HOST_NAME.fullmatch(host) is not None or ("%" not in host and bool(ipaddress.ip_address(host)))
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

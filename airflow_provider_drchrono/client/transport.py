@@ -246,7 +246,7 @@ def _verify(settings: ClientSettings) -> ssl.SSLContext | bool:
     )
 
 
-# To read all certificates takes 20 ms, and whoever polls makes a client for each poll. A file that has changed is read
+# To read all certificates takes 20 ms, and polling makes a client for each poll. A file that has changed is read
 # again.
 @lru_cache(maxsize=8)
 def _trust(ca_bundle: str | None, changed_at: int) -> ssl.SSLContext:
@@ -259,7 +259,7 @@ def _build(
     if isinstance(body, Multipart):
         headers = {"Content-Type": body.content_type, "Content-Length": str(body.length)}
         request = client.build_request(method, url, headers=headers)
-        # Given as content, it would be taken for a body of one colour only.
+        # Given as content, the body would fit the synchronous or the asynchronous client, not both.
         request.stream = _Body(body)
         return request
     if body is not None:

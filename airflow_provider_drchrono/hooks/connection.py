@@ -14,31 +14,23 @@ from urllib.parse import urlsplit
 
 from airflow_provider_drchrono import compat
 from airflow_provider_drchrono.catalog.names import nearest, offered
+from airflow_provider_drchrono.client.settings_table import OF_EXTRA, SETTINGS
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import ClientSettings
 
 CONNECTION_TYPE = "drchrono"
-DEFAULT_HOST = "https://app.drchrono.com"
+DEFAULT_HOST = next(each.default for each in SETTINGS if each.name == "base_url")
+USUAL_PORT = 443
 
-TEXT_FIELDS = (
-    "refresh_token",
-    "scope",
-    "api_version",
-    "timezone",
-    "ca_bundle",
-    "quota_storage",
-    "quota_storage_password",
-)
-NUMBER_FIELDS = ("quota_per_hour", "quota_per_second", "connect_timeout", "read_timeout")
-EXTRA_FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS, "verify_tls")
+EXTRA_FIELDS = {each.name: each.kind for each in OF_EXTRA}
 
 # Settings that people look for in the extra, and where they belong.
 BELONGS_ELSEWHERE = {
-    "client_id": "the login",
-    "client_secret": "the password",
-    "password": "the password",
-    "base_url": "the host",
+    name: f"the {each.place}"
+    for each in SETTINGS
+    if each.place in ("login", "password", "host")
+    for name in (each.name, "password" if each.place == "password" else each.name)
 }
 
 
@@ -114,7 +106,8 @@ def _base_url(connection: Connection) -> str:
     if not connection.port:
         return text
     parts = urlsplit(text)
-    if parts.port not in (None, connection.port):
+    # Airflow's Test button wants a port, so people enter 443 whatever the host says.
+    if parts.port not in (None, connection.port) and connection.port != USUAL_PORT:
         raise ValueError("Its host names one port and its port field another; leave the port field empty")
     return text if parts.port else f"{text.rstrip('/')}:{connection.port}"
 
@@ -135,24 +128,25 @@ def _extra_values(extra: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("; ".join(problems))
     # The form stores every field, the empty ones as null.
     given = {key: extra[key] for key in EXTRA_FIELDS if extra.get(key) not in (None, "")}
-    return {key: _text(key, value) if key in TEXT_FIELDS else _plain(key, value) for key, value in given.items()}
+    return {key: _value(key, value) for key, value in given.items()}
 
 
-def _text(key: str, value: Any) -> Any:
-    if key == "scope" and isinstance(value, list) and all(isinstance(each, str) for each in value):
+def _value(key: str, value: Any) -> Any:
+    kind = EXTRA_FIELDS[key]
+    if kind == "boolean":
+        return value
+    if kind in ("integer", "number"):
+        if isinstance(value, bool):
+            raise ValueError(f"Its extra field {key} is not a number")
+        return value
+    if kind == "words" and isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
     # In a URI a token made of digits arrives as a number.
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
         raise ValueError(f"Its extra field {key} is not text; in a URI, put the whole extra as JSON into __extra__")
-    return value.replace(",", " ") if key == "scope" else value
-
-
-def _plain(key: str, value: Any) -> Any:
-    if key in NUMBER_FIELDS and isinstance(value, bool):
-        raise ValueError(f"Its extra field {key} is not a number")
-    return value
+    return value.replace(",", " ") if kind == "words" else value
 
 
 def _misspelling(key: str) -> str | None:

@@ -175,7 +175,8 @@ class DrChronoHook(CallsDirectly, BaseHook):
             user = self.get_conn().current_user()
             token = self.token_store.load()
         except DrChronoError as error:
-            return False, str(error)
+            # The Test button gives the connection a random id for the time of the test.
+            return False, str(error).replace(f" {self.drchrono_conn_id} ", " ")
         finally:
             self.close()
         works, scopes = self._judge_scopes(token.scope if token else ())

@@ -7,7 +7,8 @@
     GET  /drchrono/callback              checks that, exchanges the code and keeps the tokens
 
 Airflow's session cookie comes along when DrChrono leads back, since that is a plain navigation, and not when another
-site posts a form. A GET changes nothing without a state that was made by a POST of the same user.
+site posts a form. A GET changes nothing without a state that was made by a POST of the same user, but that it deletes
+pending authorizations that ended hours ago.
 """
 
 import logging
@@ -26,7 +27,12 @@ from fastapi.responses import RedirectResponse, Response
 from airflow_provider_drchrono.client.authorization import authorization_url, check_redirect_uri, code_in
 from airflow_provider_drchrono.client.errors import ConfigurationError, DrChronoError
 from airflow_provider_drchrono.compat.database import Connection
-from airflow_provider_drchrono.hooks.authorization import connections_in_database, find_authorization, status_of
+from airflow_provider_drchrono.hooks.authorization import (
+    ConnectionStatus,
+    connections_in_database,
+    find_authorization,
+    status_of,
+)
 from airflow_provider_drchrono.plugin import URL_PREFIX, pending
 from airflow_provider_drchrono.plugin.pages import connections_page, result_page
 
@@ -69,7 +75,8 @@ def list_connections(request: Request, user: GetUserDep) -> Response:
     if not names:
         require_edit(user)
     base = base_url(request)
-    statuses = [status_of(name, time.time()) for name in names]
+    pending.delete_expired()
+    statuses = [_status(name) for name in names]
     return connections_page(statuses, f"{base}{CALLBACK_PATH}", f"{base}/")
 
 
@@ -123,6 +130,15 @@ def finish(
         details.append(f"Not granted: {', '.join(status.missing)}")
     message = f"The connection {begun.conn_id} is authorized. Its token renews itself from now on."
     return result_page("Authorized", message, back, good=True, details=details)
+
+
+def _status(conn_id: str) -> ConnectionStatus:
+    """Return how it stands with a connection; one that cannot be read must not hide the others."""
+    try:
+        return status_of(conn_id, time.time())
+    except Exception as error:
+        log.warning("The status of the connection %s cannot be read (%s)", conn_id, type(error).__name__)
+        return ConnectionStatus(conn_id, "unusable", problem=f"It cannot be read ({type(error).__name__}); check it")
 
 
 def base_url(request: Request) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from airflow_provider_drchrono.client.settings import DEFAULT_PORTS, is_host
 from airflow_provider_drchrono.hooks.authorization import ConnectionStatus
 
 LABELS = {
@@ -63,7 +64,7 @@ def _page(template: str, status: int, form_targets: Sequence[str], **values: Any
         "default-src 'none'",
         f"style-src 'nonce-{nonce}'",
         f"script-src 'nonce-{nonce}'",
-        " ".join(["form-action 'self'", *(_origin(each) for each in form_targets)]),
+        " ".join(["form-action 'self'", *filter(None, map(_origin, form_targets))]),
         "frame-ancestors 'none'",
         "base-uri 'none'",
     )
@@ -79,6 +80,14 @@ def _page(template: str, status: int, form_targets: Sequence[str], **values: Any
     return HTMLResponse(html, status_code=status, headers=headers)
 
 
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+def _origin(url: str) -> str | None:
+    """Return what a policy may name, or None for an address that could end it and begin another."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return None
+    host = parts.hostname or ""
+    if parts.scheme not in DEFAULT_PORTS or not is_host(host):
+        return None
+    return f"{parts.scheme}://[{host}]{port}" if ":" in host else f"{parts.scheme}://{host}{port}"

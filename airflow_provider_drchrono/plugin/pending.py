@@ -54,7 +54,7 @@ def begin(conn_id: str, user: str, redirect_uri: str) -> str:
     """Remember an authorization and return the state to send along."""
     state = secrets.token_urlsafe(32)
     pending = Pending(conn_id, user, redirect_uri, time.time() + LIFETIME)
-    _forget_expired()
+    delete_expired()
     Variable.set(_key(state), json.dumps({"version": VERSION, **asdict(pending)}), description=DESCRIPTION)
     return state
 
@@ -65,6 +65,7 @@ def take(state: str, user: str) -> Pending:
     :param user: id of the Airflow user who brought the state.
     :raises PendingError: nothing was begun with it, it was used before, it came too late, or somebody else began it.
     """
+    delete_expired()
     with create_session() as session:
         row = session.scalar(select(Variable).where(Variable.key == _key(state)))
         pending = _read(row)
@@ -81,7 +82,8 @@ def take(state: str, user: str) -> Pending:
     return pending
 
 
-def _forget_expired() -> None:
+def delete_expired() -> None:
+    """Delete authorizations that were begun and never finished."""
     # Long after its end, so that who comes back late still learns that it was too late.
     limit = time.time() - 24 * LIFETIME
     with create_session() as session:

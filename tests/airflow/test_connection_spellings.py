@@ -31,6 +31,7 @@ FULL = ClientSettings(
     quota_storage_password=SECRET,
     connect_timeout=2.5,
     read_timeout=30.0,
+    request_timeout=90.0,
     verify_tls=False,
     ca_bundle=__file__,
 )
@@ -45,6 +46,7 @@ FULL_EXTRA = {
     "quota_storage_password": SECRET,
     "connect_timeout": 2.5,
     "read_timeout": 30,
+    "request_timeout": 90,
     "verify_tls": False,
     "ca_bundle": __file__,
 }

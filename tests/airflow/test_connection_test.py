@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from airflow.models.connection import Connection
@@ -72,6 +73,18 @@ class TestConnectionTest:
         assert works
         assert line.startswith(f"Authorized as {user['username']} (user {user['id']}, practice group ")
         assert line.endswith(". All scopes are granted.")
+
+    @pytest.mark.parametrize("port", [443, None, "own"])
+    def test_works_with_any_port_that_the_form_may_hold(self, sandbox: Sandbox, connect: Connect, port: Any) -> None:
+        works, line = connect(sandbox, port=urlsplit(sandbox.url).port if port == "own" else port).test_connection()
+
+        assert works, line
+
+    def test_does_not_name_the_id_that_airflow_made_up(self, sandbox: Sandbox, connect: Connect) -> None:
+        works, line = connect(sandbox, login="").test_connection()
+
+        assert not works
+        assert line.startswith("The connection cannot be used. It has no login")
 
     def test_says_which_scopes_were_not_granted(self, sandbox: Sandbox, connect: Connect) -> None:
         works, line = connect(sandbox, "user:read", "patients:read").test_connection()

@@ -82,6 +82,57 @@ def test_is_registered_as_a_link_of_the_menu_that_opens_in_a_tab() -> None:
     assert view["href"].endswith(PAGE)
 
 
+def test_bad_connections_are_bad_rows_and_no_part_of_the_policy(
+    visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_drchrono.plugin import app
+
+    browser = visit("admin")
+    with create_session() as session:
+        for conn_id, host in (("unicode", "https://例え.jp"), ("policy", "https://a; script-src-elem *")):
+            session.add(Connection(conn_id=conn_id, conn_type="drchrono", host=host, login="a", password="b"))
+        session.add(Connection(conn_id="odd", conn_type="drchrono", login="a", password="b"))
+    status_of = app.status_of
+
+    def fails_for_one(conn_id: str, now: float) -> Any:
+        if conn_id == "odd":
+            raise RuntimeError("canary")
+        return status_of(conn_id, now)
+
+    monkeypatch.setattr(app, "status_of", fails_for_one)
+    page = browser.get(PAGE)
+
+    assert page.status_code == 200
+    assert page.text.count("characters that no host name has") == 2
+    assert "It cannot be read (RuntimeError)" in page.text
+    assert "canary" not in page.text
+    assert "script-src-elem" not in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a; script-src-elem *", "https://例え.jp", "https://[x", "javascript://a", "https://a:port"]
+)
+def test_a_policy_names_no_address_that_could_end_it(url: str) -> None:
+    from airflow_provider_drchrono.plugin.pages import _origin
+
+    assert _origin(url) is None
+    assert _origin("https://app.drchrono.com:8443/x") == "https://app.drchrono.com:8443"
+
+
+def test_leftover_authorizations_go_away_when_the_page_is_seen(
+    visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = visit("admin")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(pending, "LIFETIME", -100_000.0)
+        begun(browser)
+    assert pending_authorizations() == 1
+
+    browser.get(PAGE)
+
+    assert pending_authorizations() == 0
+
+
 def test_the_page_lists_what_the_user_may_edit(visit: Callable[..., Any]) -> None:
     page = visit("admin").get(PAGE)
 

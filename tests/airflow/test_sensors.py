@@ -284,7 +284,7 @@ def test_a_cleared_run_that_is_older_than_all_memory_takes_nothing(
     assert cursor.position is not None
     later = replace(cursor.position, until=cursor.position.until + timedelta(days=1))
     for number in range(MOST_RUNS + MOST_FORGOTTEN + 1):
-        cursor = cursor.gave(f"run-{number}", later)
+        cursor = cursor.with_delivery(f"run-{number}", later)
     full = cursor.dump()
     Variable.set(key, full)
     patient = sandbox.practice.records("patients")[2]["id"]

@@ -5,7 +5,7 @@ The state of an application is shared by everybody who calls with its client id,
 ======================  ==============================================================================================
 the clock hour          counted on DrChrono's clock, which the ``Date`` headers of its answers give away
 calls in the hour       by connection and host
-calls in hand           a call takes one of the places of a second from when it is let go until a second after its
+calls in hand           a call takes one of the places of a second from its start until a second after its
                         answer, so however long answers take, DrChrono never sees more calls in one second than that
 the queue               places are given out in the order in which they were asked for
 who polls               until when they wait, and how often they want to
@@ -57,7 +57,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Call:
-    """A call that takes a place of its second. Times are epoch seconds on the clock of whoever keeps the state."""
+    """A call that takes a place of its second. Times are epoch seconds on the quota store's clock."""
 
     started_at: float
     answered: float | None = None

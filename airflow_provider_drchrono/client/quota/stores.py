@@ -52,7 +52,7 @@ class QuotaStore(Protocol):
 
 
 def quota_key(client_id: str) -> str:
-    """Return the name of an application's book; it does not tell the client id."""
+    """Return the name of an application's quota state; it does not show the client id."""
     return hashlib.sha256(client_id.encode()).hexdigest()[:12]
 
 

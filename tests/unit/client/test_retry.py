@@ -11,6 +11,7 @@ from airflow_provider_drchrono.client.retry import (
     decide,
     hour_left,
     http_date,
+    refused_for,
 )
 
 NOW = datetime(2026, 3, 1, 10, 59, 0, tzinfo=UTC)
@@ -78,6 +79,13 @@ def test_a_wait_just_as_long_as_may_be_slept_is_slept() -> None:
 
 def test_a_hint_of_weeks_is_cut() -> None:
     assert decision(RetryReason("throttled", available_in=1e12)) == RetryDecision("later", LONGEST_HINT)
+
+
+@pytest.mark.parametrize("kind", ["throttled", "failed"])
+def test_a_hint_of_a_day_is_asked_again_when_the_next_hour_begins(kind: Any) -> None:
+    reason = RetryReason(kind, available_in=86_400.0, hour_left=1200.0)
+    assert decision(reason) == RetryDecision("later", 1200.0)
+    assert refused_for(reason, 1) == (1200.0 if kind == "throttled" else None)
 
 
 def test_a_throttle_without_a_hint_is_first_taken_for_the_one_by_the_second_then_by_the_hour() -> None:

@@ -149,8 +149,13 @@ def test_a_certificate_authority_that_has_changed_is_read_again(
 
 
 @both
-def test_verification_can_be_switched_off(tls_server: str, read: Read) -> None:
+def test_verification_can_be_switched_off_and_each_client_warns_once(
+    tls_server: str, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
     assert read(tls_server, verify_tls=False) == {"id": 1}
+    assert caplog.text.count("verify_tls is off") == 1
+    read(tls_server, verify_tls=False)
+    assert caplog.text.count("verify_tls is off") == 2
 
 
 def test_the_token_endpoint_verifies_too(tls_server: str) -> None:

@@ -114,7 +114,7 @@ def after_stored_runs(count: int) -> Cursor:
     """The cursor after so many runs, stored and read again on the way."""
     cursor = after_runs(0)
     for number in range(count):
-        cursor = cursor.gave(f"run-{number}", position(number + 1))
+        cursor = cursor.with_delivery(f"run-{number}", position(number + 1))
         if number % 50 == 0:
             cursor = read_cursor(cursor.dump())
     return read_cursor(cursor.dump())
@@ -125,10 +125,10 @@ def test_no_run_of_the_last_thousand_is_taken_for_new() -> None:
     cursor = after_stored_runs(count)
 
     for number in range(count - MOST_RUNS, count):
-        assert cursor.given_to(f"run-{number}") == Window(position(number), position(number + 1))
+        assert cursor.delivered_to(f"run-{number}") == Window(position(number), position(number + 1))
     for number in range(count - MOST_RUNS - MOST_FORGOTTEN, count - MOST_RUNS):
         with pytest.raises(ForgottenRunError):
-            cursor.given_to(f"run-{number}")
+            cursor.delivered_to(f"run-{number}")
     assert len(cursor.dump()) < MOST_CHARACTERS / 4
 
 
@@ -138,10 +138,10 @@ def test_a_cleared_run_that_is_older_than_all_memory_is_not_taken_for_new() -> N
 
     for due in (UNTIL, oldest_remembered):
         with pytest.raises(ForgottenRunError, match="give since and until"):
-            cursor.given_to("run-0", due)
-    assert cursor.given_to("never given anything", oldest_remembered + timedelta(minutes=1)) is None
-    assert cursor.given_to("a backfill that runs for the first time", None) is None
-    assert after_runs(MOST_RUNS + 5).given_to("never given anything", UNTIL) is None, "nothing was forgotten so far"
+            cursor.delivered_to("run-0", due)
+    assert cursor.delivered_to("never given anything", oldest_remembered + timedelta(minutes=1)) is None
+    assert cursor.delivered_to("a backfill that runs for the first time", None) is None
+    assert after_runs(MOST_RUNS + 5).delivered_to("never given anything", UNTIL) is None, "nothing was forgotten so far"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_runs_that_do_not_fit_into_the_text_are_not_taken_for_new() -> None:
     assert list(cursor.runs) == [f"run-{number}" for number in range(60 - len(cursor.runs), 60)]
     for number in range(60 - len(cursor.runs)):
         with pytest.raises(ForgottenRunError):
-            cursor.given_to(f"run-{number}")
+            cursor.delivered_to(f"run-{number}")
 
 
 def test_the_text_stays_small() -> None:

@@ -89,19 +89,19 @@ def test_a_creation_that_slipped_through_between_pages_is_no_update() -> None:
 def test_nothing_slips_through_between_lists_of_one_page_each() -> None:
     reading = ChangeDetector(PATIENTS, "salt", START, "created")
     for page in ([patient(1, "11:10:00")], [patient(2, "11:20:00")]):
-        list(reading.fresh(page))
+        list(reading.new_records(page))
 
-    after = reading.ended(NOON, LOOKBACK, ZONES, lists=2)
+    after = reading.position_after(NOON, LOOKBACK, ZONES, lists=2)
 
-    assert after.born == after.since
-    assert after.seen == {}, "or a cursor would grow with each poll"
+    assert after.created_since == after.since
+    assert after.fingerprints == {}, "or a cursor would grow with each poll"
 
 
 def test_a_position_never_goes_back() -> None:
     _, after = read(START, [])
 
     for began, lookback in ((NOON - timedelta(minutes=30), LOOKBACK), (NOON, timedelta(hours=12))):
-        later = ChangeDetector(PATIENTS, "salt", after).ended(began, lookback, ZONES)
+        later = ChangeDetector(PATIENTS, "salt", after).position_after(began, lookback, ZONES)
         assert (later.until, later.since) == (after.until, after.since)
 
 
@@ -172,8 +172,8 @@ def test_who_is_met_first_with_an_earlier_time_in_the_repeated_hour_is_remembere
 
     def poll(before: Position, minutes: int, time: str, change: Change) -> tuple[list[Any], Position]:
         reading = ChangeDetector(PATIENTS, "salt", before, change)
-        given = list(reading.fresh([moved(time)]))
-        return given, reading.ended(datetime(2026, 11, 1, 6, minutes, tzinfo=UTC), LOOKBACK, ZONES)
+        given = list(reading.new_records([moved(time)]))
+        return given, reading.position_after(datetime(2026, 11, 1, 6, minutes, tzinfo=UTC), LOOKBACK, ZONES)
 
     start = Position(datetime(2026, 11, 1, 5, 45, tzinfo=UTC), datetime(2026, 11, 1, 1), datetime(2026, 11, 1, 1))
     given, after = poll(start, 15, "01:10:00", "created")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.cursor import MemoryCursorStore
 from airflow_provider_drchrono.sandbox import Sandbox
 from tests.support.running import connected_sandbox
 

@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_drchrono.incremental.cursor import MOST_FORGOTTEN, MOST_RUNS, Cursor, CursorName, read_cursor
-from airflow_provider_drchrono.incremental.cursor_store import MemoryCursorStore
+from airflow_provider_drchrono.incremental.cursor import (
+    MOST_FORGOTTEN,
+    MOST_RUNS,
+    Cursor,
+    CursorName,
+    MemoryCursorStore,
+    read_cursor,
+)
 from airflow_provider_drchrono.incremental.detection import Position
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sensors.appointments import DrChronoNewOrUpdatedAppointmentsSensor as Appointments
@@ -49,7 +55,7 @@ def test_after_many_runs_an_old_one_that_is_cleared_does_not_take_what_is_new(
     due = datetime.now(UTC) - timedelta(minutes=5)
     cursor = remembered(store)
     for number in range(1, MOST_RUNS + MOST_FORGOTTEN + 10):
-        cursor = cursor.gave(f"run-{number}", position(store))
+        cursor = cursor.with_delivery(f"run-{number}", position(store))
         cursor = read_cursor(cursor.dump()) if number % 100 == 0 else cursor
     store.texts[NAME] = cursor.dump()
     news = change(sandbox, 1, city="Springfield")
@@ -218,7 +224,7 @@ def test_after_the_hour_that_came_twice_its_marks_are_dropped(night: Night, stor
     for minutes in (-20, -10, 10):
         night.create(minutes)
         night.poll(minutes + 1)
-    kept = [len(read_cursor(text).position.seen) for text in store.texts.values()]  # type: ignore[union-attr]
+    kept = [len(read_cursor(text).position.fingerprints) for text in store.texts.values()]  # type: ignore[union-attr]
     assert min(kept) >= 3
 
     patient = night.create(120)
@@ -226,4 +232,4 @@ def test_after_the_hour_that_came_twice_its_marks_are_dropped(night: Night, stor
     assert night.poll(125) == {"created": [patient], "updated": []}
     left = read_cursor(store.texts[CursorName("a_dag", "changes", 0)]).position
     assert left is not None
-    assert len(left.seen) == 0
+    assert len(left.fingerprints) == 0

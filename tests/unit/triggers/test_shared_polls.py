@@ -227,7 +227,7 @@ def test_a_longer_overlap_wakes_nobody_for_what_was_given(sandbox: Sandbox, stor
     trigger = trigger_of(sandbox)
     # The task has looked again since its cursor was stored, and found nothing.
     looked_at = sandbox.clock.now().isoformat()
-    longer = DrChronoIncrementalTrigger(**trigger.serialize()[1] | {"lookback": 86_400.0, "rested_at": looked_at})
+    longer = DrChronoIncrementalTrigger(**trigger.serialize()[1] | {"lookback": 86_400.0, "polled_at": looked_at})
 
     async def run() -> PollEvent:
         async with waiting([longer]) as (task,):

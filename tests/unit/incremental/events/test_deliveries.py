@@ -130,17 +130,17 @@ def test_no_run_of_the_last_thousand_is_taken_for_new_nor_a_cleared_one_from_bef
     task = Task(())
     count = MOST_RUNS + MOST_FORGOTTEN + 5
     for number in range(count):
-        task.announced = (*task.announced, until(number))[-MOST_RUNS:]
+        task.remembered = (*task.remembered, until(number))[-MOST_RUNS:]
         task.run(f"run {number}", told=[number] if number % 3 else None)
-    task.announced = (*task.announced, until(count))[-MOST_RUNS:]
-    before = task.claims
+    task.remembered = (*task.remembered, until(count))[-MOST_RUNS:]
+    before = task.deliveries
 
     for number in range(count - MOST_RUNS - MOST_FORGOTTEN, count - MOST_RUNS):
         with pytest.raises(ForgottenRunError):
             task.run(f"run {number}")
     with pytest.raises(ForgottenRunError):
         task.run("run 3", cleared_from=FIRST)
-    assert task.claims is before
+    assert task.deliveries is before
     # It may not have come to this task before it failed.
     assert task.run("of today", cleared_from=FIRST + timedelta(hours=count)) == untils([count])
 

@@ -37,7 +37,7 @@ def test_what_a_later_release_adds_is_no_hindrance() -> None:
 
 
 def test_the_payload_of_another_release_is_refused_and_says_so() -> None:
-    with pytest.raises(ValueError, match="an announcement in version '2', and this release reads version 1"):
+    with pytest.raises(ValueError, match="a change event in version '2', and this release reads version 1"):
         ChangeEvent.read({**ANNOUNCEMENT.payload(), "version": 2})
 
 
