@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "airflow_provider_drchrono"
 GENERATED_MARK = "# Generated"
+OVERLOADS = "airflow_provider_drchrono/assets/overloads.py"
 MAX_LINES = 600
 MADE_BY_TOOLS = re.compile(r"\..*|__pycache__|build|dist|htmlcov|logs|site")
 HEAVY = {"airflow", "authlib", "duckdb", "httpx", "psycopg", "psycopg2", "pydantic", "redis", "uvicorn"}
@@ -111,3 +112,32 @@ def test_provider_info_names_this_distribution() -> None:
     from airflow_provider_drchrono.get_provider_info import get_provider_info
 
     assert get_provider_info()["package-name"] == "airflow-provider-drchrono"
+
+
+def test_operations_are_named_in_the_catalogue_and_nowhere_else() -> None:
+    """Whoever needs to know something of an operation asks the catalogue for it, and does not list ids."""
+    from airflow_provider_drchrono.catalog import load
+
+    facts = load()
+    # Some lists have the name of their resource.
+    ids = set(facts.operations) - set(facts.resources)
+    allowed = {"airflow_provider_drchrono/codegen/naming.py"}
+    found = [
+        f"{relative(module)}:{node.lineno}: {node.value}"
+        for module in package_modules()
+        if relative(module) not in allowed and "sandbox" not in module.parts and not is_generated(module.read_text())
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in ids
+    ]
+
+    assert found == []
+
+
+def test_a_module_of_types_is_loaded_by_no_dag() -> None:
+    for module in package_modules():
+        source = module.read_text()
+        at_run_time = [node.module or "" for node in ast.parse(source).body if isinstance(node, ast.ImportFrom)]
+        types = [name for name in at_run_time if name.startswith("airflow_provider_drchrono.types")]
+        assert not types or relative(module).startswith(("airflow_provider_drchrono/types/", OVERLOADS)), relative(
+            module
+        )
