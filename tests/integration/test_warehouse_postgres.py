@@ -157,6 +157,26 @@ def test_a_user_who_may_not_write(
     assert not found.value.transient
 
 
+def test_a_user_who_may_not_write_all_leaves_nothing_behind(
+    conn_id: str, postgres_url: str, execute: Callable[[str], None], fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(open_warehouse(conn_id)) as warehouse:
+        warehouse.prepare(TABLE)
+    execute("DROP ROLE IF EXISTS creator")
+    execute("CREATE ROLE creator LOGIN")
+    execute("GRANT CREATE ON SCHEMA public TO creator")
+    execute("GRANT SELECT ON _drchrono_sync TO creator")
+    monkeypatch.setenv("AIRFLOW_CONN_CREATOR", postgres_url.replace("postgres@", "creator@"))
+    try:
+        refused = pytest.raises(WarehouseError, match="Could not write table _drchrono_sync in creator: permission")
+        with closing(open_warehouse("creator")) as warehouse, refused:
+            warehouse.prepare(Table("notes", None, TABLE.columns, TABLE.key, TABLE.changed))
+        assert fetch("SELECT to_regclass('notes')") == [(None,)]
+    finally:
+        execute("DROP OWNED BY creator")
+        execute("DROP ROLE creator")
+
+
 def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgresql://someone:hunter2@127.0.0.1:1/warehouse")
 

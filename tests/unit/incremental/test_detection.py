@@ -72,6 +72,27 @@ def test_a_creation_is_given_again_in_its_present_version() -> None:
     assert read(after, [later], change="updated")[0] == [1]
 
 
+def test_a_creation_that_no_later_poll_returns_is_given_again_in_its_present_version() -> None:
+    _, after = read(START, [patient(1, "11:20:00", created="2026-07-01T11:20:00")], change="created")
+    assert after.fingerprints == {}
+
+    later = patient(1, "12:30:00", created="2026-07-01T11:20:00")
+    assert read(START, [later], change="created", again=after)[0] == [1]
+    newer = patient(2, "12:40:00", created="2026-07-01T12:40:00")
+    assert read(START, [newer], change="created", again=after)[0] == []
+
+
+@pytest.mark.parametrize(("created", "kind"), [("11:00:00", "created"), ("10:59:59", "updated")])
+def test_a_window_of_creations_begins_with_its_first_second(created: str, kind: Change) -> None:
+    record = patient(1, "11:30:00", created=f"2026-07-01T{created}")
+
+    assert {each: read(START, [record], change=each)[0] for each in ("created", "updated")} == {  # type: ignore[arg-type]
+        "created": [],
+        "updated": [],
+        kind: [1],
+    }
+
+
 def test_a_creation_that_slipped_through_between_pages_is_still_one() -> None:
     _, after = read(START, [patient(1, "11:10:00")], [patient(2, "11:20:00")], change="created")
 
@@ -188,6 +209,15 @@ def test_a_window_ends_before_its_end() -> None:
     kept = within(PATIENTS, records, datetime(2026, 7, 1, 12))
 
     assert [each["id"] for each in kept] == [1, 3]
+
+
+def test_a_window_of_creations_ends_by_the_time_of_creation() -> None:
+    in_time = patient(1, "12:30:00", created="2026-07-01T11:00:00")
+    too_late = patient(2, "12:30:00", created="2026-07-01T12:00:00")
+
+    kept = within(PATIENTS, [in_time, too_late], datetime(2026, 7, 1, 12), "created")
+
+    assert [each["id"] for each in kept] == [1]
 
 
 def test_long_ranges_of_dates_are_split() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -131,25 +132,59 @@ def test_a_new_zone_is_looked_back_for_once(
     assert practice.timezones == ("America/Los_Angeles",)
 
 
-def test_a_doctor_in_another_zone_is_noticed_once(
+def wall_clock(instant: datetime, zone: str) -> str:
+    return instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None, microsecond=0).isoformat()
+
+
+def test_what_the_clock_of_a_new_zone_dated_just_before_the_last_poll_is_given(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert poke(Patients) is None
+    just_now = wall_clock(sandbox.clock.now() - timedelta(seconds=60), "America/Los_Angeles")
+    patient = change(sandbox, 0, city="Springfield", updated_at=just_now)
+    assert poke(Patients, "too early for New York") is None
+    monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(sandbox, timezone="America/Los_Angeles"))
+
+    assert ids(poke(Patients, "run-1")) == [patient]
+
+
+def test_what_the_clock_of_the_old_zone_dated_is_given_after_the_zone_has_changed(
+    monkeypatch: pytest.MonkeyPatch, store: MemoryCursorStore
+) -> None:
+    with connected_sandbox(monkeypatch, patients=2, timezone="America/Los_Angeles") as sandbox:
+        assert poke(Patients) is None
+        patient = change(sandbox, 0, city="Springfield")
+        monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(sandbox, timezone="America/New_York"))
+
+        assert ids(poke(Patients, "run-1")) == [patient]
+
+
+def test_a_doctor_in_another_zone_is_noticed_within_a_day_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, store: MemoryCursorStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with connected_sandbox(monkeypatch, patients=2) as sandbox:
+    begun = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    with connected_sandbox(monkeypatch, patients=4, start=begun, frozen=True) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(sandbox, timezone=None))
+        monkeypatch.setattr("airflow_provider_drchrono.sensors.base.incremental.utcnow", sandbox.clock.now)
         assert poke(Patients) is None
         doctor = sandbox.practice.records("doctors")[0]["id"]
         sandbox.practice.change("doctors", doctor, {"timezone": "Pacific/Honolulu"})
-        tomorrow = datetime.now(UTC) + timedelta(hours=25)
-        monkeypatch.setattr("airflow_provider_drchrono.sensors.base.incremental.utcnow", lambda: tomorrow)
+        sandbox.clock.set(begun + timedelta(hours=1))
+        in_honolulu = change(sandbox, 0, updated_at=wall_clock(sandbox.clock.now(), "Pacific/Honolulu"))
+        sandbox.clock.set(begun + timedelta(hours=12))
+        in_new_york = change(sandbox, 1, city="Shelbyville")
+        assert ids(poke(Patients, "run-1")) == [in_new_york]
 
-        for number in range(3):
+        sandbox.clock.set(begun + timedelta(hours=25))
+        assert in_honolulu in ids(poke(Patients, "run-2"))
+        for number in range(3, 6):
             assert poke(Patients, f"run-{number}") is None
 
         assert caplog.text.count("the practice has another time zone now") == 1
         assert calls(sandbox).count("doctors_list") == 2
         practice = remembered(store).practice
         assert practice is not None
-        assert "Pacific/Honolulu" in practice.timezones
+        assert set(practice.timezones) == {"America/New_York", "Pacific/Honolulu"}
 
 
 # Clocks in New York go from 2:00 back to 1:00 at 06:00 UTC on this day.

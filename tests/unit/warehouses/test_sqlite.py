@@ -181,7 +181,22 @@ def test_a_file_that_is_damaged_is_no_passing_failure(conn_id: str, database: Pa
     assert not found.value.transient
 
 
-def test_a_disk_that_is_full_can_be_tried_again(conn_id: str, database: Path, fetch: Fetch) -> None:
+def test_a_file_that_is_full_can_be_tried_again(conn_id: str, execute: Callable[[str], None], fetch: Fetch) -> None:
+    # A table that has given out its last number is full in the same words as a disk.
+    execute("CREATE TABLE log (number INTEGER PRIMARY KEY AUTOINCREMENT)")
+    execute(f"INSERT INTO log VALUES ({2**63 - 1})")
+    with closing(open_warehouse(conn_id)) as warehouse:
+        warehouse.prepare(TABLE)
+        execute("CREATE TRIGGER log_it AFTER INSERT ON visits BEGIN INSERT INTO log VALUES (NULL); END")
+
+        with pytest.raises(WarehouseError, match="the disk is full; make room, then try again") as found:
+            load(warehouse, [visit("1")])
+
+        assert found.value.transient
+        assert fetch("SELECT count(*) FROM visits") == [(0,)]
+
+
+def test_a_disk_that_takes_no_more_can_be_tried_again(conn_id: str, database: Path, fetch: Fetch) -> None:
     picture = "x" * 2_000_000
     with closing(open_warehouse(conn_id)) as warehouse:
         warehouse.prepare(TABLE)
