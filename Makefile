@@ -8,9 +8,11 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; exit; }; done; echo none)
 VENV := .venv
 BIN := $(VENV)/bin
-VENV_32 := .venv-airflow-3.2
 READY := $(VENV)/.ready
-READY_32 := $(VENV_32)/.ready
+# Each has requirements/airflow-<version>.in and .txt, an environment .venv-airflow-<version> and a target.
+OTHER_AIRFLOWS := 3.2 3.4
+OTHER_READY := $(OTHER_AIRFLOWS:%=.venv-airflow-%/.ready)
+OTHER_TESTS := $(OTHER_AIRFLOWS:%=test-airflow-%)
 
 FAST_TESTS = tests/unit tests/contract tests/airflow tests/typing
 ARGS ?=
@@ -34,17 +36,20 @@ define create_venv
 	$(PYTHON) -m venv $(1)
 endef
 
+define install
+	$(BIN)/uv pip install --quiet --python $(1)/bin/python --requirements $(2)
+	$(BIN)/uv pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --editable .
+endef
+
 $(READY): pyproject.toml requirements/dev.txt
 	$(call create_venv,$(VENV))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements/dev.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(call install,$(VENV),requirements/dev.txt)
 	@touch $@
 
-$(READY_32): pyproject.toml requirements/airflow-3.2.txt | $(READY)
-	$(call create_venv,$(VENV_32))
-	$(BIN)/uv pip install --quiet --python $(VENV_32)/bin/python --requirements requirements/airflow-3.2.txt
-	$(BIN)/uv pip install --quiet --python $(VENV_32)/bin/python --no-deps --no-build-isolation --editable .
+$(OTHER_READY): .venv-airflow-%/.ready: pyproject.toml requirements/airflow-%.txt | $(READY)
+	$(call create_venv,$(@D))
+	$(call install,$(@D),requirements/airflow-$*.txt)
 	@touch $@
 
 .PHONY: format
@@ -70,9 +75,12 @@ test: lint types ## Lint, types and every test but the integration tests
 test-integration: $(READY) ## Tests with PostgreSQL and real Airflow processes
 	$(BIN)/pytest tests/integration $(ARGS)
 
-.PHONY: test-airflow-3.2
-test-airflow-3.2: $(READY_32) ## The tests on Airflow 3.2 with our lowest requirements
-	$(VENV_32)/bin/pytest -n 2 -o cache_dir=.pytest_cache/airflow-3.2 $(FAST_TESTS) $(ARGS)
+test-airflow-3.2: ## The tests on Airflow 3.2 with our lowest requirements
+test-airflow-3.4: ## The tests on Airflow 3.4, also while it has pre-releases only
+
+.PHONY: $(OTHER_TESTS)
+$(OTHER_TESTS): test-airflow-%: .venv-airflow-%/.ready
+	.venv-airflow-$*/bin/pytest -n 2 -o cache_dir=.pytest_cache/airflow-$* $(FAST_TESTS) $(ARGS)
 
 .PHONY: generate
 generate: $(READY) ## Write operators and reference pages from the catalogue
@@ -118,15 +126,18 @@ check-wheel: package ## Install the wheel beside a bare Airflow and ask for its 
 check: ## Everything that the gate checks
 	.ci/run --without-services
 
+define resolve
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras $(2) \
+		pyproject.toml requirements/$(1).in -o requirements/$(1).txt
+endef
+
 .PHONY: lock
 lock: $(READY) ## Resolve the locked requirements again
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
-		pyproject.toml requirements/dev.in -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
-		--resolution lowest-direct --exclude-newer 2026-06-01 \
-		pyproject.toml requirements/airflow-3.2.in -o requirements/airflow-3.2.txt
+	$(call resolve,dev)
+	$(call resolve,airflow-3.2,--resolution lowest-direct --exclude-newer 2026-06-01)
+	$(call resolve,airflow-3.4,--prerelease if-necessary-or-explicit)
 
 .PHONY: clean
 clean: ## Remove environments, builds and caches
-	rm -rf $(VENV) $(VENV_32) dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) $(OTHER_AIRFLOWS:%=.venv-airflow-%) dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

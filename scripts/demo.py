@@ -80,7 +80,7 @@ def differences(play: Playground, resources: list[str]) -> list[str]:
 def sync(play: Playground, number: int) -> list[dict[str, Any]]:
     """Run the DAG once and print what it did."""
     play.airflow("dags", "test", DAG_ID, log=f"run-{number}.log")
-    rows = play.returned_by(DAG_ID, play.runs(DAG_ID)[-1])
+    rows = play.returned_by_newest_run(DAG_ID)
     print(table(rows))
     if found := differences(play, [row["resource"] for row in rows]):
         raise SystemExit(f"The warehouse differs from the practice in {', '.join(found)}.")

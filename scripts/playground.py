@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
@@ -20,6 +19,16 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 DRCHRONO_CONN_ID = "drchrono_default"
 WAREHOUSE_CONN_ID = "drchrono_warehouse"
+
+# No command prints what tasks returned, and the tables are not the same in each version of Airflow.
+PRINT_RESULTS = """
+import json, sys
+from airflow.models.dagrun import DagRun
+
+run = max(DagRun.find(dag_id=sys.argv[1]), key=lambda run: run.id)
+tasks = sorted(run.get_task_instances(), key=lambda ti: ti.map_index)
+print(json.dumps([ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index) for ti in tasks]))
+"""
 
 
 class Playground:
@@ -127,16 +136,8 @@ class Playground:
             tail = "\n".join(path.read_text(errors="replace").splitlines()[-15:])
             raise SystemExit(f"{tail}\n\n`airflow {' '.join(arguments)}` failed; all of its output is in {path}")
 
-    def returned_by(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Return what the mapped tasks of a run pushed to XCom, in the order of their map index."""
-        query = "SELECT value FROM xcom WHERE dag_id = ? AND run_id = ? AND key = 'return_value' ORDER BY map_index"
-        with sqlite3.connect(self.airflow_home / "airflow.db") as database:
-            rows = database.execute(query, (dag_id, run_id)).fetchall()
-        values = [json.loads(value) for (value,) in rows]
-        return [json.loads(value) if isinstance(value, str) else value for value in values]
-
-    def runs(self, dag_id: str) -> list[str]:
-        """Return the ids of the runs of a DAG, oldest first."""
-        with sqlite3.connect(self.airflow_home / "airflow.db") as database:
-            rows = database.execute("SELECT run_id FROM dag_run WHERE dag_id = ? ORDER BY id", (dag_id,)).fetchall()
-        return [run_id for (run_id,) in rows]
+    def returned_by_newest_run(self, dag_id: str) -> list[dict[str, Any]]:
+        """Return what the mapped tasks of a DAG's newest run returned, in the order of their map index."""
+        command = [sys.executable, "-c", PRINT_RESULTS, dag_id]
+        printed = subprocess.check_output(command, env=self.environment, text=True)
+        return cast("list[dict[str, Any]]", json.loads(printed.splitlines()[-1]))

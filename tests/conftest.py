@@ -1,5 +1,6 @@
 """Gives each pytest process an Airflow home, settings and database of its own, before Airflow is imported."""
 
+import asyncio
 import base64
 import fcntl
 import os
@@ -80,7 +81,8 @@ def airflow_db(migrated_database: Path) -> Iterator[Path]:
     def forget_connections() -> None:
         settings.Session.remove()
         settings.engine.dispose()
-        settings.async_engine.sync_engine.dispose()
+        # Whatever loop they were opened in, only a running one can close them.
+        asyncio.run(settings.async_engine.dispose())
 
     forget_connections()
     # Through SQLite: Airflow's in-process API keeps connections open, and a replaced file breaks them.

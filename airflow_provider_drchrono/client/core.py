@@ -128,7 +128,16 @@ class Core:
     ) -> Listing:
         """Return the state of a new iteration over a list."""
         base_url = self.settings.base_url
-        return Listing(self.catalog, base_url, name, filters, verbose=verbose, page_size=page_size, next_url=next_url)
+        return Listing(
+            self.catalog,
+            base_url,
+            name,
+            filters,
+            verbose=verbose,
+            page_size=page_size,
+            next_url=next_url,
+            zone=self.settings.timezone,
+        )
 
     def bulk_start_request(
         self,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_drchrono.catalog import Catalog, Operation, Resource, UnknownNameError
 from airflow_provider_drchrono.client.errors import InvalidArgumentError, UnexpectedAnswerError
+from airflow_provider_drchrono.client.filters import Filters, encode
 from airflow_provider_drchrono.client.links import own_link, same_origin
 from airflow_provider_drchrono.client.request import Request, build_request
 
@@ -106,7 +108,11 @@ def find_list(catalog: Catalog, name: str) -> Operation:
 class Listing:
     """The state of one iteration over a list: the next request, and the guard against going round in circles.
 
-    :param next_url: begin at this page instead of the first; it already holds filters and page size.
+    A range of dates that is longer than the API answers is asked for in several parts, one after the other.
+
+    :param next_url: begin at this page instead of the first; it already holds filters and page size. With the filters
+        of the first page, the later parts of a long range follow.
+    :param zone: IANA name of the practice's time zone, to which times with a zone are converted.
     :raises InvalidArgumentError: a filter is unknown, missing or malformed.
     """
 
@@ -120,6 +126,7 @@ class Listing:
         verbose: bool = False,
         page_size: int | None = None,
         next_url: str | None = None,
+        zone: str | None = None,
     ) -> None:
         self.operation = find_list(catalog, name)
         self._base_url = base_url
@@ -129,12 +136,15 @@ class Listing:
         self._last: list[Record] = []
         self._mended = False
         self.request: Request | None
+        parts = [] if next_url is not None and not filters else _parts(catalog, self.operation, filters, zone)
+        resource = catalog.resource(self.operation.resource)
+        queries = [list_query(self.operation, resource, each, verbose=verbose, page_size=page_size) for each in parts]
+        firsts = [build_request(catalog, base_url, self.operation, query=each) for each in queries]
         if next_url is not None:
             self.request = self._resumed(next_url)
+            self._later = firsts[_part_of(next_url, parts) + 1 :]
         else:
-            resource = catalog.resource(self.operation.resource)
-            query = list_query(self.operation, resource, filters or {}, verbose=verbose, page_size=page_size)
-            self.request = build_request(catalog, base_url, self.operation, query=query)
+            self.request, *self._later = firsts
 
     def take(self, answer: Any, server_time: datetime) -> Page:
         """Turn the answer to :attr:`request` into a page and move on to the next request.
@@ -149,6 +159,9 @@ class Listing:
         if next_url is not None and self._is_beyond_end(records, next_url):
             log.warning("%s: the last page names a next one; the list is taken to end here", self.operation.id)
             records, next_url = [], None
+        if next_url is None and self._later:
+            next_url = self._later.pop(0).url
+            self._idle = 0
         page = Page(records, next_url, server_time, self._index)
         self._index += 1
         self._last = records
@@ -190,6 +203,30 @@ class Listing:
         return Request(self.operation, next_url)
 
 
+def _parts(
+    catalog: Catalog, operation: Operation, filters: Mapping[str, Any] | None, zone: str | None
+) -> list[dict[str, Any]]:
+    """Return the selections that together are what the filters select."""
+    known = {each.name for each in operation.parameters}
+    reserved = {
+        name: f"is not a filter; use the argument {argument}"
+        for name, argument in PAGE_ARGUMENTS.items()
+        if name in known
+    }
+    judged = Filters.of(catalog, operation, reserved=reserved)
+    return judged.queries(judged.checked(filters, zone=zone))
+
+
+def _part_of(next_url: str, parts: Sequence[Mapping[str, Any]]) -> int:
+    """Return which part of a selection a page belongs to; the last one where that does not show."""
+    query = dict(parse_qsl(urlsplit(next_url).query))
+    told_apart = [name for name in (parts[0] if parts else {}) if len({str(each[name]) for each in parts}) > 1]
+    for index, part in enumerate(parts):
+        if all(query.get(name) == encode(part[name]) for name in told_apart):
+            return index
+    return len(parts) - 1
+
+
 def list_query(
     operation: Operation,
     resource: Resource,
@@ -200,15 +237,10 @@ def list_query(
 ) -> dict[str, Any]:
     """Return the query parameters of a list's first page: the filters, ``verbose``, and the largest page size.
 
-    :raises InvalidArgumentError: a filter has an argument of its own, or the list has no verbose form.
+    :param filters: as :meth:`~airflow_provider_drchrono.client.filters.Filters.checked` returns them.
+    :raises InvalidArgumentError: the list has no verbose form, or ``page_size`` is no size.
     """
     known = {each.name: each for each in operation.parameters if each.place == "query"}
-    for name in filters:
-        if name in PAGE_ARGUMENTS and name in known:
-            raise InvalidArgumentError(
-                f"{operation.id}: {name} is not a filter; use the argument {PAGE_ARGUMENTS[name]}",
-                operation_id=operation.id,
-            )
     query = dict(filters)
     if verbose and "verbose" not in known:
         raise InvalidArgumentError(f"{operation.id} has no verbose form; leave verbose out", operation_id=operation.id)

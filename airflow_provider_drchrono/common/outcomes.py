@@ -1,14 +1,18 @@
 """Decides what an error of the client means for the task in which it happened.
 
-===================================================  ==============================================================
-error                                                the task
-===================================================  ==============================================================
-not ``transient``: bad settings, arguments or        fails at once, retries would only repeat it
-data, refused rights, no such record
-:class:`RateLimitedError`                            is rescheduled to the time at which calls are let through
-                                                     again; that takes no retry and no worker meanwhile
-``transient``: no connection, no answer, 5xx         fails, and Airflow's retries repeat it
-===================================================  ==============================================================
+=====================================================  ===========================================================
+error                                                  what happens to the task
+=====================================================  ===========================================================
+not ``transient``: wrong settings, arguments or data,  It fails at once. A retry would only repeat the error.
+missing rights, no such record
+:class:`RateLimitedError` that says when calls are     It is started again then. Until then it takes no worker, and
+possible again                                         it uses none of its retries.
+the same, where the task must not start again          It fails, and Airflow's retries apply. The error says when
+                                                       calls are possible again.
+``transient``: no connection, no answer in time, 5xx,  It fails, and Airflow's retries apply.
+variables that cannot be read
+an error that is not the client's                      It passes as it is.
+=====================================================  ===========================================================
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from airflow_provider_drchrono.compat import AirflowFailException, AirflowResche
 
 log = logging.getLogger(__name__)
 
-# A task that is due again before its worker process has ended is taken for a failed one by the executor.
+# The executor takes a task for failed if it is due again before its worker process has ended.
 SHORTEST_RESCHEDULE = timedelta(seconds=60)
 
 
@@ -31,10 +35,9 @@ def airflow_outcome(*, reschedule: bool = True) -> Iterator[None]:
     """Turn errors of the client, raised in the block, into outcomes of the task that runs it.
 
     :param reschedule: whether the task may be started again from its beginning when the quota is used up. False where
-        it cannot, as in a trigger, or where it would repeat writes that went through; the error then says when to
-        go on.
-    :raises AirflowFailException: repeating would not help.
-    :raises AirflowRescheduleException: the quota is used up until the time it carries.
+        it cannot, as in a trigger, or where it would repeat writes that went through.
+    :raises AirflowFailException: a retry would only repeat the error; the message is that of the error.
+    :raises AirflowRescheduleException: the quota is used up until the time that it carries, in UTC.
     :raises DrChronoError: a retry may help.
     """
     from airflow_provider_drchrono.client import DrChronoError, RateLimitedError
@@ -47,7 +50,7 @@ def airflow_outcome(*, reschedule: bool = True) -> Iterator[None]:
             raise
         message, retry_at = str(error), error.retry_at
     except DrChronoError as error:
-        # A task's own argument error is an outcome already.
+        # The argument error of an operator is an AirflowFailException already.
         if error.transient or isinstance(error, AirflowFailException):
             raise
         message, retry_at = str(error), None

@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import (
 from airflow_provider_drchrono.compat.deferral import shortest_deferral, waits_in_triggerer
 from airflow_provider_drchrono.compat.folders import quota_folder
 from airflow_provider_drchrono.compat.masking import mask_secret
+from airflow_provider_drchrono.compat.runs import run_of
 from airflow_provider_drchrono.compat.teams import team_of_connection
 from airflow_provider_drchrono.compat.variables import delete_variable, read_variable, write_variable
 
@@ -31,6 +32,7 @@ __all__ = [
     "mask_secret",
     "quota_folder",
     "read_variable",
+    "run_of",
     "shortest_deferral",
     "team_of_connection",
     "waits_in_triggerer",

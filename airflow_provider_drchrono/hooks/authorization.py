@@ -1,10 +1,11 @@
-"""Keeps what a person has just authorized, so that it wins over whatever the connection had before.
+"""Stores what a person has just authorized, in place of what the connection had before.
 
 The new refresh token is written into the connection itself, where its fingerprint makes every stored token of the
-old grant count for nothing; then its first access token goes into the token store. If the process dies between the
+old grant unused; then its first access token goes into the token store. If the process dies between the
 two, the next task renews with the refresh token of the connection, so nothing is lost. A connection that Airflow's
 database does not hold, because it comes from the environment or a secrets backend, cannot be written: then the
-new token takes the place of the old one in the store, under the fingerprint that the connection has.
+new token takes the place of the old one in the store, under the fingerprint of the connection's refresh token, or
+under the connection's id where it has none.
 
 Used where the database is at hand: in the API server and on the command line.
 """
@@ -53,7 +54,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStatus:
-    """How it stands with the authorization of one connection; nothing in it is secret.
+    """The state of a connection's authorization; nothing in it is secret.
 
     :param state: ``never`` authorized; ``unused``: a refresh token was entered and never used; ``authorized``;
         ``expired``: the access token has run out and is renewed at the next use; ``refused``: DrChrono refuses to renew
@@ -102,7 +103,7 @@ class Authorization:
         return DrChronoClient(self.settings, token_store=self.store, quota=quota)
 
     def accept(self, code: str, redirect_uri: str) -> Token:
-        """Exchange the code and keep what comes for it.
+        """Exchange the code for tokens and store them.
 
         :param redirect_uri: the one that the person was sent to DrChrono with.
         :raises DrChronoError: DrChrono refuses the code, or nothing could be stored.
@@ -123,10 +124,10 @@ class Authorization:
         return token
 
     def revoke(self) -> bool:
-        """End the grant at DrChrono, then forget it.
+        """End the grant at DrChrono, then delete its tokens.
 
         :return: whether there was a token to revoke.
-        :raises DrChronoError: DrChrono did not take the request; nothing was forgotten.
+        :raises DrChronoError: DrChrono did not take the request; nothing was deleted.
         """
         store = self.store
         with store.locked():
@@ -208,7 +209,7 @@ def connections_in_database() -> Sequence[str]:
 
 
 def status_of(conn_id: str, now: float) -> ConnectionStatus:
-    """Return how it stands with a connection, without asking DrChrono anything.
+    """Return the state of a connection's authorization, without a call of the API.
 
     :param now: epoch seconds.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.state.lease import Timing
     from airflow_provider_drchrono.state.token_store import VariableTokenStore
 
-# Seconds that are added to the longest time a renewal can take before its process is held for dead.
+# Seconds beyond the longest time that a renewal can take, after which others take its process for dead.
 LEASE_MARGIN = 30.0
 
 
@@ -63,7 +63,10 @@ class DrChronoHook(CallsDirectly, BaseHook):
 
     @cached_property
     def quota(self) -> CallQuota | None:
-        """What the connection may spend, counted with every process of this host, or of all hosts; None: no limit."""
+        """The calls that the connection may make, counted with all processes of this host, or of all hosts.
+
+        None means that there is no limit.
+        """
         from airflow_provider_drchrono.hooks.shared_quota import quota_of
 
         return quota_of(self.settings, self.drchrono_conn_id, reserve=self.quota_reserve)
@@ -232,7 +235,7 @@ def token_store_of(
 
 
 def lease_timing(settings: ClientSettings) -> Timing:
-    """Return how long the renewal of a token may take before others hold its process for dead."""
+    """Return how long the renewal of a token may take before others take its process for dead."""
     from airflow_provider_drchrono.state import lease as variable_lease
 
     # Each request to the token endpoint ends by its own deadline, however slowly the answer comes.

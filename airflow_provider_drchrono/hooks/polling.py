@@ -1,4 +1,4 @@
-"""How sensors and triggers spend what can wait: they leave calls to actions, and make those of a short hour last."""
+"""How sensors and triggers use the quota: they leave calls to other tasks, and poll less often when calls run short."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 log = logging.getLogger(__name__)
 
 RESERVED_SHARE = 5
-"""Sensors and triggers leave one in so many of the hour's calls to actions."""
+"""Sensors and triggers leave one in so many of the hour's calls to other tasks."""
 
-WORTH_A_WORD = 1.0
-"""Seconds by which a poll is later than asked for, below which nobody is told."""
+LOGGED_DELAY = 1.0
+"""Seconds; a poll that is later than asked for by less is not logged."""
 
 
 def polling_hook(drchrono_conn_id: str) -> DrChronoHook:
@@ -28,11 +28,11 @@ def polling_hook(drchrono_conn_id: str) -> DrChronoHook:
 def next_interval(hook: DrChronoHook, poll_interval: float) -> float:
     """Return the seconds to wait after a poll: the interval, or more where calls run short. It blocks for a moment.
 
-    To be asked once after each poll, since who asks is counted among those who share what is left, until then. Where
-    the count of the calls cannot be reached, it is the interval.
+    Call it once after each poll: the caller is counted among those who share the calls that are left, until its next
+    poll. Where the count of the calls cannot be reached, it is the interval.
 
     :param hook: of :func:`polling_hook`.
-    :param poll_interval: seconds between two polls where calls are plenty.
+    :param poll_interval: seconds between two polls while there are enough calls.
     """
     from airflow_provider_drchrono.client import DrChronoError
 
@@ -43,7 +43,7 @@ def next_interval(hook: DrChronoHook, poll_interval: float) -> float:
         return poll_interval
     if pace is None:
         return poll_interval
-    if pace.seconds - poll_interval >= WORTH_A_WORD:
+    if pace.seconds - poll_interval >= LOGGED_DELAY:
         log.info(
             "%s: %s calls are left for polling until %s UTC; next poll in %.0f seconds",
             hook.drchrono_conn_id,

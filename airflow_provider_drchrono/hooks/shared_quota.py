@@ -1,4 +1,4 @@
-"""Finds the state in which an Airflow counts the calls of an application: of one host, or in Redis for all hosts."""
+"""Finds where an Airflow counts the calls of an application: in a file of the host, or in Redis for all hosts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def quota_of(settings: ClientSettings, connection: str, *, reserve: int = 0) -> 
     """Return the quota that all tasks, triggers and servers of this Airflow keep together.
 
     :param settings: the connection's; its ``quota_storage`` names a Redis that hosts share.
-    :param connection: id that the calls are counted under.
-    :param reserve: calls of each hour to leave to others.
+    :param connection: id of the connection, under which its calls are counted.
+    :param reserve: calls of each clock hour to leave to others.
     :return: the quota, or None where the connection has no limit.
     :raises ConfigurationError: the Redis library is not installed.
     """
@@ -40,7 +40,7 @@ def quota_of(settings: ClientSettings, connection: str, *, reserve: int = 0) -> 
     )
 
 
-# One for each connection of a process: a task's hooks share a way to Redis, and a state in memory too.
+# One for each connection of a process: the hooks of a task share a connection to Redis, and a count in memory too.
 @lru_cache(maxsize=64)
 def quota_store_of(settings: ClientSettings) -> QuotaStore:
     """Return where the calls of a connection's application are counted."""

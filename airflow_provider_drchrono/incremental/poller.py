@@ -72,7 +72,7 @@ class Poll:
 class Poller:
     """Gives one DAG run what is new.
 
-    :param run_id: the DAG run.
+    :param run_id: the DAG run, or the iteration of a loop in it.
     :param cleared_from: see :func:`~airflow_provider_drchrono.incremental.cursor.cleared_from`.
     :param timezones: the hook of the connection, which knows the practice's zones.
     :param now: this machine's clock, for what the server's is not needed for.

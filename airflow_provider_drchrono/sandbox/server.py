@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from airflow_provider_drchrono.sandbox.app import App, http_date
 from airflow_provider_drchrono.sandbox.clock import Clock
@@ -127,8 +127,6 @@ class Sandbox:
                 "login": self.client_id,
                 "password": self.client_secret,
                 "host": self.url,
-                # Airflow's Test button refuses saved connections without one.
-                "port": urlsplit(self.url).port,
                 "extra": self._extra(),
             }
         )

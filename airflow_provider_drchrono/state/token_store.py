@@ -221,7 +221,7 @@ class VariableTokenStore:
         return float(moment) if isinstance(moment, int | float) else None
 
     def _note_refusal(self) -> None:
-        # Only for people to see, so it may fail; whoever saves a token next wipes it out.
+        # Only for people to see, so it may fail; the next token that is saved removes it.
         with suppress(Exception):
             document = {"grants": {}} | self._document()
             document["refused"] = document.get("refused", {}) | {self.grant_id: time.time()}

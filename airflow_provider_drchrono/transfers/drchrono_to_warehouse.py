@@ -15,6 +15,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_drchrono.assets.outlets import Outlet, list_asset, table_asset
 from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
+from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
 from airflow_provider_drchrono.common.outcomes import airflow_outcome
 from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
@@ -28,6 +29,8 @@ from airflow_provider_drchrono.warehouses.table import table_for
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_drchrono.client.filters import Filters
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +102,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        _check_literals(resource, filters)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
@@ -124,8 +128,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         """
         started = monotonic()
         with airflow_outcome(), _outcome():
-            request = self._request(load())
             hook = DrChronoHook(self.drchrono_conn_id)
+            request = self._request(load(), hook.settings.timezone)
             with closing(hook):
                 result = self._sync(request, hook, context)
         self._tell(context, result)
@@ -189,19 +193,19 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         finally:
             staging.release()
 
-    def _request(self, catalog: Catalog) -> SyncRequest:
-        """Check the arguments against the catalogue, before anything is asked of the API or the database."""
-        from airflow_provider_drchrono.client import InvalidArgumentError
+    def _request(self, catalog: Catalog, zone: str | None) -> SyncRequest:
+        """Check the arguments against the catalogue, before anything is asked of the API or the database.
 
+        :param zone: IANA name of the practice's time zone, where the connection names it.
+        """
         try:
-            resource = catalog.resource(self.resource)
-            _check_resource(resource)
-            filters = _checked_filters(resource, unmask(self.filters) or {})
+            resource = _checked_resource(catalog, self.resource)
+            filters = arguments.checked_filters(filters_of(resource), unmask(self.filters), zone=zone)
             _check_options(resource, self.verbose, self.since)
             lookback = _checked_lookback(resource, self.lookback)
             full_refresh = _as_bool(self.full_refresh)
         except (UnknownNameError, ValueError) as error:
-            raise InvalidArgumentError(str(error)) from None
+            raise arguments.InvalidArgumentError(str(error)) from None
         table = table_for(
             catalog,
             resource,
@@ -228,7 +232,34 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         return str(configured or os.path.join(os.path.expanduser(home), "drchrono", "staging"))
 
 
-def _check_resource(resource: Resource) -> None:
+def _check_literals(resource: object, filters: object) -> None:
+    """Judge, while the DAG is parsed, what is not a template.
+
+    :raises InvalidArgumentError: the resource cannot be synced, or a filter cannot be right.
+    """
+    if not isinstance(resource, str) or arguments.is_template(resource):
+        return
+    try:
+        found = _checked_resource(load(), resource)
+    except (UnknownNameError, ValueError) as error:
+        problem = str(error)
+    else:
+        arguments.check_filters(filters_of(found), filters)
+        return
+    raise arguments.InvalidArgumentError(problem)
+
+
+def filters_of(resource: Resource) -> Filters:
+    """Return the filters that a sync of a resource takes: all but the one that it sets by itself."""
+    if resource.incremental is not None:
+        return arguments.incremental_filters(resource.name)
+    operation = resource.list_operation
+    assert operation is not None  # noqa: S101 - the resource was judged before
+    return arguments.operation_filters(operation.id)
+
+
+def _checked_resource(catalog: Catalog, name: str) -> Resource:
+    resource = catalog.resource(name)
     reason = None
     if resource.list_operation is None or resource.record is None:
         reason = "the API has no list of them"
@@ -236,18 +267,7 @@ def _check_resource(resource: Resource) -> None:
         reason = "their records have no key, so that a row could not be found again"
     if reason:
         raise ValueError(f"{resource.name} cannot be synced into a table: {reason}; sync another resource")
-
-
-def _checked_filters(resource: Resource, filters: Any) -> dict[str, Any]:
-    operation = resource.list_operation
-    if not isinstance(filters, Mapping) or operation is None:
-        raise ValueError(f"filters has to be a mapping of filters of {resource.name} to their values")
-    for name in filters:
-        if operation.parameter(name).role != "filter":
-            raise ValueError(f"{name} is not a filter of {operation.id}; the sync sets it by itself, leave it out")
-        if resource.incremental and name == resource.incremental.filter:
-            raise ValueError(f"{name} is what the sync goes by; use the argument since instead of the filter")
-    return {name: value for name, value in filters.items() if value is not None}
+    return resource
 
 
 def _check_options(resource: Resource, verbose: bool, since: str | date | datetime | None) -> None:

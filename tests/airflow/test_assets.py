@@ -1,9 +1,7 @@
 """Assets inside real Airflow: what sensors and syncs update, whom that wakes, and what is stored of watches."""
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +15,7 @@ from tests.support.running import unlimited
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
 
-Rows = Callable[[str], list[tuple[Any, ...]]]
+Ask = Callable[..., Any]
 RunDag = Callable[..., Any]
 Store = Callable[[str, str], None]
 
@@ -44,11 +42,6 @@ with DAG("reads", schedule=None) as dag:
 """
 LIST = "drchrono://drchrono_default/patients"
 TABLE = "drchrono://drchrono_default/patients?table=patients&warehouse=drchrono_warehouse"
-EVENTS = (
-    "SELECT asset.uri, asset_event.extra FROM asset_event JOIN asset ON asset.id = asset_id ORDER BY asset_event.id"
-)
-QUEUED = "SELECT target_dag_id, uri FROM asset_dag_run_queue JOIN asset ON asset.id = asset_id ORDER BY 1"
-WATCHED = "SELECT uri, trigger_id FROM asset_watcher JOIN asset ON asset.id = asset_id ORDER BY uri"
 
 
 @pytest.fixture
@@ -68,15 +61,6 @@ def run(run_dag: RunDag) -> RunDag:
 
 
 @pytest.fixture
-def rows(airflow_db: Path) -> Rows:
-    def fetch(query: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(airflow_db)) as database:
-            return database.execute(query).fetchall()
-
-    return fetch
-
-
-@pytest.fixture
 def store(run_dag: RunDag) -> Store:
     """Puts a DAG with a schedule where the next run finds and stores it, as the DAG processor does, and not paused."""
 
@@ -87,12 +71,34 @@ def store(run_dag: RunDag) -> Store:
     return put
 
 
-def events(rows: Rows) -> list[tuple[str, dict[str, Any]]]:
-    return [(uri, json.loads(extra)) for uri, extra in rows(EVENTS)]
+def assets(ask: Ask) -> list[dict[str, Any]]:
+    return ask("assets", only_active=False, order_by="uri")["assets"]  # type: ignore[no-any-return]
+
+
+def events(ask: Ask) -> list[tuple[str, dict[str, Any]]]:
+    found = ask("assets/events", order_by="timestamp")["asset_events"]
+    return [(each["uri"], each["extra"]) for each in found]
+
+
+def waiting(ask: Ask) -> list[tuple[str, str]]:
+    """The DAGs that Airflow is to run for an asset, each with the asset; only 3.4 queues more than the first event."""
+    uris = {each["id"]: each["uri"] for each in assets(ask)}
+    queues = [ask(f"dags/{each['dag_id']}/assets/queuedEvents") for each in ask("dags")["dags"]]
+    return sorted({(each["dag_id"], uris[each["asset_id"]]) for queue in queues for each in queue["queued_events"]})
+
+
+def watched(ask: Ask) -> list[tuple[str, int]]:
+    """The assets that are watched, each with the id of its trigger."""
+    return [(each["uri"], watcher["trigger_id"]) for each in assets(ask) for watcher in each["watchers"]]
+
+
+def references(ask: Ask, kind: str) -> list[tuple[str, str, str]]:
+    """The tasks that have an asset among their outlets (``producing_tasks``) or inlets (``consuming_tasks``)."""
+    return [(task["dag_id"], task["task_id"], each["uri"]) for each in assets(ask) for task in each[kind]]
 
 
 def test_a_sensor_updates_the_list_and_wakes_who_waits_for_it(
-    sandbox: Sandbox, run: RunDag, store: Store, rows: Rows
+    sandbox: Sandbox, run: RunDag, store: Store, ask: Ask
 ) -> None:
     store("by_uri", f'[Asset("{LIST}")]')
     store("of_another_practice", '[drchrono_list("patients", drchrono_conn_id="north")]')
@@ -100,37 +106,37 @@ def test_a_sensor_updates_the_list_and_wakes_who_waits_for_it(
 
     assert run(READS_ALL).state == "success"
 
-    ((uri, extra),) = events(rows)
+    ((uri, extra),) = events(ask)
     assert uri == LIST
     assert extra.pop("until").endswith("+00:00")
     assert extra == {"count": 5}, "the beginning has no since"
-    assert rows(QUEUED) == [("by_uri", LIST)]
-    assert rows("SELECT dag_id, task_id FROM task_outlet_asset_reference") == [("reads", "patients")]
-    assert CANARY not in str(rows("SELECT * FROM asset_event"))
+    assert waiting(ask) == [("by_uri", LIST)]
+    assert references(ask, "producing_tasks") == [("reads", "patients", LIST)]
+    assert CANARY not in str(ask("assets/events"))
 
 
-def test_the_next_event_begins_where_the_last_one_ended(sandbox: Sandbox, run: RunDag, rows: Rows) -> None:
+def test_the_next_event_begins_where_the_last_one_ended(sandbox: Sandbox, run: RunDag, ask: Ask) -> None:
     run(READS_ALL)
     sandbox.practice.change("patients", sandbox.practice.records("patients")[0]["id"], {"city": "Utica"})
     run(READS_ALL)
 
-    first, second = (extra for _, extra in events(rows))
+    first, second = (extra for _, extra in events(ask))
     assert second["count"] == 1
     assert second["until"] >= first["until"]
     assert "since" in second
     assert run(READS_ALL).state == "failed", "nothing changed, so the sensor runs out of time"
-    assert len(events(rows)) == 2
+    assert len(events(ask)) == 2
 
 
-def test_an_empty_window_updates_nothing_unless_the_author_says_so(sandbox: Sandbox, run: RunDag, rows: Rows) -> None:
+def test_an_empty_window_updates_nothing_unless_the_author_says_so(sandbox: Sandbox, run: RunDag, ask: Ask) -> None:
     empty = {"since": "1990-01-01", "until": "1990-01-02"}
 
     assert run(READS_A_WINDOW.format(**empty, outlets=[])).state == "success"
-    assert events(rows) == []
+    assert events(ask) == []
 
     assert run(READS_A_WINDOW.format(**empty, outlets='[drchrono_list("patients")]')).state == "success"
     span = {"since": "1990-01-01T00:00:00", "until": "1990-01-02T00:00:00"}
-    assert events(rows) == [(LIST, {"count": 0} | span)]
+    assert events(ask) == [(LIST, {"count": 0} | span)]
 
 
 READS_MAPPED = """
@@ -142,26 +148,26 @@ with DAG("reads", schedule=None) as dag:
 
 
 def test_a_mapped_sensor_updates_the_list_for_who_waits_for_it(
-    sandbox: Sandbox, run: RunDag, store: Store, rows: Rows
+    sandbox: Sandbox, run: RunDag, store: Store, ask: Ask
 ) -> None:
     store("waits", '[drchrono_list("patients")]')
 
     assert run(READS_MAPPED).state == "success"
 
-    assert [(uri, extra["count"]) for uri, extra in events(rows)] == [(LIST, 5)]
-    assert rows(QUEUED) == [("waits", LIST)]
+    assert [(uri, extra["count"]) for uri, extra in events(ask)] == [(LIST, 5)]
+    assert waiting(ask) == [("waits", LIST)]
 
 
-def test_a_mapped_sensor_whose_list_nobody_waits_for_succeeds(sandbox: Sandbox, run: RunDag, rows: Rows) -> None:
+def test_a_mapped_sensor_whose_list_nobody_waits_for_succeeds(sandbox: Sandbox, run: RunDag, ask: Ask) -> None:
     assert run(READS_MAPPED).state == "success"
-    assert events(rows) == []
+    assert events(ask) == []
 
 
-def test_a_connection_that_is_known_only_at_run_time_has_no_outlet(sandbox: Sandbox, run: RunDag, rows: Rows) -> None:
+def test_a_connection_that_is_known_only_at_run_time_has_no_outlet(sandbox: Sandbox, run: RunDag, ask: Ask) -> None:
     templated = READS_ALL.replace("task_id=", "drchrono_conn_id=\"{{ 'drchrono_default' }}\", task_id=")
 
     assert run(templated).state == "success"
-    assert rows("SELECT * FROM asset") == []
+    assert assets(ask) == []
 
 
 SYNCS = """
@@ -172,7 +178,7 @@ ONE = '(task_id="sync", resource="patients", warehouse_conn_id="drchrono_warehou
 MAPPED = '.partial(task_id="sync", warehouse_conn_id="drchrono_warehouse").expand(resource=["patients", "doctors"])'
 
 
-def test_a_sync_updates_its_table_when_rows_change(sandbox: Sandbox, run: RunDag, store: Store, rows: Rows) -> None:
+def test_a_sync_updates_its_table_when_rows_change(sandbox: Sandbox, run: RunDag, store: Store, ask: Ask) -> None:
     store("waits", '[drchrono_table("patients", warehouse_conn_id="drchrono_warehouse")]')
 
     assert run(SYNCS.format(task=ONE)).state == "success"
@@ -180,14 +186,14 @@ def test_a_sync_updates_its_table_when_rows_change(sandbox: Sandbox, run: RunDag
     sandbox.practice.change("patients", sandbox.practice.records("patients")[0]["id"], {"city": "Utica"})
     assert run(SYNCS.format(task=ONE)).state == "success"
 
-    (uri, first), (_, second) = events(rows)
+    (uri, first), (_, second) = events(ask)
     assert uri == TABLE
     assert {name: first[name] for name in ("count", "new", "changed")} == {"count": 5, "new": 5, "changed": 0}
     assert {name: second[name] for name in ("count", "new", "changed")} == {"count": 1, "new": 0, "changed": 1}
     assert set(second) == {"count", "new", "changed", "since", "until"}
-    assert rows(QUEUED) == [("waits", TABLE)]
-    assert rows("SELECT uri FROM task_outlet_asset_reference JOIN asset ON asset.id = asset_id") == [(TABLE,)]
-    assert rows("SELECT uri FROM task_inlet_asset_reference JOIN asset ON asset.id = asset_id") == [(LIST,)]
+    assert waiting(ask) == [("waits", TABLE)]
+    assert references(ask, "producing_tasks") == [("syncs", "sync", TABLE)]
+    assert references(ask, "consuming_tasks") == [("syncs", "sync", LIST)]
 
 
 def test_a_second_try_of_a_sync_tells_what_the_first_one_may_have_loaded(sandbox: Sandbox, airflow_db: Path) -> None:
@@ -203,36 +209,40 @@ def test_a_second_try_of_a_sync_tells_what_the_first_one_may_have_loaded(sandbox
 
 
 def test_a_mapped_sync_updates_the_tables_that_somebody_waits_for(
-    sandbox: Sandbox, run: RunDag, store: Store, rows: Rows
+    sandbox: Sandbox, run: RunDag, store: Store, ask: Ask
 ) -> None:
     store("waits", '[drchrono_table("patients", warehouse_conn_id="drchrono_warehouse")]')
 
     assert run(SYNCS.format(task=MAPPED)).state == "success"
 
-    assert [(uri, extra["count"]) for uri, extra in events(rows)] == [(TABLE, 5)]
+    assert [(uri, extra["count"]) for uri, extra in events(ask)] == [(TABLE, 5)]
 
 
 def test_dags_that_watch_the_same_share_an_asset_and_its_trigger(
-    sandbox: Sandbox, run: RunDag, store: Store, rows: Rows
+    sandbox: Sandbox, run: RunDag, store: Store, ask: Ask
 ) -> None:
+    from airflow.models.trigger import Trigger
+
     store("one", '[drchrono_asset("patients", filters={"doctor": 42})]')
     either = 'drchrono_asset("patients", filters={"doctor": "42"}) | drchrono_asset("tasks")'
     store("other", either)
     run(READS_ALL)
 
-    watched = rows(WATCHED)
-    assert [uri for uri, _ in watched] == [
+    before = watched(ask)
+    assert [uri for uri, _ in before] == [
         "drchrono://drchrono_default/patients?doctor=42&watch=any",
         "drchrono://drchrono_default/tasks?watch=any",
     ]
-    assert len(rows("SELECT id FROM trigger")) == len({trigger for _, trigger in watched}) == 2
+    triggers = {trigger for _, trigger in before}
+    assert len(triggers) == 2
+    assert set(Trigger.bulk_fetch(range(100))) == triggers, "no trigger without a watcher"
     # The list that the sensor updates and the watch of it are two assets, so nobody is woken by the wrong one.
-    assert [uri for uri, _ in events(rows)] == [LIST]
-    assert rows(QUEUED) == []
+    assert [uri for uri, _ in events(ask)] == [LIST]
+    assert waiting(ask) == []
 
     for dag_id in ("one", "other", "one"):
         process(dag_id)
-        assert rows(WATCHED) == watched, "parsing either file again neither takes a watcher away nor makes another"
+        assert watched(ask) == before, "parsing either file again neither takes a watcher away nor makes another"
 
 
 def process(dag_id: str) -> None:

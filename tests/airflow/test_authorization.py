@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from airflow.models.connection import Connection
+from airflow.secrets.metastore import MetastoreBackend
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
@@ -76,10 +77,9 @@ def consent(conn_id: str, choice: str = "yes") -> str:
 
 
 def extra_of(conn_id: str = "practice") -> dict[str, Any]:
-    with create_session() as session:
-        row = session.scalar(select(Connection).where(Connection.conn_id == conn_id))
-        assert row is not None
-        return dict(json.loads(row.extra or "{}"))
+    stored = MetastoreBackend().get_connection(conn_id)
+    assert stored is not None
+    return dict(stored.extra_dejson)
 
 
 def call(conn_id: str = "practice") -> None:

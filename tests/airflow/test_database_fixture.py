@@ -1,7 +1,6 @@
 """What Airflow tests run on: a migrated database, private to the process, empty at the start of each test."""
 
 import os
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,15 +29,12 @@ TWO_STEPS = """
 
 
 @pytest.mark.parametrize("turn", ["first", "second"])
-def test_a_dag_runs_on_a_database_without_earlier_runs(
-    run_dag: Callable[..., Any], airflow_db: Path, turn: str
-) -> None:
+def test_a_dag_runs_on_a_database_without_earlier_runs(run_dag: Callable[..., Any], turn: str) -> None:
     run = run_dag(TWO_STEPS)
 
     assert run.state == "success"
-    with sqlite3.connect(airflow_db) as database:
-        assert database.execute("SELECT count(*) FROM dag_run").fetchone() == (1,)
-        assert database.execute("SELECT value FROM xcom WHERE task_id = 'double'").fetchone() == (40,)
+    assert len(run.find()) == 1
+    assert run.get_task_instance("double").xcom_pull(task_ids="double") == 40
 
 
 def test_nothing_of_the_callers_shell_is_left(airflow_db: Path) -> None:

@@ -1,6 +1,7 @@
 """What Airflow, databases, hosts and Redis keep for this provider is on one page; a renamed value is a lost value."""
 
 import importlib
+import json
 import pkgutil
 import re
 from dataclasses import fields
@@ -153,6 +154,40 @@ def test_the_page_lists_what_the_code_stores(section: str, read: Any) -> None:
 
 def test_the_page_lists_what_is_stored_outside_of_variables(tmp_path: Path) -> None:
     assert outside_of_variables(tmp_path) == on_page("Task state store, files and Redis"), REMEDY
+
+
+def of_another_release(payload: dict[str, Any]) -> dict[str, Any]:
+    assert payload["version"] == 1
+    return payload | {"version": 2}
+
+
+@pytest.mark.parametrize(
+    ("read", "payload"),
+    [
+        pytest.param(
+            event.ChangeEvent.read,
+            event.ChangeEvent("an_asset", "patients", None, "2026-01-01T00:00:00+00:00", 0, ()).payload(),
+            id="asset event",
+        ),
+        pytest.param(incremental.PollEvent.read, incremental.PollEvent("changes", "patients").payload(), id="poll"),
+        pytest.param(bulk.BulkEvent.read, bulk.BulkEvent("complete", ("a",)).payload(), id="bulk"),
+        pytest.param(
+            lambda state: cursor.read_cursor(json.dumps(state)),
+            json.loads(cursor.Cursor("patients").dump()),
+            id="cursor",
+        ),
+        pytest.param(
+            lambda state: deliveries.read_claims(json.dumps(state)),
+            json.loads(deliveries.dump_claims({})),
+            id="deliveries",
+        ),
+    ],
+)
+def test_a_value_of_another_release_is_refused_and_says_so(read: Any, payload: dict[str, Any]) -> None:
+    read(payload)
+
+    with pytest.raises((ValueError, cursor.CursorError), match=r"version '?2'?, and this release\s+reads version 1"):
+        read(of_another_release(payload))
 
 
 def test_airflow_masks_the_variables_with_tokens_and_shows_who_holds_a_lease() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import psycopg2
@@ -179,14 +180,14 @@ class LiveAirflow:
 
     def variable(self, key: str) -> str | None:
         """Return a variable's value; one that Airflow would mask, too."""
-        found = {key: val for key, val in self.rows("SELECT key, val FROM variable")}
-        return decrypted(found[key]) if key in found else None
+        answer = self.http.get(f"/api/v2/variables/{quote(key, safe='')}")
+        return str(answer.json()["value"]) if answer.is_success else None
 
     def stored(self) -> str:
         """Return all that is in the database, with what is encrypted in clear, but for what tasks handed on (XCom)."""
         programs, port = self.server.programs, str(self.server.port)
         address = ["-h", "127.0.0.1", "-p", port, "-U", "postgres", self.database]
-        command = [programs / "pg_dump", "--data-only", "--exclude-table-data=xcom", *address]
+        command = [programs / "pg_dump", "--data-only", "--exclude-table-data=xcom*", *address]
         dump = subprocess.check_output(command, text=True)
         tokens = [text for (text,) in self.rows("SELECT val FROM variable UNION SELECT kwargs FROM trigger")]
         return "\n".join([dump, *map(decrypted, tokens)])

@@ -10,6 +10,7 @@ from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_size
+from airflow_provider_drchrono.compat import run_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -151,7 +152,7 @@ class DrChronoChangedRecordsOperator(BaseOperator):
             cursors=self.cursor_store,
             deliveries=self.deliveries_store,
             name=name,
-            run_id=context["ti"].run_id,
+            run_id=run_of(context),
             cleared_from=cleared_from(context.get("dag_run")),
         )
 

@@ -24,7 +24,7 @@ from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.colours import colour_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
-from airflow_provider_drchrono.compat import shortest_deferral, waits_in_triggerer
+from airflow_provider_drchrono.compat import run_of, shortest_deferral, waits_in_triggerer
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -336,7 +336,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
             self._selection(incremental_list, filters),
             store=self.cursor_store,
             name=_name(context),
-            run_id=context["ti"].run_id,
+            run_id=run_of(context),
             cleared_from=cleared_from(context.get("dag_run")),
             timezones=self.hook,
             now=utcnow,

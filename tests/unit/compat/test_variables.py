@@ -15,6 +15,7 @@ from airflow.sdk.execution_time.comms import (
 )
 
 from airflow_provider_drchrono.compat import delete_variable, mask_secret, read_variable, write_variable
+from tests.support.stored import stored_text
 
 pytestmark = pytest.mark.airflow
 
@@ -108,7 +109,9 @@ class TestInTheApiServer:
         write_variable("x", "second", "why")
 
         assert read_variable("x") == "second"
-        assert b"second" not in airflow_db.read_bytes()
+        stored = stored_text(airflow_db)
+        assert "why" in stored["variable"]
+        assert "second" not in stored["variable"]
 
     def test_a_variable_of_a_team_is_found_and_stays_the_teams(
         self, airflow_db: Path, monkeypatch: pytest.MonkeyPatch

@@ -28,14 +28,16 @@ from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTr
 from tests.support.running import execute, unlimited
 
 
-def context(run_id: str = "a_run", map_index: int = -1) -> dict[str, Any]:
+def context(run_id: str = "a_run", map_index: int = -1, iteration: int | None = None) -> dict[str, Any]:
     ti = SimpleNamespace(dag_id="a_dag", task_id="changes", run_id=run_id, map_index=map_index, try_number=1)
-    return {"ti": ti}
+    return {"ti": ti} | ({} if iteration is None else {"loop": SimpleNamespace(index=iteration)})
 
 
-def poke(kind: type[IncrementalSensor], run_id: str = "a_run", **arguments: Any) -> Any:
+def poke(
+    kind: type[IncrementalSensor], run_id: str = "a_run", *, iteration: int | None = None, **arguments: Any
+) -> Any:
     """Poll once as a process of its own; return the records, or None."""
-    found = kind(task_id="changes", **arguments).poke(context(run_id))
+    found = kind(task_id="changes", **arguments).poke(context(run_id, iteration=iteration))
     return found.xcom_value if found else None
 
 
@@ -100,6 +102,15 @@ def test_a_worker_whose_clock_is_ahead_begins_at_the_servers_time(
     sandbox.practice.change("patients", patient, {"city": "Shelbyville"})
 
     assert [each["city"] for each in poke(Patients)] == ["Shelbyville"]
+
+
+def test_an_iteration_of_a_loop_is_given_what_the_one_before_was_not(sandbox: Sandbox) -> None:
+    first = poke(Patients, iteration=0, start="beginning")
+    late = sandbox.practice.create("patients", {"last_name": "Late"})
+
+    assert [each["id"] for each in poke(Patients, iteration=1)] == [late["id"]]
+    assert poke(Patients, iteration=0) == first
+    assert poke(Patients, iteration=2) is None
 
 
 def test_a_retry_and_a_cleared_task_are_given_the_same(sandbox: Sandbox) -> None:

@@ -66,11 +66,16 @@ def news(sandbox: Sandbox, stores: Stores, number: int, city: str) -> ChangeEven
 
 
 def context(
-    run_id: str, *told: ChangeEvent | dict[str, Any] | None, by: Asset = PATIENTS, run_type: str = "asset_triggered"
+    run_id: str,
+    *told: ChangeEvent | dict[str, Any] | None,
+    by: Asset = PATIENTS,
+    run_type: str = "asset_triggered",
+    iteration: int | None = None,
 ) -> dict[str, Any]:
     """As much of a task's context as the operator looks at.
 
     :param told: the events of ``by``: an extra is that of an event that nobody of ours made.
+    :param iteration: of the loop that the task is in.
     """
     key = SimpleNamespace(name=by.name, uri=by.uri)
     events = [SimpleNamespace(asset=key, source_aliases=(), extra=_extra(each)) for each in told]
@@ -78,7 +83,7 @@ def context(
         "ti": SimpleNamespace(dag_id="a_dag", task_id="changed", run_id=run_id, map_index=-1, try_number=1),
         "dag_run": SimpleNamespace(run_type=run_type),
         "triggering_asset_events": TriggeringAssetEventsAccessor.build(events),  # type: ignore[arg-type]
-    }
+    } | ({} if iteration is None else {"loop": SimpleNamespace(index=iteration)})
 
 
 def _extra(told: ChangeEvent | dict[str, Any] | None) -> dict[str, Any] | None:
@@ -123,6 +128,14 @@ def test_a_record_that_lost_its_id_is_counted_and_read_and_stops_nobody(begun: S
     assert (event.count, len(event.ids)) == (2, 1)
     assert sorted(cities(read("one", event))) == ["Troy", "Utica"]
     assert cities(read("two", news(begun, stores, 2, "Rome"))) == ["Rome"]
+
+
+def test_an_iteration_of_a_loop_reads_what_the_one_before_has_not(begun: Sandbox, stores: Stores) -> None:
+    first = news(begun, stores, 0, "Springfield")
+    assert cities(read("one", first, iteration=0)) == ["Springfield"]
+
+    assert cities(read("one", first, iteration=1)) == []
+    assert cities(read("one", first, iteration=0)) == ["Springfield"], "on a second try"
 
 
 def test_a_run_reads_exactly_what_its_events_name_and_again_on_a_second_try(begun: Sandbox, stores: Stores) -> None:
