@@ -11,8 +11,8 @@ from airflow_provider_drchrono.client import ClientSettings, PermissionDeniedErr
 from airflow_provider_drchrono.client.request import Request
 from airflow_provider_drchrono.client.responses import failure_error
 from airflow_provider_drchrono.client.transport import Reply
+from airflow_provider_drchrono.codegen.docstrings import operator_docstring, sensor_docstring
 from airflow_provider_drchrono.codegen.plan import OperatorPlan, plan
-from airflow_provider_drchrono.codegen.render import docstring, sensor_docstring
 from airflow_provider_drchrono.codegen.sensors import plan_sensors
 
 CATALOG = catalog.load()
@@ -75,7 +75,7 @@ def test_docstrings_and_pages_of_operators(operator: OperatorPlan) -> None:
     scopes = sorted(operator.operation.scopes)
     page = f"operators/{next(each.name for each in PLAN.domains if operator in each.operators)}.md"
 
-    assert named(docstring(operator)) == scopes
+    assert named(operator_docstring(operator)) == scopes
     assert named(section(page, operator.class_name)) == scopes
 
 
