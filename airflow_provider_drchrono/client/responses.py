@@ -292,7 +292,7 @@ def conflict_remedy(operation: Operation, details: str = "", *, matching: bool =
     """
     conflict = operation.conflict
     match conflict.meaning if conflict else None:
-        case "overlap" if operation.body is not None:
+        case "overlap" if conflict is not None and conflict.remedy is not None:
             meaning = (
                 f"the appointment overlaps another one{details}; choose another time (data['scheduled_time'], "
                 "data['duration']) or another data['doctor']"
