@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -147,7 +148,8 @@ class CreateOperator(WriteOperator):
 
         :param lost: what an earlier try knew before it sent a create whose answer it did not see.
         """
-        from airflow_provider_drchrono.operators.base.lookup import find_matches
+        from airflow_provider_drchrono.client import PermissionDeniedError
+        from airflow_provider_drchrono.operators.base.lookup import find_matches, reading_cost
         from airflow_provider_drchrono.operators.base.own_records import fingerprint_of, identity_of
         from airflow_provider_drchrono.state.sent_marker import SentCreate
 
@@ -164,9 +166,23 @@ class CreateOperator(WriteOperator):
             raise AirflowFailException(
                 self._in_doubt("an earlier try of this task was broken off, and sent other values of match_on")
             )
-        self._log_cost(known, fields)
+        self.log.log(*reading_cost(self.operation_id, known, fields))
         every = lost is not None or self.if_exists == "create"
-        found = find_matches(drchrono, known, fields, limit=None if every else 2)
+        try:
+            found = find_matches(drchrono, known, fields, limit=None if every else 2)
+        except PermissionDeniedError:
+            if self.if_exists != "create":
+                raise
+            if lost is not None:
+                marker.clear()
+                raise AirflowFailException(
+                    self._in_doubt("an earlier try of this task was broken off, and this user may not read the list")
+                ) from None
+            self.log.warning(
+                "%s: this user may not read the list, so a create whose answer is lost cannot be looked for",
+                self.operation_id,
+            )
+            return [None] * len(bodies), SentCreate()
         if lost is not None:
             return self._after_loss(drchrono, bodies, known, found, lost, marker), lost
         resource = self._resource()
@@ -230,30 +246,6 @@ class CreateOperator(WriteOperator):
             f"carried out: {_counted(ids)} with the same match_on values that may be its own or somebody else's (id "
             f"{', '.join(ids[:10])}). Look at {'it' if len(ids) == 1 else 'them'} in DrChrono, and clear this task to "
             "create another if none is its own"
-        )
-
-    def _log_cost(self, lookups: list[Lookup], fields: list[dict[str, Any]]) -> None:
-        from airflow_provider_drchrono.operators.base.lookup import count_readings
-
-        first = lookups[0]
-        readings = count_readings(lookups, fields)
-        names = ", ".join(first.names)
-        if first.selection(fields[0]):
-            self.log.info(
-                "%s: looking for records with the same %s before anything is created: %d filtered %s of the list, one "
-                "call a page",
-                self.operation_id,
-                names,
-                readings,
-                "reading" if readings == 1 else "readings",
-            )
-            return
-        self.log.warning(
-            "%s: the list has no filter for %s, so it is read as a whole before anything is created, one call a page. "
-            "Add a field that the list can filter by to match_on, and give several records to one task as a list in "
-            "data, which reads it once, instead of mapping the operator",
-            self.operation_id,
-            names,
         )
 
     def _resource(self) -> Resource:
@@ -335,6 +327,7 @@ class CreateOperator(WriteOperator):
     ) -> list[Record]:
         """Deal with the API's own finding that a record is there, which our look-up may have come too early for."""
         from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.client import PermissionDeniedError
         from airflow_provider_drchrono.client.responses import conflict_remedy
         from airflow_provider_drchrono.operators.base.lookup import find_matches
 
@@ -344,7 +337,10 @@ class CreateOperator(WriteOperator):
         known = [lookup for lookup in lookups if lookup is not None]
         found: list[list[Record]] = []
         if len(known) == len(bodies):
-            found = find_matches(drchrono, known, [body.fields for body in bodies], limit=None if lost else 2)
+            # The conflict is told all the same to a user who may not read the list.
+            with suppress(PermissionDeniedError):
+                found = find_matches(drchrono, known, [body.fields for body in bodies], limit=None if lost else 2)
+        if found:
             if self.if_exists in ("skip", "update") and all(found):
                 if self.if_exists == "skip":
                     return [matches[0] for matches in found]
@@ -382,7 +378,7 @@ class CreateOperator(WriteOperator):
         return (
             f"{self.operation_id}: it is not known whether the create was carried out ({reason}), and nothing tells "
             "the record from others: look in DrChrono, and clear this task to create it if it is not there. With "
-            "match_on, a retry looks by itself"
+            "match_on that stays the same, a retry looks by itself"
         )
 
 

@@ -6,6 +6,7 @@ field by field, so that a match does not depend on how exactly the API filters.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
@@ -82,9 +83,21 @@ class Lookup:
         return False
 
 
-def count_readings(lookups: Sequence[Lookup], records: Sequence[Mapping[str, Any]]) -> int:
-    """Return how many times :func:`find_matches` reads the list; each reading costs one call a page."""
-    return len(_readings(lookups, records))
+def reading_cost(operation_id: str, lookups: Sequence[Lookup], records: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
+    """Return what :func:`find_matches` will cost at most, as a level and a line for the task's log."""
+    names = ", ".join(lookups[0].names)
+    if lookups[0].selection(records[0]):
+        count = len(_readings(lookups, records))
+        readings = "1 filtered reading" if count == 1 else f"{count} filtered readings"
+        return logging.INFO, (
+            f"{operation_id}: looking for records with the same {names} before anything is created: {readings} of the "
+            "list, one call a page"
+        )
+    return logging.WARNING, (
+        f"{operation_id}: the list has no filter for {names}, so it is read as a whole before anything is created, one "
+        "call a page. Add a field that the list can filter by to match_on, and give several records to one task as a "
+        "list in data, which reads it once, instead of mapping the operator"
+    )
 
 
 def find_matches(

@@ -311,6 +311,24 @@ def test_several_records_that_may_be_meant_are_in_doubt(
     assert store.values == {}
 
 
+def test_who_may_not_read_the_list_can_create_all_the_same(sandbox: Sandbox, ana: dict[str, Any]) -> None:
+    store = MemoryStore()
+    sandbox.faults.add(Fault(kind="status", operation="patients_list", status=403, times=None))
+
+    assert patient(ana, store)["last_name"] == "Lopez"
+    with pytest.raises(AirflowFailException, match=r"duplicate of a record that is there \(409\)"):
+        patient(ana, store)
+    with pytest.raises(AirflowFailException, match=r"403"):
+        patient(ana, store, if_exists="skip")
+    sandbox.faults.add(Fault(kind="drop", operation="patients_create", after=True))
+    with pytest.raises(ConnectionFailedError):
+        patient(ana | {"first_name": "Bea"}, store)
+    with pytest.raises(AirflowFailException, match=r"not known whether.*may not read the list"):
+        patient(ana | {"first_name": "Bea"}, store)
+    assert posts(sandbox) == 3
+    assert store.values == {}
+
+
 def test_a_new_match_with_other_values_is_in_doubt(sandbox: Sandbox, drug: dict[str, Any]) -> None:
     store = MemoryStore()
     theirs = medication(drug | {"notes": "for a week"})

@@ -123,8 +123,8 @@ def test_a_record_with_another_value_of_what_was_sent_may_be_of_somebody_else(
     assert not lookup.contradicts(ANA | {name: mine}, ANA)
 
 
-@pytest.mark.parametrize(("type_", "mine", "theirs", "same"), [("time", "08:30", "08:30:00", True)])
-def test_a_time_of_day_is_the_same_with_and_without_seconds(type_: Any, mine: str, theirs: str, same: bool) -> None:
-    each = Field("at", "string", format=type_)
+def test_a_time_of_day_is_the_same_with_and_without_seconds() -> None:
+    field = Field("at", "string", format="time")
 
-    assert (_comparable(each, mine) == _comparable(each, theirs)) is same
+    assert _comparable(field, "08:30") == _comparable(field, "08:30:00") != _comparable(field, "08:31")
+    assert _comparable(field, "soon") == "soon"
