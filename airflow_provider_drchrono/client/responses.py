@@ -308,7 +308,8 @@ def conflict_remedy(operation: Operation, details: str = "", *, matching: bool =
     if conflict is None or conflict.remedy is None:
         return meaning
     if conflict.place == "query":
-        return f"{meaning}, or create another with {conflict.remedy}=True"
+        # An operator has an argument of this name; for a call of the client it is a query parameter.
+        return f"{meaning}, or create another with {conflict.remedy}={'True' if matching else 'true'}"
     return f"{meaning}, or allow it with data[{conflict.remedy!r}]=True"
 
 

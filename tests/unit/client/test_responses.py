@@ -41,7 +41,7 @@ def test_what_is_no_json_is_refused(content: bytes) -> None:
     [
         pytest.param("appointments_create", "data['allow_overlapping']=True", id="overlap"),
         pytest.param("appointments_partial_update", "data['scheduled_time']", id="overlap of a change"),
-        pytest.param("patients_create", "create another with allow_duplicates=True", id="duplicate"),
+        pytest.param("patients_create", "create another with allow_duplicates=true", id="duplicate"),
         pytest.param("yellow_notepad_create", "the record is locked", id="locked"),
         pytest.param("appointments_list_create", "contradicts one that is there", id="a list that is started"),
         pytest.param("medications_create", "contradicts one that is there", id="not in the contract"),
