@@ -284,12 +284,36 @@ def _permission_denied(operation: Operation, granted: Sequence[str]) -> Permissi
     )
 
 
+def conflict_remedy(operation: Operation, details: str = "", *, matching: bool = False) -> str:
+    """Return what a 409 to this operation means and what lets the write through.
+
+    :param details: goes behind what is said of the record that is there, such as `` (id 5)``.
+    :param matching: whether the caller can be told to use ``if_exists``, as the operators have it.
+    """
+    conflict = operation.conflict
+    match conflict.meaning if conflict else None:
+        case "overlap" if conflict is not None and conflict.remedy is not None:
+            meaning = (
+                f"the appointment overlaps another one{details}; choose another time (data['scheduled_time'], "
+                "data['duration']) or another data['doctor']"
+            )
+        case "locked":
+            meaning = f"the record is locked{details}, and cannot be written until it is unlocked in DrChrono"
+        case "duplicate":
+            meaning = f"DrChrono takes this for a duplicate of a record that is there{details}; " + (
+                "use it with if_exists='skip' or 'update'" if matching else "look for it"
+            )
+        case _:
+            return f"the record contradicts one that is there{details}"
+    if conflict is None or conflict.remedy is None:
+        return meaning
+    if conflict.place == "query":
+        # An operator has an argument of this name; for a call of the client it is a query parameter.
+        return f"{meaning}, or create another with {conflict.remedy}={'True' if matching else 'true'}"
+    return f"{meaning}, or allow it with data[{conflict.remedy!r}]=True"
+
+
 def _conflict(request: Request, start: str) -> ConflictError:
-    names = {each.name for each in request.operation.parameters}
-    remedy = (
-        "a patient with this name, date of birth and gender may be there already; look for it, or send "
-        "allow_duplicates=true"
-        if "allow_duplicates" in names
-        else "the record contradicts one that is there"
+    return ConflictError(
+        f"{start}: {conflict_remedy(request.operation)}", operation_id=request.operation.id, status=409
     )
-    return ConflictError(f"{start}: {remedy}", operation_id=request.operation.id, status=409)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import islice
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -17,10 +17,11 @@ from airflow_provider_drchrono.operators.base.writes import WriteOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
-    from airflow_provider_drchrono.client import DrChronoClient, DrChronoError
+    from airflow_provider_drchrono.catalog import Resource
+    from airflow_provider_drchrono.client import ConflictError, DrChronoClient, DrChronoError
     from airflow_provider_drchrono.operators.base.lookup import Lookup, Record
     from airflow_provider_drchrono.operators.base.validation import Body
-    from airflow_provider_drchrono.state.sent_marker import SentMarker
+    from airflow_provider_drchrono.state.sent_marker import SentCreate, SentMarker
 
 IfExists: TypeAlias = Literal["create", "skip", "update", "fail"]
 IF_EXISTS: tuple[IfExists, ...] = ("create", "skip", "update", "fail")
@@ -29,12 +30,19 @@ IF_EXISTS: tuple[IfExists, ...] = ("create", "skip", "update", "fail")
 class CreateOperator(WriteOperator):
     """Creates one record, or with a list in ``data`` several by one call, and returns what was created.
 
-    Nothing is created twice by a retry: a create whose answer was lost is looked for before it is sent again, by
-    ``match_on``, or for patients by what DrChrono itself takes for a duplicate. Where nothing tells the record from
-    others, the task fails and says so.
+    Nothing is created twice by a retry, and no record of somebody else is returned as the one that was created. With
+    ``match_on``, or for patients with the fields by which DrChrono itself finds duplicates, the task notes which
+    records with the same values are there before it sends the create. If the answer is lost, a retry takes for its own
+    only a record that was not there before and has the values that were sent. Where several could be meant, or nothing
+    tells the record from others, the task fails and names what to look at.
 
-    :param if_exists: what to do when a record with the same ``match_on`` values is there. ``create``: another, without
-        looking; ``skip``: leave and return it; ``update``: change the given fields of it and return it; ``fail``.
+    The look-up costs calls: one for each page of the list, as far as the fields of ``match_on`` do not narrow it. The
+    records of a list in ``data`` that have the same filters share one reading, while each task of a mapped operator
+    reads for itself. Without ``match_on``, and for patients with ``allow_duplicates``, nothing is read; a lost answer
+    then needs a person.
+
+    :param if_exists: what to do when a record with the same ``match_on`` values is there. ``create``: another one;
+        ``skip``: leave and return it; ``update``: change the given fields of it and return it; ``fail``.
     :param match_on: names of the fields of ``data`` by which an existing record is recognised. For patients the default
         is first name, last name, date of birth and gender. Those that the list operation can filter by make the
         look-up one call; without any of them it reads the whole list.
@@ -78,11 +86,13 @@ class CreateOperator(WriteOperator):
                 )
             lookups = self._plan_lookups(bodies, query)
             marker = SentMarker(context)
-            records = self._existing(drchrono, bodies, lookups, lost=marker.is_set(), marker=marker)
+            lost = marker.read()
+            records, sent = self._existing(drchrono, bodies, lookups, lost, marker)
             new = [index for index, record in enumerate(records) if record is None]
             if new:
+                marker.set(sent)
                 wanted = [bodies[index] for index in new]
-                made = self._create(drchrono, wanted, [lookups[index] for index in new], query, many, marker)
+                made = self._create(drchrono, wanted, [lookups[index] for index in new], query, many, lost, marker)
                 for index, record in zip(new, made, strict=True):
                     records[index] = record
             marker.clear()
@@ -129,25 +139,63 @@ class CreateOperator(WriteOperator):
         drchrono: DrChronoClient,
         bodies: list[Body],
         lookups: list[Lookup | None],
-        *,
-        lost: bool,
+        lost: SentCreate | None,
         marker: SentMarker,
-    ) -> list[Record | None]:
-        """Return the record that is there for each body, and None for those still to be created."""
-        if self.if_exists == "create" and not lost:
-            return [None] * len(bodies)
-        if None in lookups:
+    ) -> tuple[list[Record | None], SentCreate]:
+        """Return the record that is there for each body, or None if it is to be created, and what to remember.
+
+        :param lost: what an earlier try knew before it sent a create whose answer it did not see.
+        """
+        from airflow_provider_drchrono.client import PermissionDeniedError
+        from airflow_provider_drchrono.operators.base.lookup import find_matches, reading_cost
+        from airflow_provider_drchrono.operators.base.own_records import fingerprint_of, identity_of
+        from airflow_provider_drchrono.state.sent_marker import SentCreate
+
+        known = [lookup for lookup in lookups if lookup is not None]
+        if len(known) < len(bodies):
+            if lost is not None:
+                marker.clear()
+                raise AirflowFailException(self._in_doubt("an earlier try of this task was broken off"))
+            return [None] * len(bodies), SentCreate()
+        fields = [body.fields for body in bodies]
+        fingerprint = fingerprint_of(self.hook.settings.client_secret.get_secret_value(), known, fields)
+        if lost is not None and lost.fingerprint and lost.fingerprint != fingerprint:
             marker.clear()
-            raise AirflowFailException(self._in_doubt("an earlier try of this task was broken off"))
-        found = [
-            list(islice(lookup.find(drchrono, body.fields), None if lost else 2))
-            for lookup, body in zip(lookups, bodies, strict=True)
-            if lookup is not None
-        ]
-        if lost and self.if_exists != "update":
-            # An earlier try sent the create because it found none, so what is there now is what it made: the newest.
-            self.log.info("%s: an earlier try sent this create; looked for what it made", self.operation_id)
-            return [max(matches, key=_age) if matches else None for matches in found]
+            raise AirflowFailException(
+                self._in_doubt("an earlier try of this task was broken off, and sent other values of match_on")
+            )
+        self.log.log(*reading_cost(self.operation_id, known, fields))
+        every = lost is not None or self.if_exists == "create"
+        try:
+            found = find_matches(drchrono, known, fields, limit=None if every else 2)
+        except PermissionDeniedError:
+            if self.if_exists != "create":
+                raise
+            if lost is not None:
+                marker.clear()
+                raise AirflowFailException(
+                    self._in_doubt("an earlier try of this task was broken off, and this user may not read the list")
+                ) from None
+            self.log.warning(
+                "%s: this user may not read the list, so a create whose answer is lost cannot be looked for",
+                self.operation_id,
+            )
+            return [None] * len(bodies), SentCreate()
+        if lost is not None:
+            return self._after_loss(drchrono, bodies, known, found, lost, marker), lost
+        resource = self._resource()
+        ids = [identity_of(resource, record) for matches in found for record in matches]
+        # A record that nothing tells from others cannot be remembered.
+        existing = None if None in ids else {each for each in ids if each is not None}
+        sent = SentCreate(fingerprint=fingerprint)
+        if existing is not None:
+            sent = SentCreate.of(existing, drchrono.server_time, fingerprint)
+        if self.if_exists == "create":
+            return [None] * len(bodies), sent
+        return self._settle(drchrono, bodies, found), sent
+
+    def _settle(self, drchrono: DrChronoClient, bodies: list[Body], found: list[list[Record]]) -> list[Record | None]:
+        """Do with the records that are there what ``if_exists`` says."""
         self._refuse_existing(found)
         if self.if_exists == "update":
             return [
@@ -155,6 +203,53 @@ class CreateOperator(WriteOperator):
                 for body, matches in zip(bodies, found, strict=True)
             ]
         return [matches[0] if matches else None for matches in found]
+
+    def _after_loss(
+        self,
+        drchrono: DrChronoClient,
+        bodies: list[Body],
+        lookups: list[Lookup],
+        found: list[list[Record]],
+        lost: SentCreate,
+        marker: SentMarker,
+    ) -> list[Record | None]:
+        """Return what an earlier try created, or what ``skip`` and ``update`` take whoever created it."""
+        self.log.info("%s: an earlier try sent this create; looked for what it made", self.operation_id)
+        if self.if_exists == "create" or self.if_exists == "fail":
+            return self._own(bodies, lookups, found, lost, marker)
+        try:
+            return self._settle(drchrono, bodies, found)
+        except AirflowFailException:
+            marker.clear()
+            raise
+
+    def _own(
+        self,
+        bodies: list[Body],
+        lookups: list[Lookup],
+        found: list[list[Record]],
+        lost: SentCreate,
+        marker: SentMarker,
+    ) -> list[Record | None]:
+        from airflow_provider_drchrono.operators.base.own_records import InDoubtError, OwnRecords
+
+        own = OwnRecords(self._resource(), lost, self.zone)
+        try:
+            return own.pick(lookups, [body.fields for body in bodies], found)
+        except InDoubtError as error:
+            ids = error.ids
+        marker.clear()
+        raise AirflowFailException(
+            f"{self.operation_id}: an earlier try of this task sent the create, and it is not known whether it was "
+            f"carried out: {_counted(ids)} with the same match_on values that may be its own or somebody else's (id "
+            f"{', '.join(ids[:10])}). Look at {'it' if len(ids) == 1 else 'them'} in DrChrono, and clear this task to "
+            "create another if none is its own"
+        )
+
+    def _resource(self) -> Resource:
+        from airflow_provider_drchrono.catalog import load
+
+        return load().resource(load().operation(self.operation_id).resource)
 
     def _refuse_existing(self, found: list[list[Record]]) -> None:
         there = [str(record.get("id")) for matches in found for record in matches]
@@ -189,49 +284,75 @@ class CreateOperator(WriteOperator):
         lookups: list[Lookup | None],
         query: Mapping[str, Any],
         many: bool,
+        lost: SentCreate | None,
         marker: SentMarker,
     ) -> list[Record]:
-        from airflow_provider_drchrono.client import ConflictError, DrChronoError
+        from airflow_provider_drchrono.client import ConflictError, DrChronoError, RateLimitedError
 
-        marker.set()
         doubt: DrChronoError | None = None
         try:
             return self._post(drchrono, bodies, query, many)
-        except ConflictError:
-            marker.clear()
-            return self._settle_conflict(drchrono, bodies, lookups)
+        except ConflictError as error:
+            conflict = error
         except DrChronoError as error:
             if not in_doubt(error):
-                marker.clear()
+                # The create of an earlier try may still be carried out, so its marker stays for the next one.
+                if lost is None or not (error.transient or isinstance(error, RateLimitedError)):
+                    marker.clear()
                 raise
             doubt = error
-        raise self._lost(doubt, lookups, marker)
+        if doubt is not None:
+            raise self._lost(doubt, lookups, marker)
+        return self._settle_conflict(drchrono, bodies, lookups, conflict, lost, marker)
 
     def _post(self, drchrono: DrChronoClient, bodies: list[Body], query: Mapping[str, Any], many: bool) -> list[Record]:
-        if not many:
+        from airflow_provider_drchrono.operators.base.create_answers import created_records
+
+        if many:
+            answer = drchrono.call(self.operation_id, query=query, body=[body.fields for body in bodies])
+        else:
             answer = self.send(drchrono, self.operation_id, bodies[0], {}, query)
-            return [answer if isinstance(answer, dict) else {}]
-        answers = drchrono.call(self.operation_id, query=query, body=[body.fields for body in bodies])
-        return list(answers) if isinstance(answers, list) else [answers]
+        return created_records(self.operation_id, answer, len(bodies))
 
     def _settle_conflict(
-        self, drchrono: DrChronoClient, bodies: list[Body], lookups: list[Lookup | None]
+        self,
+        drchrono: DrChronoClient,
+        bodies: list[Body],
+        lookups: list[Lookup | None],
+        conflict: ConflictError,
+        lost: SentCreate | None,
+        marker: SentMarker,
     ) -> list[Record]:
         """Deal with the API's own finding that a record is there, which our look-up may have come too early for."""
-        ids = []
-        settled = []
-        for body, lookup in zip(bodies, lookups, strict=True):
-            matches = list(islice(lookup.find(drchrono, body.fields), 2)) if lookup else []
-            ids += [str(each.get("id")) for each in matches]
-            settled += matches[:1]
-        if self.if_exists in ("skip", "update") and len(settled) == len(bodies):
-            if self.if_exists == "skip":
-                return settled
-            return [self._update(drchrono, body, record) for body, record in zip(bodies, settled, strict=True)]
-        there = f" (id {', '.join(ids)})" if ids else ""
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.client import PermissionDeniedError
+        from airflow_provider_drchrono.client.responses import conflict_remedy
+        from airflow_provider_drchrono.operators.base.lookup import find_matches
+
+        if lost is None:
+            # What is found from here on was not made by this task, also when the look-up fails.
+            marker.clear()
+        known = [lookup for lookup in lookups if lookup is not None]
+        found: list[list[Record]] = []
+        if len(known) == len(bodies):
+            # The conflict is told all the same to a user who may not read the list.
+            with suppress(PermissionDeniedError):
+                found = find_matches(drchrono, known, [body.fields for body in bodies], limit=None if lost else 2)
+        if found:
+            if self.if_exists in ("skip", "update") and all(found):
+                if self.if_exists == "skip":
+                    return [matches[0] for matches in found]
+                return [self._update(drchrono, body, matches[0]) for body, matches in zip(bodies, found, strict=True)]
+            if lost is not None and self.if_exists in ("create", "fail"):
+                own = [each for each in self._own(bodies, known, found, lost, marker) if each is not None]
+                if len(own) == len(bodies):
+                    return own
+        marker.clear()
+        operation = load().operation(self.operation_id)
+        ids = [str(record.get("id")) for matches in found for record in matches]
+        there = f" (id {', '.join(ids[:10])})" if ids else ""
         raise AirflowFailException(
-            f"{self.operation_id}: DrChrono takes this for a duplicate of a record that is there{there} (409). Use it "
-            "with if_exists='skip' or 'update', or create another with allow_duplicates=True. Nothing was created"
+            f"{self.operation_id}: {conflict_remedy(operation, f'{there} (409)', matching=True)}. Nothing was created"
         )
 
     def _lost(
@@ -255,7 +376,7 @@ class CreateOperator(WriteOperator):
         return (
             f"{self.operation_id}: it is not known whether the create was carried out ({reason}), and nothing tells "
             "the record from others: look in DrChrono, and clear this task to create it if it is not there. With "
-            "match_on, a retry looks by itself"
+            "match_on that stays the same, a retry looks by itself"
         )
 
 
@@ -267,13 +388,5 @@ def in_doubt(error: DrChronoError) -> bool:
     return may_be and not error.transient and not isinstance(error, TlsError)
 
 
-def _age(record: Record) -> tuple[int, str]:
-    """Order records by when they were made: ids are given out in ascending order, and are text in some lists."""
-    identity = str(record.get("id"))
-    # An occurrence of a recurring visit has its day before the number of the series.
-    number = identity.rpartition("_")[2]
-    return (int(number) if number.isdecimal() else -1), identity
-
-
-def _counted(there: list[str]) -> str:
+def _counted(there: Sequence[str]) -> str:
     return "there is a record" if len(there) == 1 else f"there are {len(there)} records"

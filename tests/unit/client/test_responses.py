@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.client.responses import parse_json
+from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.client.responses import conflict_remedy, parse_json
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,23 @@ def test_json_is_read_as_the_standard_library_reads_it(content: bytes) -> None:
 def test_what_is_no_json_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         parse_json(content)
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "told"),
+    [
+        pytest.param("appointments_create", "data['allow_overlapping']=True", id="overlap"),
+        pytest.param("appointments_partial_update", "data['scheduled_time']", id="overlap of a change"),
+        pytest.param("patients_create", "create another with allow_duplicates=true", id="duplicate"),
+        pytest.param("yellow_notepad_create", "the record is locked", id="locked"),
+        pytest.param("appointments_list_create", "contradicts one that is there", id="a list that is started"),
+        pytest.param("medications_create", "contradicts one that is there", id="not in the contract"),
+    ],
+)
+def test_a_conflict_names_its_own_remedy(operation_id: str, told: str) -> None:
+    operation = load().operation(operation_id)
+    text = conflict_remedy(operation)
+
+    assert told in text
+    remedies = {"allow_overlapping", "allow_duplicates"} - {operation.conflict.remedy if operation.conflict else None}
+    assert not any(each in text for each in remedies)

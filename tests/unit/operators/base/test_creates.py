@@ -19,6 +19,7 @@ from airflow_provider_drchrono.operators.medications import DrChronoCreateMedica
 from airflow_provider_drchrono.operators.patients import DrChronoCreatePatientOperator
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.state.names import SENT_MARKER_KEY as KEY
+from airflow_provider_drchrono.state.sent_marker import SentCreate
 from tests.support.running import MemoryStore, context_of, execute, unlimited
 
 
@@ -71,6 +72,22 @@ def test_a_duplicate_that_the_api_finds_is_explained(sandbox: Sandbox, ana: dict
     ):
         patient(ana)
     assert patient(ana, allow_duplicates=True)["id"] != first["id"]
+
+
+def test_a_visit_that_overlaps_another_is_explained_by_what_lets_it_through(sandbox: Sandbox) -> None:
+    store = MemoryStore()
+    visit = sandbox.practice.records("appointments")[0]
+    data = {name: visit[name] for name in ("doctor", "exam_room", "office", "patient", "scheduled_time")}
+    sandbox.faults.add(Fault(kind="status", operation="appointments_create", status=409))
+
+    with pytest.raises(AirflowFailException) as raised:
+        execute(DrChronoCreateAppointmentOperator(task_id="create", data=data | {"duration": 10}), context_of(store))
+
+    told = str(raised.value)
+    assert "overlaps another one (409)" in told
+    assert all(f"data['{name}']" in told for name in ("scheduled_time", "doctor", "allow_overlapping"))
+    assert "allow_duplicates" not in told
+    assert store.values == {}
 
 
 @pytest.mark.parametrize("if_exists", ["skip", "update", "fail"])
@@ -228,7 +245,8 @@ def test_a_lost_answer_is_retried_by_looking_first(sandbox: Sandbox, ana: dict[s
         patient(ana, store)
     assert lost.value.transient
     assert "A retry of this task looks for it by first_name, last_name, date_of_birth, gender" in str(lost.value)
-    assert store.values == {KEY: {"version": 1}}
+    assert store.values[KEY]["existing"] == []
+    assert "Lopez" not in str(store.values)
 
     made = patient(ana, store)
     assert made["id"] == sandbox.practice.records("patients")[-1]["id"]
@@ -247,10 +265,15 @@ def test_a_retry_creates_what_never_arrived(sandbox: Sandbox, ana: dict[str, Any
     assert len([each for each in sandbox.practice.records("patients") if each["last_name"] == "Lopez"]) == 1
 
 
+def lost(store: MemoryStore, existing: list[str] | None) -> None:
+    """Leave what an earlier try leaves that knew these records and was killed before the answer."""
+    store.set(KEY, SentCreate(None if existing is None else frozenset(existing)).stored())
+
+
 def test_a_retry_of_a_list_creates_only_what_is_missing(sandbox: Sandbox, ana: dict[str, Any]) -> None:
     store = MemoryStore()
-    store.set(KEY, True)
     first = patient(ana)
+    lost(store, existing=[])
 
     made = patient([ana, ana | {"first_name": "Bea"}], store)
 
@@ -258,12 +281,93 @@ def test_a_retry_of_a_list_creates_only_what_is_missing(sandbox: Sandbox, ana: d
     assert made[0]["id"] == first["id"]
 
 
-def test_the_newest_match_is_what_the_lost_create_made(sandbox: Sandbox, drug: dict[str, Any]) -> None:
+def test_an_older_match_is_never_what_a_lost_create_made(sandbox: Sandbox, drug: dict[str, Any]) -> None:
     store = MemoryStore()
     ids = [medication(drug)["id"], medication(drug)["id"]]
-    store.set(KEY, True)
+    sandbox.faults.add(Fault(kind="status", operation="medications_create", status=503))
+    with pytest.raises(ServerError):
+        medication(drug, store, match_on=["patient", "name"])
+    assert store.values[KEY]["existing"] == [str(each) for each in ids]
 
-    assert medication(drug, store, match_on=["patient", "name"])["id"] == max(ids)
+    made = medication(drug, store, match_on=["patient", "name"])
+
+    assert made["id"] not in ids
+    assert [each["name"] for each in sandbox.practice.records("medications")].count(drug["name"]) == 3
+
+
+@pytest.mark.parametrize(
+    "existing", [pytest.param([], id="several are new"), pytest.param(None, id="nothing is known of what was there")]
+)
+def test_several_records_that_may_be_meant_are_in_doubt(
+    sandbox: Sandbox, drug: dict[str, Any], existing: list[str] | None
+) -> None:
+    store = MemoryStore()
+    ids = [medication(drug)["id"], medication(drug)["id"]]
+    lost(store, existing)
+
+    with pytest.raises(AirflowFailException, match=rf"not known whether.*\(id {ids[0]}, {ids[1]}\)\. Look at them"):
+        medication(drug, store, match_on=["patient", "name"])
+    assert posts(sandbox) == 2
+    assert store.values == {}
+
+
+def test_who_may_not_read_the_list_can_create_all_the_same(sandbox: Sandbox, ana: dict[str, Any]) -> None:
+    store = MemoryStore()
+    sandbox.faults.add(Fault(kind="status", operation="patients_list", status=403, times=None))
+
+    assert patient(ana, store)["last_name"] == "Lopez"
+    with pytest.raises(AirflowFailException, match=r"duplicate of a record that is there \(409\)"):
+        patient(ana, store)
+    with pytest.raises(AirflowFailException, match=r"403"):
+        patient(ana, store, if_exists="skip")
+    sandbox.faults.add(Fault(kind="drop", operation="patients_create", after=True))
+    with pytest.raises(ConnectionFailedError):
+        patient(ana | {"first_name": "Bea"}, store)
+    with pytest.raises(AirflowFailException, match=r"not known whether.*may not read the list"):
+        patient(ana | {"first_name": "Bea"}, store)
+    assert posts(sandbox) == 3
+    assert store.values == {}
+
+
+def test_a_new_match_with_other_values_is_in_doubt(sandbox: Sandbox, drug: dict[str, Any]) -> None:
+    store = MemoryStore()
+    theirs = medication(drug | {"notes": "for a week"})
+    lost(store, existing=[])
+
+    with pytest.raises(AirflowFailException, match=rf"somebody else's \(id {theirs['id']}\)\. Look at it"):
+        medication(drug | {"notes": "for a month"}, store, match_on=["patient", "name"])
+    assert posts(sandbox) == 1
+
+
+def test_other_values_of_match_on_in_the_next_try_are_in_doubt(sandbox: Sandbox, drug: dict[str, Any]) -> None:
+    store = MemoryStore()
+    medication(drug | {"name": "Ibuprofen"})
+    sandbox.faults.add(Fault(kind="drop", operation="medications_create", after=True))
+    with pytest.raises(ConnectionFailedError):
+        medication(drug, store, match_on=["patient", "name"])
+
+    with pytest.raises(AirflowFailException, match="sent other values of match_on"):
+        medication(drug | {"name": "Ibuprofen"}, store, match_on=["patient", "name"])
+    assert posts(sandbox) == 2
+
+
+def test_one_reading_of_the_list_looks_for_all_records_of_a_task(
+    sandbox: Sandbox, drug: dict[str, Any], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    several = [drug | {"name": f"Drug {number}"} for number in range(12)]
+
+    made = medication(several, match_on=["patient", "name"], if_exists="skip")
+
+    assert [each["name"] for each in made] == [each["name"] for each in several]
+    assert len(sandbox.journal.calls(operation_id="medications_list")) == 1
+    logged = caplog.text + capfd.readouterr().out
+    assert "1 filtered reading of the list, one call a page" in logged
+    assert "has no filter" not in logged
+    again = medication(several, match_on=["name"], if_exists="skip")
+    assert [each["id"] for each in again] == [each["id"] for each in made]
+    assert len(sandbox.journal.calls(operation_id="medications_list")) == 2
+    logged = caplog.text + capfd.readouterr().out
+    assert "the list has no filter for name, so it is read as a whole" in logged
 
 
 @pytest.mark.parametrize("allow_duplicates", [False, True], ids=["nothing to match on", "duplicates are allowed"])
@@ -343,6 +447,6 @@ def test_a_host_that_refuses_leaves_no_doubt(
     monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", connection)
 
     with pytest.raises(ConnectionFailedError):
-        patient(ana, store)
+        patient(ana, store, allow_duplicates=True)
 
-    assert store.values == {}
+    assert store.log == [f"set {KEY}", f"delete {KEY}"]

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_drchrono.catalog import Field
 from airflow_provider_drchrono.operators.base import InvalidArgumentError
-from airflow_provider_drchrono.operators.base.lookup import Lookup, plan_lookup
+from airflow_provider_drchrono.operators.base.lookup import Lookup, _comparable, plan_lookup
 
 ANA = {"first_name": "Ana", "last_name": "Lopez", "date_of_birth": "1980-05-17", "gender": "Female", "doctor": 1}
 
@@ -98,3 +99,32 @@ def test_what_counts_as_the_same(operation_id: str, name: str, mine: Any, theirs
     lookup = planned(operation_id, [name], record)
 
     assert (lookup.key({name: mine}) == lookup.key({name: theirs})) is same
+
+
+@pytest.mark.parametrize(
+    ("name", "mine", "theirs", "contradicts"),
+    [
+        pytest.param("cell_phone", "5551234567", "(555) 123-4567", False, id="punctuation of the API"),
+        pytest.param("cell_phone", "5551234567", "(555) 123-4568", True, id="another number"),
+        pytest.param("city", "", "Springfield", False, id="nothing was sent"),
+        pytest.param("city", "Springfield", None, True, id="empty in the record"),
+        pytest.param("copay", "12.5", "12.50", False, id="places of a decimal"),
+        pytest.param("date_of_first_appointment", "2026-01-31", "2026-01-31T00:00:00", False, id="day"),
+        pytest.param("offices", [1], [1, 2], False, id="several parts"),
+        pytest.param("unheard_of", "a", "b", False, id="not in the contract"),
+    ],
+)
+def test_a_record_with_another_value_of_what_was_sent_may_be_of_somebody_else(
+    name: str, mine: Any, theirs: Any, contradicts: bool
+) -> None:
+    lookup = planned("patients_create", [], ANA)
+
+    assert lookup.contradicts(ANA | {name: mine}, ANA | {name: theirs}) is contradicts
+    assert not lookup.contradicts(ANA | {name: mine}, ANA)
+
+
+def test_a_time_of_day_is_the_same_with_and_without_seconds() -> None:
+    field = Field("at", "string", format="time")
+
+    assert _comparable(field, "08:30") == _comparable(field, "08:30:00") != _comparable(field, "08:31")
+    assert _comparable(field, "soon") == "soon"
