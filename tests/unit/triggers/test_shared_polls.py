@@ -221,13 +221,13 @@ def test_what_changes_while_a_page_is_slow_is_told_after_the_next_poll(sandbox: 
     assert event.ids == tuple(told)
 
 
-def test_a_longer_overlap_wakes_nobody_for_what_was_given(sandbox: Sandbox, store: MemoryCursorStore) -> None:
+def test_a_longer_lookback_wakes_nobody_for_what_was_given(sandbox: Sandbox, store: MemoryCursorStore) -> None:
     an_hour_ago = (sandbox.clock.local() - timedelta(hours=1)).isoformat()
     change(sandbox, 0, city="Springfield", updated_at=an_hour_ago)
     trigger = trigger_of(sandbox)
     # The task has looked again since its cursor was stored, and found nothing.
     looked_at = sandbox.clock.now().isoformat()
-    longer = DrChronoIncrementalTrigger(**trigger.serialize()[1] | {"lookback": 86_400.0, "rested_at": looked_at})
+    longer = DrChronoIncrementalTrigger(**trigger.serialize()[1] | {"lookback": 86_400.0, "polled_at": looked_at})
 
     async def run() -> PollEvent:
         async with waiting([longer]) as (task,):
