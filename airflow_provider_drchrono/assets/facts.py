@@ -1,4 +1,4 @@
-"""What has to be known of a list to judge, while a DAG is parsed, how somebody wants to watch it."""
+"""The facts of a list by which the arguments of a watched asset are checked while a DAG is parsed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class WatchedList:
 
     :param operation_id: the operation that lists it.
     :param since_filter: the filter that a watch sets by itself.
-    :param changes: which changes can be told apart.
+    :param changes: the values that ``change`` may have for this list.
     :param lookback: seconds that a change may take until the list shows it.
     :param verbose: whether the list has a verbose form.
     :param filters: what may be selected, with the kind of value.

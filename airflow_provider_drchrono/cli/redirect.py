@@ -36,7 +36,7 @@ def port_of(redirect_uri: str) -> int | None:
 def wait_for_answer(redirect_uri: str, state: str, source: TextIO, timeout: float, say: Say) -> Answer | None:
     """Return the parameters that DrChrono sent the browser back with, or None if none came in time.
 
-    Answers to other requests are told off and waited past.
+    The answer of another authorization is refused with a line, and the wait continues.
 
     :param source: where a person may paste the address.
     :param timeout: seconds.

@@ -1,4 +1,4 @@
-"""The client for event loops: triggers, and notebooks that await. Its methods are told at the synchronous twin."""
+"""The client for event loops: triggers, and notebooks that await. The synchronous client describes its methods."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class BulkResult:
 
 @dataclass(slots=True)
 class BulkPacing:
-    """When to ask whether a page of a bulk list is made, and when to give up. It is told the time, and never waits.
+    """When to ask whether a page of a bulk list is made, and when to give up. The caller waits; this only counts.
 
     :param ends: when to give up, on ``clock``. The last question is asked then.
     :param longest: seconds between two questions at most; the first ones come sooner.

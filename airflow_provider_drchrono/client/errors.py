@@ -8,7 +8,7 @@ generator know nothing of the client and have errors of their own.
     DrChronoError
     ├── ConfigurationError                                       the connection's settings cannot work
     ├── InvalidArgumentError                                     an argument is wrong; nothing was sent
-    │   ├── InvalidArgumentError (common.arguments)              the same, told to Airflow
+    │   ├── InvalidArgumentError (common.arguments)              the same, for Airflow
     │   └── InvalidAssetError (assets.uri)
     ├── TransportError                                           no whole answer arrived
     │   ├── RequestTimeoutError

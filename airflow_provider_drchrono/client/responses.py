@@ -1,4 +1,4 @@
-"""From what came back to a value, to a setback that may pass, or to the error that says what to do."""
+"""Turns a response into a value, a reason to try again, or the error that says what to do."""
 
 from __future__ import annotations
 

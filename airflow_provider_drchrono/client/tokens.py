@@ -35,7 +35,7 @@ class Token:
     :param expires_at: when the access token runs out, in epoch seconds on this machine's clock.
     :param scope: the scopes that the token was granted, empty if the API did not say.
     :param grant_id: :func:`grant_id_of` the refresh token that a person entered and that this token descends from. When
-        another one is entered, the seeds differ and the stored token is left aside.
+        another one is entered, the grant ids differ and the stored token is not used.
     :param issued_at: when the token was received, in epoch seconds; 0 if that is not known.
     """
 

@@ -5,7 +5,7 @@ error                                                the task
 ===================================================  ==============================================================
 not ``transient``: bad settings, arguments or        fails at once, retries would only repeat it
 data, refused rights, no such record
-:class:`RateLimitedError`                            is rescheduled to the time at which calls are let through
+:class:`RateLimitedError`                            is rescheduled to the time from which calls are accepted
                                                      again; that takes no retry and no worker meanwhile
 ``transient``: no connection, no answer, 5xx         fails, and Airflow's retries repeat it
 ===================================================  ==============================================================

@@ -53,7 +53,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStatus:
-    """How it stands with the authorization of one connection; nothing in it is secret.
+    """The state of the authorization of one connection; nothing in it is secret.
 
     :param state: ``never`` authorized; ``unused``: a refresh token was entered and never used; ``authorized``;
         ``expired``: the access token has run out and is renewed at the next use; ``refused``: DrChrono refuses to renew
@@ -80,7 +80,7 @@ class ConnectionStatus:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """A connection as far as its authorization is concerned.
+    """The authorization of one connection.
 
     :param in_database: whether tasks see what Airflow's database holds, so that it can be written.
     :param team: the Airflow team that the connection, and with it its tokens, belong to.
@@ -97,7 +97,7 @@ class Authorization:
         return token_store_of(self.settings, self.conn_id, patience=PATIENCE, team=self.team)
 
     def client(self) -> DrChronoClient:
-        """Return a client of the connection; closing it is the caller's."""
+        """Return a client of the connection; the caller closes it."""
         quota = quota_of(self.settings, self.conn_id)
         return DrChronoClient(self.settings, token_store=self.store, quota=quota)
 
@@ -208,7 +208,7 @@ def connections_in_database() -> Sequence[str]:
 
 
 def status_of(conn_id: str, now: float) -> ConnectionStatus:
-    """Return how it stands with a connection, without asking DrChrono anything.
+    """Return the state of the authorization of a connection, without a call to DrChrono.
 
     :param now: epoch seconds.
     """

@@ -63,7 +63,7 @@ class DrChronoHook(CallsDirectly, BaseHook):
 
     @cached_property
     def quota(self) -> CallQuota | None:
-        """What the connection may spend, counted with every process of this host, or of all hosts; None: no limit."""
+        """The quota of the connection, shared by the processes of this host or of all hosts; None means no limit."""
         from airflow_provider_drchrono.hooks.shared_quota import quota_of
 
         return quota_of(self.settings, self.drchrono_conn_id, reserve=self.quota_reserve)

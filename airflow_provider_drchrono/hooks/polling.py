@@ -1,4 +1,4 @@
-"""How sensors and triggers spend what can wait: they leave calls to actions, and make those of a short hour last."""
+"""How sensors and triggers spend the quota: they leave calls to actions, and poll less often when calls run short."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 log = logging.getLogger(__name__)
 
 RESERVED_SHARE = 5
-"""Sensors and triggers leave one in so many of the hour's calls to actions."""
+"""Sensors and triggers leave this part of the hour's calls to actions: 5 stands for a fifth."""
 
 WORTH_A_WORD = 1.0
-"""Seconds by which a poll is later than asked for, below which nobody is told."""
+"""Seconds. A poll that is put off by less than that is not logged."""
 
 
 def polling_hook(drchrono_conn_id: str) -> DrChronoHook:
@@ -28,8 +28,8 @@ def polling_hook(drchrono_conn_id: str) -> DrChronoHook:
 def next_interval(hook: DrChronoHook, poll_interval: float) -> float:
     """Return the seconds to wait after a poll: the interval, or more where calls run short. It blocks for a moment.
 
-    To be asked once after each poll, since who asks is counted among those who share what is left, until then. Where
-    the count of the calls cannot be reached, it is the interval.
+    Call it once after each poll: the call notes in the quota state that this poller polls again, and pollers share what
+    is left. Where the quota state cannot be reached, the interval is returned.
 
     :param hook: of :func:`polling_hook`.
     :param poll_interval: seconds between two polls where calls are plenty.

@@ -1,4 +1,4 @@
-"""Decides, record by record, what one poll found that nobody has been given yet."""
+"""Decides, record by record, what one poll found that no run has been given yet."""
 
 from __future__ import annotations
 

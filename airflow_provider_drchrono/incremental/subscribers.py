@@ -1,4 +1,4 @@
-"""Decides for one of many who share a poll which of its records are new to it. Nothing here calls or stores.
+"""Decides which records of a shared poll are new to one subscriber. Nothing here calls or stores.
 
 Sensors and watchers of one list come from different positions and select different records. One poll from the earliest
 of their positions has all that they need, and each is given only what a poll of its own would have returned.
@@ -79,7 +79,7 @@ class SubscriberPosition:
 
 
 class Subscriber:
-    """One who waits for changes of a list.
+    """A trigger that waits for changes of a list, and its position.
 
     :param filters: ids that a record has to have, by the names of its fields.
     :param lookback: how long a change may take until lists show it.
@@ -136,7 +136,7 @@ class Subscriber:
                     return False
                 if at is not None and self._polled_at is not None:
                     at = at.advanced_to(self._polled_at, self._lookback)
-                # It is about the cursor as it was then, and not about one that somebody has set since.
+                # It is about the cursor as it was then, and not about one that was set since.
                 self._polled_at = None
                 self._at, self._text = at, text
         return self._at is not None
@@ -147,7 +147,7 @@ class Subscriber:
         return self._position.position.since
 
     def can_share(self, since: datetime | None) -> bool:
-        """Tell whether a poll that begins at an earlier time can be told from one of its own."""
+        """Tell whether a poll that begins at an earlier time can serve in place of one of its own."""
         if self._list.moving_field is not None or since == self.since:
             return True
         known_since = self._position.known_since

@@ -89,7 +89,7 @@ class Checkpoint:
 
 
 def part_name(number: int, mark: str) -> str:
-    """Return the file name of a part. The mark keeps two processes from writing the same file."""
+    """Return the file name of a part. The mark of its process keeps two processes from writing the same file."""
     return f"part-{number:06d}-{mark}.ndjson.gz"
 
 

@@ -209,7 +209,7 @@ def test_what_runs_have_read_is_shown_and_reset(
     with pytest.raises(SystemExit, match=r"cursor set --asset drchrono_default/patients:any --to 2026-01-01"):
         command("set", "a_dag", "changed", to="2026-01-01")
     command("reset", "a_dag", "changed")
-    assert "It is forgotten what the runs of a_dag.changed have read" in capsys.readouterr().out
+    assert "What the runs of a_dag.changed have read is deleted" in capsys.readouterr().out
     assert ids(run()) == [], "it is the first run again"
     assert ids(run(first, **AT_NOON)) == [one]
 

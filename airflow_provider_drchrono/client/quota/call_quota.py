@@ -14,7 +14,7 @@ from airflow_provider_drchrono.client.quota.stores import MemoryQuotaStore, Quot
 
 
 class Quota(Protocol):
-    """Says whether a call may be sent, and is told what became of it. Both may block for a moment."""
+    """Says whether a call may be sent, and counts how calls ended. Both methods may block for a moment."""
 
     def acquire(self, call: str) -> float:
         """Take one call if there is one left.
@@ -32,7 +32,7 @@ class Quota(Protocol):
         server_time: datetime | None = None,
         refused_for: float | None = None,
     ) -> None:
-        """Hear how the call ended, or that nobody waits for it any more.
+        """Note how the call ended, or that its caller no longer waits for it.
 
         :param sent: False if it cannot have reached the API.
         :param server_time: the API's clock, from its answer.

@@ -52,7 +52,7 @@ class QuotaStore(Protocol):
 
 
 def quota_key(client_id: str) -> str:
-    """Return the name of an application's book; it does not tell the client id."""
+    """Return the name of an application's state; the client id cannot be read from it."""
     return hashlib.sha256(client_id.encode()).hexdigest()[:12]
 
 
