@@ -13,12 +13,23 @@ ROUTES = {
 }
 """The routes of ``docs/contributing.md`` and their headings."""
 
+PACKAGE = ROOT / "airflow_provider_drchrono"
+
 _PATH = re.compile(r"`((?:airflow_provider_drchrono|docs|example_dags|requirements|scripts|tests)/[\w./-]+)`")
 
 
-def named_paths(page: Path) -> list[str]:
-    """Return the files and folders of the repository that a page names in code, in the order in which it does."""
-    return _PATH.findall(page.read_text())
+def missing_paths(page: Path) -> list[str]:
+    """Return the files and folders that a page names in code and the repository does not have.
+
+    Modules may be named from the package on, such as ``client/errors.py``.
+    """
+    text = page.read_text()
+    modules = re.findall(r"`(\w+/[\w/]+\.py)`", text)
+    return [
+        path
+        for path in (*_PATH.findall(text), *modules)
+        if not (ROOT / path).exists() and not (PACKAGE / path).exists()
+    ]
 
 
 def route_files() -> dict[str, list[str]]:

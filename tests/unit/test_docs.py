@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pages import CONTRIBUTING, ROOT, named_paths, route_files
+from tests.support.pages import CONTRIBUTING, PACKAGE, ROOT, missing_paths, route_files
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ENDS = {
@@ -18,16 +18,25 @@ ENDS = {
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_files_that_a_page_names_exist(page: Path) -> None:
-    assert [path for path in named_paths(page) if not (ROOT / path).exists()] == []
+    assert missing_paths(page) == []
+
+
+def test_the_index_of_decisions_names_each_by_its_title() -> None:
+    folder = ROOT / "docs/decisions"
+    records = sorted(folder.glob("[0-9]*.md"))
+    index = (folder / "README.md").read_text()
+    lines = [f"- [{each.read_text().splitlines()[0].removeprefix('# ')}]({each.name})" for each in records]
+
+    assert records
+    assert [line for line in lines if line not in index.splitlines()] == []
 
 
 def test_the_page_for_contributors_names_every_package() -> None:
-    package = ROOT / "airflow_provider_drchrono"
     page = CONTRIBUTING.read_text()
-    packages = sorted(each.parent.name for each in package.glob("*/__init__.py"))
+    packages = sorted(each.parent.name for each in PACKAGE.glob("*/__init__.py"))
 
     assert packages
-    assert [name for name in packages if f"`{name}/`" not in page and f"{package.name}/{name}/`" not in page] == []
+    assert [name for name in packages if f"`{name}/`" not in page and f"{PACKAGE.name}/{name}/`" not in page] == []
 
 
 @pytest.mark.parametrize("route", ENDS)
