@@ -28,7 +28,7 @@ class PollSummary:
     :param since: where the poll began, by the practice's clock; None for everything.
     :param until: when it was asked for, by the server's clock.
     :param count: how many records are new in the pages that were read; 0 where the subscriber has no position, so that
-        its owner has to see why.
+        its task or watcher has to find out why.
     :param ids: their ids, of a great many the first.
     """
 
@@ -40,7 +40,7 @@ class PollSummary:
 
 @dataclass(frozen=True, slots=True)
 class SubscriberPosition:
-    """From where a subscriber wants records.
+    """The position from which a subscriber wants records.
 
     :param known_since: wall-clock time from which on the fingerprints of ``position`` know every record; None: all.
     :param timezones: the practice's; empty where they are not known, and then the position is never moved.
@@ -123,7 +123,7 @@ class Subscriber:
     def locate(self) -> bool:
         """Find the position; return whether there is one. It blocks.
 
-        A cursor that is gone, or cannot be read, is a matter for its owner.
+        The task or watcher deals with a cursor that is gone, or that cannot be read.
         """
         if self._load is not None:
             text = self._load()
@@ -178,7 +178,7 @@ class Subscriber:
         return self._count > 0
 
     def finish(self, began: datetime, lists: int) -> PollSummary | None:
-        """Return what the poll found. Where that is nothing, None, and the next one need not look as far back.
+        """Return what the poll found. If nothing is new, return None and move on, so that the next poll is shorter.
 
         :param began: when the poll was asked for, by the server's clock.
         :param lists: how many lists were read.
@@ -195,7 +195,7 @@ class Subscriber:
         return None
 
     def _concerning(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield what a poll of one's own would have returned."""
+        """Yield the records that a poll for this subscriber alone would have returned."""
         since = self.since
         for record in records:
             if any(record.get(name) not in (None, value) for name, value in self.filters.items()):
@@ -213,7 +213,7 @@ class Subscriber:
 def split_filters(catalog: Catalog, resource: str, filters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the filters that a poll has to send, and those that a record itself shows to meet.
 
-    Only ids are compared here. How the API compares text and times is its own affair.
+    Only ids are compared here, since it is not known how the API compares text and times.
     """
     operation = catalog.operation(IncrementalList.of(catalog, resource).operation_id)
     record = catalog.record_of(resource)
@@ -230,7 +230,7 @@ def split_filters(catalog: Catalog, resource: str, filters: Mapping[str, Any]) -
 
 
 def common_filters(subscribers: Sequence[Subscriber]) -> dict[str, int]:
-    """Return the ids that all of them ask for, which a poll may then ask for too."""
+    """Return the ids that all subscribers ask for; a poll may send these as filters."""
     first, *others = (subscriber.filters for subscriber in subscribers)
     return {name: value for name, value in first.items() if all(each.get(name) == value for each in others)}
 

@@ -89,7 +89,7 @@ class ReadStart:
 
 
 def current_practice(source: TimezoneSource, known: Practice | None, now: datetime) -> Practice:
-    """Return how the practice tells the time, asking the API no more often than once a day.
+    """Return the zones of the practice, asking the API no more often than once a day.
 
     :param known: what is remembered; None for nothing.
     :raises ConfigurationError: neither the connection nor the API names the zones.
