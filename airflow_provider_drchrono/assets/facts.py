@@ -1,4 +1,4 @@
-"""What has to be known of a list to judge, while a DAG is parsed, how somebody wants to watch it."""
+"""The facts of a list by which the arguments of a watched asset are checked while a DAG is parsed."""
 
 from __future__ import annotations
 

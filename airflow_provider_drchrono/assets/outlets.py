@@ -1,4 +1,4 @@
-"""The assets that sensors and syncs declare, and what they say of them when something was updated."""
+"""The assets that sensors and syncs update, and the events by which they do."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def table_asset(
 
 
 class Outlet:
-    """An asset that a task updates without its author having to say so.
+    """An asset that a task updates although the DAG does not declare it.
 
     Airflow takes each success for an update. A task that updated nothing withholds the event, unless its author has
     named the asset among the task's outlets.
@@ -96,7 +96,7 @@ class Outlet:
     def update(
         self, task: BaseOperator, context: Context, count: int, *, even_if_none: bool = False, **details: Any
     ) -> None:
-        """Say in the event of the asset what the task updated, or withhold the event if that is nothing.
+        """Write into the event of the asset what the task updated, or withhold the event if that is nothing.
 
         :param task: the task as it runs, which is a copy of the one that was given the asset.
         :param count: records or rows that were updated.

@@ -3,7 +3,7 @@
 Three things have one, all below ``drchrono://<connection>/<resource>``:
 
 - the practice's list, with nothing more;
-- the list as somebody watches it, ``?watch=<change>`` with filters and options;
+- the list as an asset watches it, ``?watch=<change>`` with filters and options;
 - the copy of the list that a sync keeps, ``?table=<table>&warehouse=<connection>``.
 
 Every Airflow process that meets such an asset loads this module, so it imports nothing heavy.

@@ -1,4 +1,4 @@
-"""Judges what somebody wants to watch, and spells it in one way, so that equal watches are one asset to Airflow."""
+"""Checks the arguments of a watched asset, and spells them in one way: equal arguments are one asset to Airflow."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Watch:
         drchrono_conn_id: object,
         name: object,
     ) -> Watch:
-        """Judge what ``drchrono_asset`` was given.
+        """Check the arguments of ``drchrono_asset``.
 
         :raises InvalidAssetError: an argument cannot work.
         :raises InvalidAssetError: the resource cannot be watched.

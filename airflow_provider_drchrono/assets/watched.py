@@ -36,8 +36,8 @@ def drchrono_asset(
     """Return an asset that is updated when records of a list are created or changed.
 
     ``schedule=[drchrono_asset("patients")]`` gives a DAG a run whenever patients change. A triggerer polls the list
-    and tells each change once. Equal arguments make the same asset, in whichever DAG file they stand, and the assets
-    of one list share its polls. Read what was told with the ``DrChronoChangedRecordsOperator``.
+    and makes an event of each change. Equal arguments make the same asset, in whichever DAG file they stand, and the
+    assets of one list share its polls. Read the records of the events with the ``DrChronoChangedRecordsOperator``.
 
     :param resource: the list, such as ``patients``.
     :param filters: what to select; filters that may name a person are not taken, as Airflow stores what is watched.

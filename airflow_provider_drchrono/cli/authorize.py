@@ -64,7 +64,7 @@ def authorize(args: Namespace) -> None:
 
 
 def status(args: Namespace) -> None:
-    """Show how it stands with the authorization of one connection, or of all in Airflow's database.
+    """Show the state of the authorization of one connection, or of all in Airflow's database.
 
     :param args: ``conn_id`` (None: all) and ``output``.
     """

@@ -1,4 +1,4 @@
-"""``airflow drchrono cursor``: shows how far sensors, assets and readers of assets have come, and sets or resets it.
+"""``airflow drchrono cursor``: shows, sets and resets the cursors of sensors and assets, and what tasks read of assets.
 
 Three things are kept in the same way: the cursor of a sensor, that of an asset's watcher, and what the runs of a
 task were given of an asset's events.
@@ -176,7 +176,7 @@ def _reset(name: CursorName) -> None:
     if has_deliveries:
         Variable.delete(deliveries_key)
         print(
-            f"It is forgotten what the runs of {name} have read: a run that is cleared reads what its asset events "
+            f"What the runs of {name} have read is deleted: a run that is cleared reads what its asset events "
             "name, also if another run has read it; the next run that the asset does not trigger reads nothing"
         )
 

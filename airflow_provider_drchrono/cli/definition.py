@@ -54,7 +54,7 @@ TASK_ID = _option(
 )
 MAP_INDEX = _option("--map-index", help="The instance of a mapped task", type=int, default=-1)
 ASSET = _option("--asset", help="In place of a DAG: the asset, by its name", metavar="NAME")
-TO = _option("--to", help="With set: the time to go on from, in ISO 8601", metavar="TIME")
+TO = _option("--to", help="With set: the time to continue from, in ISO 8601", metavar="TIME")
 
 
 def get_drchrono_cli_commands() -> list[CLICommand]:
@@ -99,13 +99,13 @@ def _grant_commands() -> tuple[ActionCommand, ...]:
     return (
         ActionCommand(
             name="authorize",
-            help="Let somebody allow the application in a browser, and keep the tokens",
+            help="Let a person allow the application in a browser, and keep the tokens",
             func=lazy_load_command(f"{package}.authorize.authorize"),
             args=(CONN_ID, PORT, REDIRECT_URI, NO_BROWSER, TIMEOUT),
         ),
         ActionCommand(
             name="status",
-            help="Show how it stands with the authorization of connections",
+            help="Show the state of the authorization of connections",
             func=lazy_load_command(f"{package}.authorize.status"),
             args=(ANY_CONN_ID, OUTPUT),
         ),

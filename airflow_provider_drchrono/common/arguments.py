@@ -1,6 +1,6 @@
-"""What can be said against arguments that operators, sensors and assets have in common.
+"""Checks of the arguments that operators, sensors and assets have in common.
 
-Names are judged while the DAG is parsed, and values when they are known: a template or another task's output is not.
+Names are checked while the DAG is parsed. So are values, unless they are templates or outputs of other tasks.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class MasksTemplateFields(NoticesRendering):
             raise TypeError(f"{cls.__name__}: {_NEVER_AGAIN}")
         execute: Any = getattr(cls, "execute", None)
         if execute is not None and not getattr(execute, "unmasks", False):
-            # Somebody may render and execute a task without Airflow, as tests do; then nobody asks what to store.
+            # Tests render and execute tasks without Airflow; then nothing asks for the value to store.
             cls.execute = _unmasking(execute)  # type: ignore[attr-defined]
 
     def after_rendering(self, names: tuple[str, ...]) -> None:
@@ -120,7 +120,7 @@ class MasksTemplateFields(NoticesRendering):
                 setattr(self, name, value.value)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
-        """Go on after a deferral, as Airflow does."""
+        """Resume after a deferral, as Airflow does."""
         self.unmask_fields()
         return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]
 

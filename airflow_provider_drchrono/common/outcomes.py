@@ -1,19 +1,6 @@
 """Decides what an error of the client means for the task in which it happened.
 
-=====================================================  ===========================================================
-error                                                  what happens to the task
-=====================================================  ===========================================================
-not ``transient``: wrong settings, arguments or data,  It fails at once. A retry would only repeat the error.
-missing rights, no such record
-:class:`RateLimitedError` that says when calls are     It is started again then. Until then it takes no worker, and
-possible again                                         it uses none of its retries.
-the same, where the task must not start again          It fails, and Airflow's retries apply. The error says when
-                                                       calls are possible again.
-``transient``: no connection, no answer in time, 5xx,  It fails, and Airflow's retries apply.
-variables that cannot be read
-an error that is not the client's                      It passes as it is.
-=====================================================  ===========================================================
-"""
+=====================================================  ===================================================="""
 
 from __future__ import annotations
 

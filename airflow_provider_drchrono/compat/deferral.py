@@ -1,4 +1,4 @@
-"""Whether a task waits in the triggerer, and for how long it has to stay away at least."""
+"""Whether a task waits in the triggerer, and how short a deferral may be."""
 
 from __future__ import annotations
 

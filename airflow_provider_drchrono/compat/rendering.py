@@ -1,4 +1,4 @@
-"""Tells an operator when Airflow has rendered its templates, before anybody else sees what came of them."""
+"""Tells an operator when Airflow has rendered its templates, before anything else sees the rendered values."""
 
 from __future__ import annotations
 

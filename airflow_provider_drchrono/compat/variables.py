@@ -43,7 +43,7 @@ def read_variable(key: str) -> str | None:
         return _read_through(supervisor, key)
     from airflow_provider_drchrono.compat.database import Variable, create_session, select
 
-    # Airflow's own look-up takes a team's variable for absent, and nobody here speaks for a team.
+    # Airflow's own look-up takes a team's variable for absent, and this code does not know the team.
     with create_session() as session:
         row = session.scalar(select(Variable).where(Variable.key == key))
         return None if row is None else row.val

@@ -81,7 +81,7 @@ class ConnectionStatus:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """A connection as far as its authorization is concerned.
+    """The authorization of one connection.
 
     :param in_database: whether tasks see what Airflow's database holds, so that it can be written.
     :param team: the Airflow team that the connection, and with it its tokens, belong to.
@@ -98,7 +98,7 @@ class Authorization:
         return token_store_of(self.settings, self.conn_id, patience=PATIENCE, team=self.team)
 
     def client(self) -> DrChronoClient:
-        """Return a client of the connection; closing it is the caller's."""
+        """Return a client of the connection; the caller closes it."""
         quota = quota_of(self.settings, self.conn_id)
         return DrChronoClient(self.settings, token_store=self.store, quota=quota)
 

@@ -152,7 +152,7 @@ class CallsDirectly:
 
     @contextmanager
     def _borrowed(self) -> Iterator[DrChronoClient]:
-        """Use the client for one call; the last of several closes it, unless somebody has asked to keep it."""
+        """Use the client for one call; the last of several calls closes it, unless it was open before."""
         self._borrowers += 1
         try:
             yield self._open()

@@ -48,9 +48,9 @@ class Connection(Protocol):
 
 
 def settings_of(connection: Connection) -> ClientSettings:
-    """Return the client settings that a connection stands for.
+    """Return the client settings that a connection holds.
 
-    Extra fields of other people's making are left alone, those that look like a misspelt one of ours are refused.
+    Unknown extra fields are ignored, unless they look like a misspelt field of this provider; those are refused.
 
     :raises ConfigurationError: the connection cannot work; the message names it, the field and the remedy.
     """
@@ -150,7 +150,7 @@ def _value(key: str, value: Any) -> Any:
 
 
 def _misspelling(key: str) -> str | None:
-    """Say what is wrong with an extra field that resembles one of ours; None if it is somebody else's."""
+    """Say what is wrong with an extra field that resembles one of ours; None if it resembles none."""
     plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower())
     plain = plain.removeprefix(f"extra_{CONNECTION_TYPE}_").strip("_")
     if plain in BELONGS_ELSEWHERE:

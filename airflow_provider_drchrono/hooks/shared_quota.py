@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def quota_of(settings: ClientSettings, connection: str, *, reserve: int = 0) -> CallQuota | None:
-    """Return the quota that all tasks, triggers and servers of this Airflow keep together.
+    """Return the quota that all tasks, triggers and servers of this Airflow share.
 
     :param settings: the connection's; its ``quota_storage`` names a Redis that hosts share.
     :param connection: id of the connection, under which its calls are counted.

@@ -25,7 +25,7 @@ MOST_RUNS = 100
 """How many DAG runs can be given again what they were given."""
 
 MOST_FORGOTTEN = 1_000
-"""How many more are known to have been given something."""
+"""For how many more it is remembered that they were given something."""
 
 MOST_CHARACTERS = 200_000
 """Of the stored text. Older runs are forgotten for it; the present position alone may be longer."""
@@ -41,7 +41,7 @@ class ForgottenRunError(CursorError):
 
 @dataclass(frozen=True, slots=True)
 class CursorName:
-    """Whose cursor it is: a task's, or one instance's of a mapped task, or that of an asset's watcher.
+    """The owner of a cursor: a task, one instance of a mapped task, or the watcher of an asset.
 
     :param dag_id: empty where it is an asset's.
     :param task_id: the name of the asset where it is an asset's.
@@ -61,7 +61,7 @@ class CursorName:
 
     @classmethod
     def of_asset(cls, name: str) -> CursorName:
-        """Return the name of the cursor that an asset's watcher goes by.
+        """Return the name of the cursor that the watcher of an asset keeps.
 
         :param name: the asset's.
         """
@@ -95,7 +95,7 @@ class CursorName:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far the changes of a list were read.
+    """The position up to which the changes of a list were read.
 
     :param resource: the list; empty before a sensor has named it.
     :param salt: makes the fingerprints useless to others.
@@ -157,7 +157,7 @@ class Cursor:
         return replace(self.moved_to(position), runs=runs)
 
     def with_event(self, event: ChangeEvent, after: Position) -> Cursor:
-        """Return the cursor after an event was made of all changes up to a position, which Airflow may not know yet."""
+        """Return the cursor after an event was made of all changes up to a position, which Airflow may not have yet."""
         return replace(self.with_delivery(event.until, after), pending_event=event)
 
     def acknowledged(self) -> Cursor:
@@ -180,7 +180,7 @@ class Cursor:
         return replace(self, runs=runs, forgotten=forgotten)
 
     def _is_older_than_memory(self, cleared_from: datetime | None) -> bool:
-        """Tell whether a run may have been given something of which not even that is known any more."""
+        """Tell whether a run is older than all runs that are remembered, and so may have been given something."""
         if cleared_from is None or len(self.forgotten) < MOST_FORGOTTEN:
             return False
         oldest = next(iter(self.runs.values()), None)

@@ -1,4 +1,4 @@
-"""Decides, record by record, what one poll found that nobody has been given yet."""
+"""Decides, record by record, what one poll found that no run has been given yet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far the changes of a list have been dealt with.
+    """The point up to which the changes of a list have been read.
 
     :param until: instant, by the server's clock, at which they were last asked for.
     :param since: wall-clock time of the practice from which on the next poll asks again; None: from the beginning.

@@ -65,7 +65,7 @@ class Fingerprinter:
 
     A record without a usable key is told apart by its content, and by how many equal ones came before it.
 
-    :param salt: makes the fingerprints of one cursor useless to whoever has another's.
+    :param salt: makes the fingerprints of one cursor useless for another.
     :param key: names of the fields that tell two records apart; empty where nothing does.
     :param compared: returns the bytes that equal records share.
     """

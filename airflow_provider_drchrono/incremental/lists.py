@@ -1,4 +1,4 @@
-"""What has to be known about a list to read its changes: the facts of the catalogue, and the queries of a poll."""
+"""The facts of the catalogue by which the changes of a list are read, and the queries of a poll."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class IncrementalList:
         return moment_of(record.get(self.moving_field)) if self.moving_field else None
 
     def changed_at(self, record: Record) -> datetime | None:
-        """Return the time that the list goes by, however much it means, or None where there is none."""
+        """Return the time that ``since`` is compared with, or None where there is none."""
         return moment_of(record.get(self.changed_field)) if self.changed_field else None
 
     def created_at(self, record: Record) -> datetime | None:

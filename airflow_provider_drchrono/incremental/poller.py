@@ -159,7 +159,7 @@ class Poller:
     def _advance(
         self, drchrono: DrChronoClient, cursor: Cursor, practice: Practice, deliver: Deliver
     ) -> tuple[Cursor | None, bool, Any]:
-        """Return the cursor to store, or None where nothing would be gained; whether there is anything new; and it."""
+        """Return the cursor to store, None if storing gains nothing; whether anything is new; and the result of it."""
         before = self._position(cursor, practice)
         if before is None:
             position = self._baseline(drchrono, cursor, practice)
@@ -197,7 +197,7 @@ class Poller:
             raise CursorError(f"the start {start[:40]!r}, which is no time in ISO 8601") from None
 
     def _widened(self, position: Position, known: Practice | None, practice: Practice) -> Position:
-        """Let a poll begin earlier where a zone has come up by which changes may have been looked for too late."""
+        """Let a poll begin earlier after the practice got another zone, by which earlier polls began too late."""
         if known is None or position.since is None or not practice.has_new_zone(known):
             return position
         since = widened(position.since, position.until, known, practice, self._selection.lookback)

@@ -1,4 +1,4 @@
-"""Decides for one of many who share a poll which of its records are new to it. Nothing here calls or stores.
+"""Decides which records of a shared poll are new to one subscriber. Nothing here calls or stores.
 
 Sensors and watchers of one list come from different positions and select different records. One poll from the earliest
 of their positions has all that they need, and each is given only what a poll of its own would have returned.
@@ -28,7 +28,7 @@ class PollSummary:
     :param since: where the poll began, by the practice's clock; None for everything.
     :param until: when it was asked for, by the server's clock.
     :param count: how many records are new in the pages that were read; 0 where the subscriber has no position, so that
-        its owner has to see why.
+        its task or watcher has to find out why.
     :param ids: their ids, of a great many the first.
     """
 
@@ -40,7 +40,7 @@ class PollSummary:
 
 @dataclass(frozen=True, slots=True)
 class SubscriberPosition:
-    """From where a subscriber wants records.
+    """The position from which a subscriber wants records.
 
     :param known_since: wall-clock time from which on the fingerprints of ``position`` know every record; None: all.
     :param timezones: the practice's; empty where they are not known, and then the position is never moved.
@@ -79,7 +79,7 @@ class SubscriberPosition:
 
 
 class Subscriber:
-    """One who waits for changes of a list.
+    """A trigger that waits for changes of a list, and its position.
 
     :param filters: ids that a record has to have, by the names of its fields.
     :param lookback: how long a change may take until lists show it.
@@ -123,7 +123,7 @@ class Subscriber:
     def locate(self) -> bool:
         """Find the position; return whether there is one. It blocks.
 
-        A cursor that is gone, or cannot be read, is a matter for its owner.
+        The task or watcher deals with a cursor that is gone, or that cannot be read.
         """
         if self._load is not None:
             text = self._load()
@@ -136,7 +136,7 @@ class Subscriber:
                     return False
                 if at is not None and self._polled_at is not None:
                     at = at.advanced_to(self._polled_at, self._lookback)
-                # It is about the cursor as it was then, and not about one that somebody has set since.
+                # It is about the cursor as it was then, and not about one that was set since.
                 self._polled_at = None
                 self._at, self._text = at, text
         return self._at is not None
@@ -147,7 +147,7 @@ class Subscriber:
         return self._position.position.since
 
     def can_share(self, since: datetime | None) -> bool:
-        """Tell whether a poll that begins at an earlier time can be told from one of its own."""
+        """Tell whether a poll that begins at an earlier time can serve in place of one of its own."""
         if self._list.moving_field is not None or since == self.since:
             return True
         known_since = self._position.known_since
@@ -178,7 +178,7 @@ class Subscriber:
         return self._count > 0
 
     def finish(self, began: datetime, lists: int) -> PollSummary | None:
-        """Return what the poll found. Where that is nothing, None, and the next one need not look as far back.
+        """Return what the poll found. If nothing is new, return None and move on, so that the next poll is shorter.
 
         :param began: when the poll was asked for, by the server's clock.
         :param lists: how many lists were read.
@@ -195,7 +195,7 @@ class Subscriber:
         return None
 
     def _concerning(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield what a poll of one's own would have returned."""
+        """Yield the records that a poll for this subscriber alone would have returned."""
         since = self.since
         for record in records:
             if any(record.get(name) not in (None, value) for name, value in self.filters.items()):
@@ -213,7 +213,7 @@ class Subscriber:
 def split_filters(catalog: Catalog, resource: str, filters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the filters that a poll has to send, and those that a record itself shows to meet.
 
-    Only ids are compared here. How the API compares text and times is its own affair.
+    Only ids are compared here, since it is not known how the API compares text and times.
     """
     operation = catalog.operation(IncrementalList.of(catalog, resource).operation_id)
     record = catalog.record_of(resource)
@@ -230,7 +230,7 @@ def split_filters(catalog: Catalog, resource: str, filters: Mapping[str, Any]) -
 
 
 def common_filters(subscribers: Sequence[Subscriber]) -> dict[str, int]:
-    """Return the ids that all of them ask for, which a poll may then ask for too."""
+    """Return the ids that all subscribers ask for; a poll may send these as filters."""
     first, *others = (subscriber.filters for subscriber in subscribers)
     return {name: value for name, value in first.items() if all(each.get(name) == value for each in others)}
 

@@ -1,6 +1,6 @@
 """Decides where the next read of a list begins, so that no write is missed, for sensors, assets and syncs alike.
 
-Whoever reads a list again and again remembers the instant of the last read, by the server's clock. The next read begins
+Each reader of a list remembers the instant of its last read, by the server's clock. The next read begins
 there, less a lookback, because lists show writes late. The API compares ``since`` with wall-clock times of the practice
 that carry no zone; wall clocks run backwards once a year and differ between offices, so the earliest reading counts.
 """
@@ -89,7 +89,7 @@ class ReadStart:
 
 
 def current_practice(source: TimezoneSource, known: Practice | None, now: datetime) -> Practice:
-    """Return how the practice tells the time, asking the API no more often than once a day.
+    """Return the zones of the practice, asking the API no more often than once a day.
 
     :param known: what is remembered; None for nothing.
     :raises ConfigurationError: neither the connection nor the API names the zones.
@@ -183,7 +183,7 @@ def is_repeating(instant: datetime, timezones: Sequence[str]) -> bool:
     return any(_earliest_in_zone(instant, name) != _latest_in_zone(instant, name) for name in timezones)
 
 
-# All who share a poll ask for the same instants.
+# Subscribers that share a poll ask for the same instants.
 @lru_cache(maxsize=256)
 def _earliest_in_zone(instant: datetime, name: str) -> datetime:
     return min(_readings(instant, ZoneInfo(name), _LARGEST_STEP_BACK))

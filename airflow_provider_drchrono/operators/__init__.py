@@ -16,5 +16,5 @@
 - ``tasks``: Tasks
 - ``users``: Doctor & User
 
-Written by hand is ``changes``, which reads what the watcher of an asset announced.
+Written by hand is ``assets``, which reads the records that the events of an asset name.
 """

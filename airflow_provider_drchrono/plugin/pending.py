@@ -32,7 +32,7 @@ class Pending:
 
     :param conn_id: the connection it is for.
     :param user: id of the Airflow user who began it.
-    :param redirect_uri: where DrChrono was told to send the browser.
+    :param redirect_uri: the redirect URI that DrChrono was given.
     :param expires_at: epoch seconds from which on its answer is refused.
     """
 

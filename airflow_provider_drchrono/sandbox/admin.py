@@ -1,4 +1,4 @@
-"""The side door under ``/_sandbox/``: what a test in another process needs to look behind the API and to stir it."""
+"""The admin interface under ``/_sandbox/``: lets a test in another process look at the practice and change it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ class Clock:
 
     :param zone: IANA name of the practice's time zone.
     :param start: aware moment to begin at; the present when left out.
-    :param frozen: move only when told to.
+    :param frozen: move only when it is set or moved on.
     """
 
     def __init__(self, zone: str, start: datetime | None = None, *, frozen: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Scripted trouble: what goes wrong, on which call, and how often."""
+"""Scripted faults: what goes wrong, on which call, and how often."""
 
 from __future__ import annotations
 

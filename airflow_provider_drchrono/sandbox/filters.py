@@ -191,7 +191,7 @@ def _holds(value: Any, folded: str) -> bool:
 
 
 def _source(practice: Practice, table: Table, name: str) -> Value | None:
-    """Return how to find in a row what a filter compares; records without the field are followed to their visit."""
+    """Return how to find in a row what a filter compares; of records without the field, their visit is compared."""
     base = name.removesuffix("_range")
     if name.startswith("due_at_"):
         return lambda row: (row.get("due_date") or {}).get("time")

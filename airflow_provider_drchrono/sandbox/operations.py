@@ -1,4 +1,4 @@
-"""Carries out lists, reads and writes of any resource, told by the catalogue alone."""
+"""Carries out lists, reads and writes of any resource, from what the catalogue says alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every knob of the sandbox in one place, with the vendor's behaviour as the default."""
+"""All options of the sandbox, with the vendor's behaviour as the default."""
 
 from __future__ import annotations
 

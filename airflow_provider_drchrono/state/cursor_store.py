@@ -32,8 +32,8 @@ class VariableCursorStore:
     """A :class:`~airflow_provider_drchrono.incremental.cursor.CursorStore` on Airflow variables.
 
     ``drchrono:cursor:<dag>:<task>`` holds one, with ``:<map index>`` for an instance of a mapped task, and
-    ``drchrono:cursor::<asset>`` that of an asset's watcher. It has hashes and times in it, ids of records where a
-    watcher has just announced them, and no other patient data.
+    ``drchrono:cursor::<asset>`` that of an asset's watcher. It has hashes and times in it, ids of records for
+    which a watcher has just stored an event, and no other patient data.
 
     :param variables: where the values live.
     :param timing: how long the steps of the lease may take.

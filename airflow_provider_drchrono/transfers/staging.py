@@ -64,7 +64,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far an extraction has come.
+    """The progress of an extraction.
 
     :param began: server time at which its first page was asked for, ISO 8601 in UTC; None before the first page.
     :param parts: how many parts each process that worked on it wrote, by the mark that is part of their names.
@@ -89,7 +89,7 @@ class Checkpoint:
 
 
 def part_name(number: int, mark: str) -> str:
-    """Return the file name of a part. The mark keeps two processes from writing the same file."""
+    """Return the file name of a part. The mark of its process keeps two processes from writing the same file."""
     return f"part-{number:06d}-{mark}.ndjson.gz"
 
 
@@ -196,7 +196,7 @@ class Staging:
         self._folder.clear()
 
     def sweep(self, retention: timedelta) -> int:
-        """Remove what other syncs left behind and nobody has resumed for so long; return how many they were."""
+        """Remove what other syncs left behind and no process has resumed for so long; return how many they were."""
         swept = 0
         for folder in self._folder.siblings():
             # Another user's folder is not ours to clear, and no reason to stop this sync.

@@ -83,7 +83,7 @@ class SyncResult:
     watermark: str
 
     def after(self, earlier: SyncResult) -> SyncResult:
-        """Return what this and an earlier round did together."""
+        """Return what this run and an earlier one did together."""
         counts = LoadCounts(
             read=earlier.counts.read + self.counts.read,
             new=earlier.counts.new + self.counts.new,
@@ -194,7 +194,7 @@ class Sync:
         )
 
     def _practice(self, state: SyncState | None, watermark: str | None) -> Practice:
-        """Return how the practice tells the time; a sync that is resumed keeps to what it began with."""
+        """Return the zones of the practice; a sync that is resumed keeps those that it began with."""
         staged = self._staging.checkpoint()
         resumes = staged is not None and staged.plan.watermark == watermark and staged.plan.timezones_read_at
         if staged is not None and resumes and not self._hook.settings.timezone:

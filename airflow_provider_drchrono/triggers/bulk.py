@@ -25,7 +25,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class BulkEvent:
-    """What the trigger tells the task.
+    """What the trigger reports to the task.
 
     :param status: ``complete``: all pages can be fetched; ``timeout``: they are not done by the deadline; ``failed``:
         see ``message``.

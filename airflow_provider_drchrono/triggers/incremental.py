@@ -211,7 +211,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
     async def wait_for_changes(
         self, subscriber: Subscriber, *, not_before: float = 0.0, ends: float | None = None
     ) -> PollSummary | None:
-        """Wait, together with all who poll the same list, for something that is new to a subscriber.
+        """Wait for something that is new to a subscriber, and share the polls of the list with other triggers.
 
         :param not_before: epoch seconds before which nothing may be reported.
         :param ends: epoch seconds at which to give up; None for never.
@@ -229,7 +229,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         )
 
     def subscriber(self) -> Subscriber:
-        """Return who takes part in the shared polls for this trigger."""
+        """Return the subscriber that takes part in the shared polls for this trigger."""
         from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.detection import Position
         from airflow_provider_drchrono.incremental.lists import IncrementalList
@@ -253,7 +253,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         )
 
     def selection(self) -> Selection:
-        """Return what is read, for those who poll by themselves."""
+        """Return what the watcher of an asset reads when it polls by itself."""
         from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.lists import IncrementalList, Selection
 

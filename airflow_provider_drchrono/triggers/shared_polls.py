@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Many threads that read cursors at the same time would keep the event loop from its turns.
+# Many threads that read cursors at the same time would keep the event loop from running.
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drchrono-cursors")
 
 LONGEST_TURN = 0.02
@@ -94,8 +94,8 @@ class SharedPolls:
     ) -> PollSummary | None:
         """Wait for something new; the first poll is an interval away, or sooner if others wait for it.
 
-        :param interval: seconds between two polls, as far as this one cares.
-        :param not_before: epoch seconds before which it is not to be notified.
+        :param interval: seconds between two polls that this trigger asks for.
+        :param not_before: epoch seconds before which the trigger is not notified.
         :param ends: epoch seconds at which to give up; None for never.
         :return: what is new; None if there was nothing in time.
         :raises DrChronoError: polling fails, and trying again does not help.
@@ -130,7 +130,7 @@ def shared_polls() -> SharedPolls:
 
 
 class _Group:
-    """All who wait for changes of one list, and the task that polls for them."""
+    """The triggers that wait for changes of one list, and the asyncio task that polls for them."""
 
     def __init__(self, polled: PolledList) -> None:
         self._polled = polled
@@ -142,11 +142,11 @@ class _Group:
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody polls here any more."""
+        """Whether the group has stopped polling."""
         return self._task.done() or (not self._waiters and self._task.cancelling() > 0)
 
     def join(self, waiter: _Waiter) -> None:
-        """Poll for one more."""
+        """Add a trigger to those for which the list is polled."""
         self._waiters.add(waiter)
         now = time.time()
         due = now + max(waiter.interval, waiter.not_before - now)
@@ -155,7 +155,7 @@ class _Group:
             self._sooner.set()
 
     def leave(self, waiter: _Waiter) -> None:
-        """Poll for one less, and no more after the last."""
+        """Take a trigger away; after the last one polling stops."""
         self._waiters.discard(waiter)
         if not self._waiters:
             self._task.cancel()
@@ -204,7 +204,7 @@ class _Group:
         return pause
 
     async def _poll(self, polled_for: Sequence[_Waiter]) -> float:
-        """Poll once, notify whoever has new records, and return the seconds until the next poll."""
+        """Poll once, notify the triggers with new records, and return the seconds until the next poll."""
         from airflow_provider_drchrono.hooks.polling import next_interval, polling_hook
         from airflow_provider_drchrono.incremental.subscribers import PollSummary
 
@@ -215,7 +215,7 @@ class _Group:
             located = await locate([each.subscriber for each in polled_for])
             summaries = await self._poll_for(hook, located) if located else {}
             for each in polled_for:
-                # A subscriber without a position wakes its owner, who finds out what is wrong with the cursor.
+                # A subscriber without a position is notified, so that its task finds out what is wrong with the cursor.
                 summary = summaries.get(each.subscriber, PollSummary())
                 if summary is not None:
                     each.notify(summary)
@@ -236,7 +236,7 @@ class _Group:
 
 
 async def locate(subscribers: Sequence[Subscriber]) -> list[Subscriber]:
-    """Return those who have a position. The owners of the others have to find out why."""
+    """Return the subscribers that have a position. The tasks of the others have to find out why they have none."""
     run = copy_context().run
     return await asyncio.get_running_loop().run_in_executor(_reader, run, _those_located, subscribers)
 
@@ -253,7 +253,7 @@ async def poll_for(
     *,
     verbose: bool,
 ) -> dict[Subscriber, PollSummary | None]:
-    """Poll a list once for all subscribers, as far as one poll can serve them, and return what each has to know.
+    """Poll a list once for all subscribers that one poll can serve, and again for others; return a summary for each.
 
     :param filters: what every poll sends, beside the ids that all of them ask for.
     """
@@ -315,7 +315,7 @@ async def _pages(
 
 
 class _Turn:
-    """Gives others a turn after some work."""
+    """Lets other triggers run after some work."""
 
     def __init__(self) -> None:
         self._since = time.perf_counter()

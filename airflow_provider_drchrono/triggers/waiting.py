@@ -1,4 +1,4 @@
-"""How triggers wait between two calls: never beyond their deadline, and not for what does not pass."""
+"""How triggers wait between two calls: never beyond their deadline, and not after an error that stays."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Watches a list for an asset: never ends, makes one event of each window, and survives whatever goes wrong meanwhile.
 
-Airflow stores an event a moment after it was yielded, and does not report when it has. So an event counts as arrived
-only some seconds later; a triggerer that is killed before then yields it again, and whoever reads it reads it once.
+Airflow stores an event a moment after it was yielded, and does not report when it has. So an event counts as stored
+only some seconds later. A triggerer that is killed before then yields the event again; its readers ignore the second.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class WatchingTrigger(Protocol):
         """Return what is watched."""
 
     def subscriber(self) -> Subscriber:
-        """Return who takes part in the shared polls for the trigger."""
+        """Return the subscriber that takes part in the shared polls for the trigger."""
 
     async def wait_for_changes(self, subscriber: Subscriber) -> PollSummary | None:
         """Wait for something new."""
@@ -83,11 +83,11 @@ async def watch(trigger: WatchingTrigger, asset: str) -> AsyncIterator[ChangeEve
         try:
             await asyncio.to_thread(watcher.acknowledge, event)
         except Exception as error:
-            log.warning("Asset %s: its last event may come once more, and is read once: %s", asset, _described(error))
+            log.warning("Asset %s: its last event may come twice, and is read once: %s", asset, _described(error))
 
 
 class _Watcher:
-    """What a watcher does by itself, in a thread: it polls like a sensor, and keeps its cursor."""
+    """The blocking part of a watcher: it polls like a sensor, and keeps its cursor."""
 
     def __init__(self, trigger: WatchingTrigger, asset: str) -> None:
         self._trigger = trigger
@@ -128,7 +128,7 @@ def _pause_after(error: Exception, failures: int, poll_interval: float) -> float
 
 
 def _described(error: Exception) -> str:
-    """Return an error in words without patient data: ours are made so, and of others kind and place are named."""
+    """Describe an error without patient data: of errors that are not ours, only the type and the place are named."""
     if isinstance(error, DrChronoError | CursorError | AirflowNotFoundException):
         return str(error)
     places = traceback.extract_tb(error.__traceback__)[-1:]

@@ -120,7 +120,7 @@ class Warehouse(ABC):
         self.name = name
 
     def prepare(self, table: Table) -> list[str]:
-        """Make the table and the state table fit to be loaded into, creating or widening them where needed.
+        """Create the table and the state table, or widen them, so that they can be loaded.
 
         :return: the columns that an existing table was widened by.
         :raises WarehouseError: the table cannot be written, has no proper name, or is someone else's.

@@ -151,7 +151,7 @@ class SqliteWarehouse(Warehouse):
         return int(count)
 
     def _protect_new_file(self) -> None:
-        """Let nobody but its owner read a file that is about to be filled for the first time."""
+        """Make a new file readable by its owner only, before it is filled."""
         path = self._connection.execute("PRAGMA database_list").fetchone()[2]
         with suppress(OSError):
             if path and os.path.getsize(path) == 0:

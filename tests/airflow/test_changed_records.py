@@ -1,4 +1,4 @@
-"""Announced records inside real DAG runs: events as Airflow hands them on, and what the command line shows."""
+"""Records of asset events inside real DAG runs: events as Airflow hands them on, and what the command line shows."""
 
 import argparse
 import json
@@ -74,15 +74,15 @@ def sandbox(monkeypatch: pytest.MonkeyPatch, airflow_db: Path) -> Iterator[Sandb
 def run(run_dag: RunDag) -> RunDag:
     """Runs the DAG; the given events triggered it, or nothing did where there are none."""
 
-    def triggered(*told: ChangeEvent, extras: Any = None, body: str = CHANGED, **arguments: Any) -> Any:
-        if told:
-            extras = [(each.asset, {"from_trigger": True, "payload": each.payload()}) for each in told]
+    def triggered(*events: ChangeEvent, extras: Any = None, body: str = CHANGED, **arguments: Any) -> Any:
+        if events:
+            extras = [(each.asset, {"from_trigger": True, "payload": each.payload()}) for each in events]
         return run_dag(DAG.format(extras=extras, body=textwrap.indent(textwrap.dedent(body), "    ")), **arguments)
 
     return triggered
 
 
-def news(sandbox: Sandbox, number: int) -> tuple[int, ChangeEvent]:
+def change_event(sandbox: Sandbox, number: int) -> tuple[int, ChangeEvent]:
     """Change a patient and make an event of it; return the id and the event."""
     patient = sandbox.practice.records("patients")[number]["id"]
     sandbox.practice.change("patients", patient, {"last_name": CANARY})
@@ -108,23 +108,23 @@ def command(action: str, *names: str, **options: Any) -> None:
 
 
 def test_a_run_is_given_what_its_events_name_each_once(sandbox: Sandbox, run: RunDag) -> None:
-    one, first = news(sandbox, 0)
-    two, second = news(sandbox, 1)
+    one, first = change_event(sandbox, 0)
+    two, second = change_event(sandbox, 1)
 
     both = run(first, second, **AT_NOON)
     assert given(both) == [{"id": one, "last_name": CANARY}, {"id": two, "last_name": CANARY}]
     assert [ti.map_index for ti in both.get_task_instances() if ti.task_id == "handle"] == [0, 1]
 
-    three, third = news(sandbox, 2)
-    assert ids(run(second, third)) == [three], "Airflow was told the second twice"
+    three, third = change_event(sandbox, 2)
+    assert ids(run(second, third)) == [three], "Airflow got the second event twice"
     # A run of the same time is the same run, with its tasks cleared.
     assert ids(run(first, second, **AT_NOON)) == [one, two]
 
 
 def test_a_run_by_hand_catches_up_and_one_of_another_asset_does_not(sandbox: Sandbox, run: RunDag) -> None:
-    one, first = news(sandbox, 0)
+    one, first = change_event(sandbox, 0)
     assert ids(run(first)) == [one]
-    two, _ = news(sandbox, 1)
+    two, _ = change_event(sandbox, 1)
 
     assert ids(run(extras=[(TASKS.name, {"from_trigger": True, "payload": {}})])) == []
     assert ids(run()) == [two]
@@ -132,7 +132,7 @@ def test_a_run_by_hand_catches_up_and_one_of_another_asset_does_not(sandbox: San
 
 
 def test_a_mapped_task_reads_in_each_instance(sandbox: Sandbox, run: RunDag, variables: Variables) -> None:
-    one, first = news(sandbox, 0)
+    one, first = change_event(sandbox, 0)
     found = run(
         first,
         body="""
@@ -151,7 +151,7 @@ def test_a_mapped_task_reads_in_each_instance(sandbox: Sandbox, run: RunDag, var
 def test_nothing_but_times_and_ids_is_kept_and_the_asset_is_no_inlet(
     sandbox: Sandbox, run: RunDag, variables: Variables, ask: Callable[..., Any], airflow_db: Path
 ) -> None:
-    _, first = news(sandbox, 0)
+    _, first = change_event(sandbox, 0)
     # What a task of the user's own takes from another is shown by Airflow, so there is none here.
     assert run(first, body=CHANGED.replace("handle.expand(record=changed.output)", "")).state == "success"
 
@@ -167,7 +167,7 @@ def test_nothing_but_times_and_ids_is_kept_and_the_asset_is_no_inlet(
 def test_what_runs_have_read_is_shown_and_reset(
     sandbox: Sandbox, run: RunDag, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one, first = news(sandbox, 0)
+    one, first = change_event(sandbox, 0)
     run(first, **AT_NOON)
     capsys.readouterr()
 
@@ -197,7 +197,7 @@ def test_what_runs_have_read_is_shown_and_reset(
     with pytest.raises(SystemExit, match=r"cursor set --asset drchrono_default/patients:any --to 2026-01-01"):
         command("set", "a_dag", "changed", to="2026-01-01")
     command("reset", "a_dag", "changed")
-    assert "It is forgotten what the runs of a_dag.changed have read" in capsys.readouterr().out
+    assert "What the runs of a_dag.changed have read is deleted" in capsys.readouterr().out
     assert ids(run()) == [], "it is the first run again"
     assert ids(run(first, **AT_NOON)) == [one]
 
@@ -207,7 +207,7 @@ def test_spoilt_deliveries_stop_the_task_until_they_are_reset(
 ) -> None:
     from airflow.models.variable import Variable
 
-    one, first = news(sandbox, 0)
+    one, first = change_event(sandbox, 0)
     run(first)
     Variable.set(READ, variables()[READ][:50])
     capsys.readouterr()
@@ -234,7 +234,7 @@ def test_an_asset_can_be_set_before_it_was_ever_watched(sandbox: Sandbox, capsys
 def test_an_asset_is_set_to_a_time_and_reset(
     sandbox: Sandbox, run: RunDag, variables: Variables, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, first = news(sandbox, 0)
+    _, first = change_event(sandbox, 0)
     assert run(first).state == "success"
 
     command("set", asset=PATIENTS.name, to="1999-01-01")

@@ -29,7 +29,7 @@ PAGE = 250
 CHANGED = 0.06
 LOAD, WHOLE_WAY = "load of staged pages", "page to table"
 
-Course = tuple[float, float]
+Timing = tuple[float, float]
 
 
 def record(number: int, version: int) -> dict[str, Any]:
@@ -181,9 +181,9 @@ def round_of(
     ours: Callable[[Any, Any], Any],
     empty: Callable[[], None],
     compare: Callable[[], None],
-) -> dict[tuple[str, int], Course]:
+) -> dict[tuple[str, int], Timing]:
     """Time both courses once for each batch; return the seconds by hand and ours."""
-    times: dict[tuple[str, int], Course] = {}
+    times: dict[tuple[str, int], Timing] = {}
     for state in (LOAD, WHOLE_WAY):
         empty()
         for number, pages in enumerate(batches):
@@ -200,7 +200,7 @@ def round_of(
     return times
 
 
-def sqlite_round(root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int], Course]:
+def sqlite_round(root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int], Timing]:
     from airflow_provider_drchrono.warehouses.sqlite import SqliteWarehouse
 
     hand, ours = root / "hand.db", root / "ours.db"
@@ -224,7 +224,7 @@ def sqlite_round(root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int]
     return round_of(root, batches, lambda records: by_hand_sqlite(records, hand), load, empty, compare)
 
 
-def postgres_round(url: str, root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int], Course]:
+def postgres_round(url: str, root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int], Timing]:
     import psycopg
 
     from airflow_provider_drchrono.warehouses.postgres import PostgresWarehouse
@@ -249,7 +249,7 @@ def postgres_round(url: str, root: Path, batches: list[list[bytes]]) -> dict[tup
 
 
 def report(
-    database: str, batches: list[list[bytes]], rounds: list[dict[tuple[str, int], Course]]
+    database: str, batches: list[list[bytes]], rounds: list[dict[tuple[str, int], Timing]]
 ) -> dict[tuple[str, int], float]:
     """Print medians, and return the median ratio for each state and batch."""
     ratios = {}

@@ -1,7 +1,11 @@
 """Prints which files and functions of the package four routes run through: a create, a poke, a sync, a token refresh.
 
-Whoever wants to follow one of them has to read these files. Each route is run in a process of its own on the sandbox,
-once to load what it needs and once more to be traced. ``routes.py poke`` traces one, ``--names`` lists the functions.
+Files are printed in the order in which the call reaches them. After them come the files that ``docs/contributing.md``
+names and the call did not reach: the sandbox needs no token store of Airflow, and a call that succeeds no retry. Any
+other is a mistake of the page.
+
+Each route is run in a process of its own on the sandbox, once to load what it needs and once more to be traced.
+``routes.py poke`` traces one, ``--names`` lists the functions.
 """
 
 import contextlib
@@ -133,10 +137,15 @@ def main() -> int:
         for route in routes or ROUTES:
             subprocess.run([sys.executable, __file__, route, *(["--names"] if names else [])], check=True)
         return 0
+    from tests.support.pages import route_files
+
     found = trace(routes[0])
     print(f"{routes[0]}: {len(found)} files, {sum(map(len, found.values()))} functions")
-    for path, functions in sorted(found.items()):
+    for path, functions in found.items():
         print(f"  {path}: {len(functions)}{' ' + ', '.join(sorted(functions)) if names else ''}")
+    for path in route_files()[routes[0]]:
+        if path.removeprefix(f"{PACKAGE.name}/") not in found:
+            print(f"  not reached: {path}")
     return 0
 
 

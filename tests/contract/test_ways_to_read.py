@@ -28,7 +28,7 @@ from tests.support.examples import operator_class
 from tests.support.running import connected_sandbox, execute
 
 LISTS = [resource for resource in load().resources.values() if resource.list_operation]
-FOLLOWED = {row["resource"]: row["sensor"] for row in index.triggers()}
+SENSORS = {row["resource"]: row["sensor"] for row in index.triggers()}
 NOBODY = 99_999_999
 STAMPS = ("created_at", "updated_at", "timestamp", "received_at")
 REQUIRED = {"payer_type": "emdeon"}
@@ -165,7 +165,7 @@ def by_list(resource: Resource, filters: Record) -> list[Record]:
 
 
 def by_sensor(resource: Resource, filters: Record, run_id: str) -> list[Record]:
-    module, _, name = FOLLOWED[resource.name].rpartition(".")
+    module, _, name = SENSORS[resource.name].rpartition(".")
     kind: type[IncrementalSensor] = getattr(import_module(module), name)
     found = kind(task_id=resource.name, filters=filters).poke(context(resource, run_id))  # type: ignore[arg-type]
     return found.xcom_value if found else []  # type: ignore[union-attr, return-value]
@@ -220,7 +220,7 @@ def test_the_same_change_arrives_in_each_way(world: World, resource: Resource) -
         by_sync(world, resource, filters, "first")
     if is_incremental:
         assert by_asset(world, resource, filters, "first") == []
-    if resource.name in FOLLOWED:
+    if resource.name in SENSORS:
         assert by_sensor(resource, filters, "first") == []
     world.sandbox.clock.advance(3600)
 
@@ -241,5 +241,5 @@ def test_the_same_change_arrives_in_each_way(world: World, resource: Resource) -
     new = listed if expected == 2 else listed[-1:]
     arrived = by_asset(world, resource, filters, "second")
     assert lines(arrived) == lines(new)
-    if resource.name in FOLLOWED:
+    if resource.name in SENSORS:
         assert lines(by_sensor(resource, filters, "second")) == lines(new)

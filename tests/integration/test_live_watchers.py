@@ -61,7 +61,7 @@ def events_of(airflow: LiveAirflow, asset: Asset) -> int:
     return int(found["total_entries"])
 
 
-def announced_to(airflow: LiveAirflow, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+def events_of_run(airflow: LiveAirflow, dag_id: str, run_id: str) -> list[dict[str, Any]]:
     """Return what the asset events say that began a run."""
     events = airflow.ask("GET", f"dags/{dag_id}/dagRuns/{run_id}/upstreamAssetEvents")["asset_events"]
     return [event["extra"]["payload"] for event in events]
@@ -72,11 +72,11 @@ def restart_triggerer(airflow: LiveAirflow) -> None:
     airflow.start("triggerer")
 
 
-def check_that_runs_have_read_what_their_events_announce(airflow: LiveAirflow) -> None:
+def check_that_runs_have_read_what_their_events_name(airflow: LiveAirflow) -> None:
     read: set[str] = set()
     for run in airflow.runs("welcome"):
         airflow.wait_for_run("welcome", run["dag_run_id"])
-        events = announced_to(airflow, "welcome", run["dag_run_id"])
+        events = events_of_run(airflow, "welcome", run["dag_run_id"])
         # One that a killed triggerer has made twice is read once.
         new = [each for each in events if each["until"] not in read]
         read |= {each["until"] for each in events}
@@ -98,7 +98,7 @@ def test_each_change_is_read_by_one_run_of_each_dag_though_the_triggerer_is_kill
     assert [name for name, _ in watched] == [PATIENTS.name, TASKS.name]
 
     with desk.at_work():
-        # Stored, and Airflow has not heard of it yet.
+        # Stored, and Airflow has not got it yet.
         eventually("an event", lambda: cursor_of(airflow, PATIENTS).get("pending_event"), pause=0.05)
         restart_triggerer(airflow)
 
@@ -118,7 +118,7 @@ def test_each_change_is_read_by_one_run_of_each_dag_though_the_triggerer_is_kill
     for dag_id in ("welcome", "address_book"):
         assert airflow.wait_until_given(dag_id, READER, "nick_name", desk.written) == Counter(desk.written)
     assert triggers_of_assets(airflow) == watched
-    check_that_runs_have_read_what_their_events_announce(airflow)
+    check_that_runs_have_read_what_their_events_name(airflow)
     assert PATIENTS.name in airflow.stored()
     assert f"Asset {PATIENTS.name}" in airflow.logs()
     assert CANARY not in airflow.stored() + airflow.logs()
@@ -160,6 +160,6 @@ def test_a_sensor_that_finds_something_begins_a_run_of_who_waits_for_its_list(
 
     begun = str(eventually("a run by the sensor", lambda: airflow.runs("after_notes"))[0]["dag_run_id"])
     airflow.wait_for_run("after_notes", begun)
-    told = airflow.returned("after_notes", begun, "told")
-    assert [each["count"] for each in told] == [1]
+    events = airflow.returned("after_notes", begun, "events")
+    assert [each["count"] for each in events] == [1]
     assert CANARY not in airflow.stored() + airflow.logs()

@@ -161,11 +161,11 @@ def test_calls_depend_on_lists_and_not_on_sensors(
     for each in sensor_classes():
         sandbox.practice.create(each.resource, {})
     changed = time.monotonic()
-    eventually("all sensors to be told", lambda: in_state("scheduled") == SENSORS)
+    eventually("all sensors to be notified", lambda: in_state("scheduled") == SENSORS)
 
     print(
         f"{calls} calls and {cpu:.1f} s of CPU in {INTERVALS} intervals of {INTERVAL:.0f} s with {SENSORS} sensors; "
-        f"all told within {time.monotonic() - changed:.1f} s; blocked for {blocked(starting)} s at the start, "
+        f"all notified within {time.monotonic() - changed:.1f} s; blocked for {blocked(starting)} s at the start, "
         f"{blocked(polling[len(starting) :])} s while polling"
     )
     assert lists * (INTERVALS - 1) <= calls <= lists * (INTERVALS + 1)

@@ -70,7 +70,7 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def ledger_in(place: str, name: str) -> QuotaStore:
+def store_in(place: str, name: str) -> QuotaStore:
     return RedisQuotaStore(place, name) if place.startswith("redis") else FileQuotaStore(Path(place), name)
 
 
@@ -86,7 +86,7 @@ def spend(options: dict[str, Any], place: str, folder: Path, number: int, begin:
     if place.startswith("redis") and number % 2:
         be_another_host()
     settings = ClientSettings(**options)
-    store = ledger_in(place, quota_key(settings.client_id))
+    store = store_in(place, quota_key(settings.client_id))
     quota = CallQuota(store, per_hour=settings.quota_per_hour, per_second=9)
     with DrChronoClient(settings, token_store=FileTokenStore(folder / "token"), quota=quota) as drchrono:
         # Whoever is ready first would have a whole second to itself.

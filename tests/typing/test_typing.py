@@ -1,4 +1,4 @@
-"""Runs mypy over the examples and compares what it says with what each announces."""
+"""Runs mypy over the examples and compares what it says with what each expects."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ EXAMPLES = sorted(Path(__file__).parent.glob("*_dag.py"))
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_a_type_checker_finds_the_mistakes_and_nothing_else(example: Path) -> None:
     pytest.importorskip("mypy", reason="this environment does not have mypy")
-    announced = {
+    expected = {
         number: said.group(1)
         for number, line in enumerate(example.read_text().splitlines(), 1)
         if (said := re.search(r"# says: (.+)$", line))
@@ -29,6 +29,6 @@ def test_a_type_checker_finds_the_mistakes_and_nothing_else(example: Path) -> No
     )
 
     errors = re.findall(r"^[^:\n]+:(\d+): error: (.+)$", checked.stdout, re.MULTILINE)
-    assert {int(number) for number, _ in errors} == set(announced), checked.stdout + checked.stderr
+    assert {int(number) for number, _ in errors} == set(expected), checked.stdout + checked.stderr
     for number, text in errors:
-        assert announced[int(number)] in text
+        assert expected[int(number)] in text

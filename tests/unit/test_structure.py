@@ -19,6 +19,24 @@ MAX_LINES = 600
 MADE_BY_TOOLS = re.compile(r"\..*|__pycache__|build|dist|htmlcov|logs|site")
 HEAVY = {"airflow", "authlib", "duckdb", "httpx", "psycopg", "psycopg2", "pydantic", "redis", "uvicorn"}
 
+RETIRED_WORDS = {
+    r"airflow_provider_drchrono[./]changes\b|`changes/|\bSubject\b": "incremental, IncrementalList",
+    r"\bFollow(?:ed|er)\b": "Selection, Poller",
+    r"\b(?:Marker|Canonicals)\b": "Fingerprinter, ComparedCache",
+    r"\b(?:Listener|Standpoint|News)\b": "Subscriber, SubscriberPosition, PollSummary",
+    r"\brested(?:_at)?\b|\bhear[sd]?\b": "polled_at, feed",
+    r"\b(?:is|are|was|were|be|been) told\b(?! apart| from)": "notified",
+    r"\b[Aa]nnouncements?\b|\bannouncing\b|\bClaims\b": "event, ChangeEvent, EventWriter, Deliveries",
+    r"\b(?:[Ss]etback|[Mm]ishap|[Vv]erdict|garbled)s?\b": "RetryReason, Failure, RetryDecision, malformed",
+    r"\b(?:Exchanger|Course|Consult)\b": "RequestRunner, CallState, BlockingStep",
+    r"\b(?:Book|[Ll]edgers?|Standing|let_go)\b": "QuotaState, QuotaStore, QuotaStatus, started_at",
+    r"\bseed_of\b": "grant_id_of",
+    r"\b[Ss]hielded\b|\bShieldsRendered\b|\breveal(?:s|ed|ing)?\b": "MaskedValue, MasksTemplateFields, unmask",
+    r"`overlap`|\boverlap ?[=:]|\bself\._?overlap\b|\| Overlap \|": "lookback",
+    r"\bgo(?:ne|ing|es)? on with\b": "resume, continue",
+}
+"""What has another name now, and that name: one idea has one word, and it is the word that the field uses."""
+
 IMPORT_AND_LIST_MODULES = """
 import json, sys
 import {module}
@@ -67,6 +85,27 @@ def test_no_file_points_outside_the_repository() -> None:
     offenders = [relative(path) for path in text_files() if outside in path.read_text(errors="replace")]
 
     assert offenders == []
+
+
+def sources_and_pages() -> Iterator[Path]:
+    """The package and its documentation, less the data of the catalogue, whose words are the vendor's."""
+    yield ROOT / "README.md"
+    for folder in (PACKAGE, ROOT / "docs"):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in {".py", ".md", ".jinja", ".html"}:
+                yield path
+
+
+@pytest.mark.parametrize(("retired", "now"), RETIRED_WORDS.items(), ids=list(RETIRED_WORDS.values()))
+def test_retired_words_stay_away(retired: str, now: str) -> None:
+    offenders = [
+        f"{relative(path)}:{number}: {found[0]}"
+        for path in sources_and_pages()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if (found := re.search(retired, line))
+    ]
+
+    assert offenders == [], f"say {now}"
 
 
 def test_the_catalogue_imports_nothing_but_the_standard_library() -> None:

@@ -50,7 +50,7 @@ def next_poll(
     As long as what is left covers the demand for the rest of the hour, that is the interval. Otherwise all intervals
     grow by the same factor, by which the demand just fits into what is left. A wait that goes on into the next hour
     counts from then on at that hour's factor, so that pollers stay spread as they are instead of all beginning the
-    hour. Who has to wait because nothing is left is given a moment by chance.
+    hour. Where nothing is left, a random part of the interval is added to the wait.
 
     :param interval: seconds that the poller would wait if calls were plenty.
     :param budgets: of all limits that it has to keep; none means that nothing is limited.

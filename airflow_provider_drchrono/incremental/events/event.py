@@ -11,7 +11,7 @@ VERSION = 1
 """Of the payload; payloads stay in Airflow's database for as long as asset events do."""
 
 MOST_IDS = 1_000
-"""How many ids an event names; whoever reads the records finds the others."""
+"""How many ids an event names; a task that reads the records finds the others."""
 
 
 @dataclass(frozen=True, slots=True)

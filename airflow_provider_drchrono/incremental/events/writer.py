@@ -33,7 +33,7 @@ class EventWriter(Poller):
     """Makes the events of an asset.
 
     An event is stored with its window before Airflow gets it, and is pending until it must have arrived. As long as one
-    is pending, whoever watches the asset gives Airflow the same event again and polls no further: so an event may come
+    is pending, a watcher of the asset gives Airflow the same event again and polls no further: so an event may come
     twice, and none is lost.
 
     :param asset: name of the asset.
@@ -85,7 +85,7 @@ class EventWriter(Poller):
         return count, tuple(ids)
 
     def _window_to_repeat(self, cursor: Cursor) -> Window | None:
-        # Polling on would drop the event, and nobody knows whether it has arrived.
+        # Polling on would drop the event, and it is not known whether Airflow has stored it.
         if cursor.pending_event is not None:
             raise _UnacknowledgedError(cursor.pending_event)
         return None

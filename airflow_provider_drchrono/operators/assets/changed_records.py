@@ -107,7 +107,7 @@ class DrChronoChangedRecordsOperator(BaseOperator):
 
     @cached_property
     def deliveries_store(self) -> CursorStore:
-        """Where it is kept what the runs of this task were given."""
+        """The store of what the runs of this task were given."""
         from airflow_provider_drchrono.state.cursor_store import VariableDeliveriesStore
 
         return VariableDeliveriesStore()
@@ -159,7 +159,7 @@ class DrChronoChangedRecordsOperator(BaseOperator):
     def _triggering(self, context: Context, operation_id: str) -> list[ChangeEvent] | None:
         """Return the events of the asset that triggered the run; None where no event did.
 
-        An event that somebody made by hand names no records: with no other, the run is like one by hand.
+        An event that a person made by hand names no records. A run with no other event is treated like a run by hand.
         """
         from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 

@@ -114,7 +114,7 @@ class CreateOperator(WriteOperator):
         from airflow_provider_drchrono.operators.base.related import related_operation
 
         lookups: list[Lookup | None] = [None] * len(bodies)
-        # Who allows duplicates has said that the API's own idea of one does not count.
+        # With allow_duplicates, the API's own idea of a duplicate does not count.
         if self.match_on or not query.get("allow_duplicates"):
             lookups = [plan_lookup(self.operation_id, self.match_on, body.fields) for body in bodies]
         if self.if_exists == "create":

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MOST_PROBLEMS = 10
-"""So many problems are told in one error; the rest is counted."""
+"""One error names so many problems, and counts the others."""
 
 Check = Callable[[object, str | None], Any]
 """From a value and the practice's time zone to what is sent."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExplicitWindow:
-    """What changed from one time on, and before another if there is one.
+    """Reads what changed from one time on, and before another if there is one.
 
     :param timezones: the practice's.
     :param since: naive wall-clock time of the practice.

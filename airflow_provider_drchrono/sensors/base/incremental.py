@@ -146,7 +146,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
             return self._poll_or_defer(context, time.time() + self.timeout)
 
     def execute_complete(self, context: Context, event: object) -> Any:
-        """Resume when the trigger reports: read the records, or wait on if another run was given them."""
+        """Resume when the trigger reports: read the records, or wait again if another run was given them."""
         from airflow_provider_drchrono.triggers.incremental import PollEvent
 
         try:
@@ -240,7 +240,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
                 if poller.window is not None:
                     span = (poller.window.before.since, poller.window.after.until)
             if not found:
-                # Mostly nothing has changed; only a grant that cannot see anything is worth a word.
+                # An empty poll is usual. Only a grant that lacks the scopes is logged.
                 blind, why = self.hook.why_empty(self.operation_id)
                 if blind:
                     self.log.warning("%s", why)

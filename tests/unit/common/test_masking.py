@@ -36,7 +36,7 @@ def test_only_the_shape_is_shown(value: Any, shape: Any) -> None:
     assert unmask(MaskedValue(value)) == unmask(value) == value
 
 
-def test_what_is_rendered_is_shielded_and_what_is_not_sent_is_left() -> None:
+def test_what_is_rendered_is_masked_and_what_is_not_sent_is_left() -> None:
     with DAG("a_dag", schedule=None):
         task = Sending(task_id="a_task", data={"first_name": "{{ name }}"}, note="{{ name }}")
 
@@ -48,7 +48,7 @@ def test_what_is_rendered_is_shielded_and_what_is_not_sent_is_left() -> None:
 
 
 @pytest.mark.parametrize("field", ["data", "extra_fields", "filters"])
-def test_whatever_is_sent_of_patients_is_shielded(field: str) -> None:
+def test_whatever_is_sent_of_patients_is_masked(field: str) -> None:
     with DAG("a_dag", schedule=None):
         task = Sending(task_id="a_task", **{field: {"last_name": "{{ name }}", "nested": [{"nick": "{{ name }}"}]}})
 

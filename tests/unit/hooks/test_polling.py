@@ -22,7 +22,7 @@ from tests.support.running import unlimited
 
 TEN_MINUTES = 600.0
 HOUR = 3600.0
-SUBJECTS = [IncrementalList.of(load(), each.resource) for each in load().triggers]
+LISTS = [IncrementalList.of(load(), each.resource) for each in load().triggers]
 ACTION = "offices"
 
 Wait = Callable[[DrChronoHook, float], float]
@@ -48,8 +48,8 @@ class Practice:
         self.wait = wait
         self.poller, self.actor = polling_hook("drchrono_default"), DrChronoHook()
         self.refused_actions: list[int] = []
-        spread = interval / len(SUBJECTS)
-        self.due: list[tuple[float, int]] = [(number * spread, number) for number in range(len(SUBJECTS))]
+        spread = interval / len(LISTS)
+        self.due: list[tuple[float, int]] = [(number * spread, number) for number in range(len(LISTS))]
         self.due += [(at, -1) for at in actions]
         heapq.heapify(self.due)
 
@@ -60,7 +60,7 @@ class Practice:
             if number < 0:
                 self._act()
             else:
-                self._poll(SUBJECTS[number])
+                self._poll(LISTS[number])
                 heapq.heappush(self.due, (self._now() + self.wait(self.poller, self.interval), number))
         self.poller.close()
         self.actor.close()
@@ -78,10 +78,10 @@ class Practice:
     def _now(self) -> float:
         return (self.sandbox.clock.now() - START).total_seconds()
 
-    def _poll(self, subject: IncrementalList) -> None:
-        (query,) = subject.queries({}, datetime(2099, 1, 1))
+    def _poll(self, polled: IncrementalList) -> None:
+        (query,) = polled.queries({}, datetime(2099, 1, 1))
         try:
-            list(self.poller.get_conn().list(subject.operation_id, query))
+            list(self.poller.get_conn().list(polled.operation_id, query))
         except RateLimitedError:
             return
 
@@ -104,10 +104,10 @@ def test_all_triggers_of_a_practice_are_not_slowed_down(sandbox: Sandbox) -> Non
     for hour in range(2):
         polls = practice.polls(hour * HOUR, (hour + 1) * HOUR)
         assert len(polls) <= 250
-        for subject in SUBJECTS:
-            times = [each.at for each in polls if each.resource == subject.resource]
+        for polled in LISTS:
+            times = [each.at for each in polls if each.resource == polled.resource]
             gaps = {round((after - before).total_seconds()) for before, after in pairwise(times)}
-            assert gaps == {360}, subject.resource
+            assert gaps == {360}, polled.resource
     assert practice.refusals() == 0
 
 
@@ -130,7 +130,7 @@ def test_every_poller_goes_on_after_a_burst_of_actions(sandbox: Sandbox) -> None
     practice.run(hours=1)
 
     after = practice.polls(TEN_MINUTES)
-    per_poller = [sum(each.resource == subject.resource for each in after) for subject in SUBJECTS]
+    per_poller = [sum(each.resource == polled.resource for each in after) for polled in LISTS]
     assert min(per_poller) >= 2
     assert practice.polls(HOUR - TEN_MINUTES), "nothing was left for the end of the hour"
     assert len(practice.calls()) <= 400, "a fifth is left to actions"

@@ -1,5 +1,5 @@
 """A practice-month of an asset that is watched, and of the DAG that it triggers: the watcher is killed at any moment,
-Airflow is told events twice or keeps them back, and runs fail, are retried, cleared and started by hand."""
+Airflow gets events twice or keeps them back, and runs fail, are retried, cleared and started by hand."""
 
 from types import SimpleNamespace
 from typing import Any

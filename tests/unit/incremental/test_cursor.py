@@ -24,16 +24,16 @@ from airflow_provider_drchrono.incremental.window import Practice
 UNTIL = datetime(2026, 7, 1, 16, tzinfo=UTC)
 
 
-def position(number: int, marks: int = 0) -> Position:
+def position(number: int, fingerprints: int = 0) -> Position:
     wall = datetime(2026, 7, 1, 12) + timedelta(minutes=number)
-    seen = {f"{number:04}{mark:04}": "contents" for mark in range(marks)}
+    seen = {f"{number:04}{number_of_one:04}": "contents" for number_of_one in range(fingerprints)}
     return Position(UNTIL + timedelta(minutes=number), wall, wall, seen)
 
 
-def after_runs(count: int, marks: int = 0) -> Cursor:
-    cursor = Cursor("patients", practice=Practice(("America/New_York",), UNTIL)).moved_to(position(0, marks))
+def after_runs(count: int, fingerprints: int = 0) -> Cursor:
+    cursor = Cursor("patients", practice=Practice(("America/New_York",), UNTIL)).moved_to(position(0, fingerprints))
     for number in range(count):
-        cursor = cursor.with_delivery(f"run-{number}", position(number + 1, marks))
+        cursor = cursor.with_delivery(f"run-{number}", position(number + 1, fingerprints))
     return cursor
 
 
@@ -52,7 +52,7 @@ def with_events(count: int) -> Cursor:
 @pytest.mark.parametrize(
     "cursor",
     [
-        pytest.param(after_runs(3, marks=2), id="of a sensor"),
+        pytest.param(after_runs(3, fingerprints=2), id="of a sensor"),
         pytest.param(with_events(3), id="of an asset"),
         pytest.param(with_events(3).acknowledged(), id="of an asset, acknowledged"),
     ],
@@ -158,7 +158,7 @@ def test_only_a_cleared_run_may_be_older_than_all_memory(dag_run: object, expect
 
 
 def test_runs_that_do_not_fit_into_the_text_are_not_taken_for_new() -> None:
-    cursor = read_cursor(after_runs(60, marks=1_000).dump())
+    cursor = read_cursor(after_runs(60, fingerprints=1_000).dump())
 
     assert 1 <= len(cursor.runs) < 60
     assert list(cursor.runs) == [f"run-{number}" for number in range(60 - len(cursor.runs), 60)]
@@ -168,7 +168,7 @@ def test_runs_that_do_not_fit_into_the_text_are_not_taken_for_new() -> None:
 
 
 def test_the_text_stays_small() -> None:
-    text = after_runs(60, marks=1_000).dump()
+    text = after_runs(60, fingerprints=1_000).dump()
 
     assert len(text) < MOST_CHARACTERS
     assert read_cursor(text).position == position(60, 1_000)

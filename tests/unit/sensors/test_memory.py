@@ -59,13 +59,13 @@ def test_after_many_runs_an_old_one_that_is_cleared_does_not_take_what_is_new(
         cursor = cursor.with_delivery(f"run-{number}", position(store))
         cursor = read_cursor(cursor.dump()) if number % 100 == 0 else cursor
     store.texts[NAME] = cursor.dump()
-    news = change(sandbox, 1, city="Springfield")
+    changed = change(sandbox, 1, city="Springfield")
 
     for run_id in ("run-0", "run-20", "run-500"):
         cleared = context(run_id) | {"dag_run": SimpleNamespace(run_after=due, clear_number=1)}
         with pytest.raises(AirflowFailException, match="is not remembered any more"):
             Patients(task_id="changes").poke(cleared)
-    assert ids(poke(Patients, "next")) == [news]
+    assert ids(poke(Patients, "next")) == [changed]
 
 
 def test_a_cursor_that_was_set_before_the_first_run_is_gone_on_with(sandbox: Sandbox, store: MemoryCursorStore) -> None:

@@ -37,9 +37,9 @@ def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox
 def spend(calls: int) -> None:
     """Let others have made so many calls in this hour."""
 
-    def write(book: QuotaState, now: float) -> None:
-        book.turn_to(now)
-        book.used["others"] = {"another-host": calls}
+    def write(state: QuotaState, now: float) -> None:
+        state.turn_to(now)
+        state.used["others"] = {"another-host": calls}
 
     quota_store_of(DrChronoHook().settings).update(write)
 

@@ -48,15 +48,15 @@ def test_assets_and_claims_have_variables_of_their_own() -> None:
     shared = Shared()
     VariableCursorStore(variables=shared).save(NAME, "cursor")
     VariableCursorStore(variables=shared).save(CursorName.of_asset("a_dag:changes"), "watcher")
-    claims = VariableDeliveriesStore(variables=shared, timing=QUICK)
-    with claims.lease(NAME):
-        claims.save(NAME, "claims")
+    deliveries = VariableDeliveriesStore(variables=shared, timing=QUICK)
+    with deliveries.lease(NAME):
+        deliveries.save(NAME, "deliveries")
 
-    assert claims.load(NAME) == "claims"
+    assert deliveries.load(NAME) == "deliveries"
     assert shared.values == {
         "drchrono:cursor:a_dag:changes": "cursor",
         "drchrono:cursor::a_dag:changes": "watcher",
-        "drchrono:deliveries:a_dag:changes": "claims",
+        "drchrono:deliveries:a_dag:changes": "deliveries",
         "drchrono:lease:deliveries:a_dag:changes": "{}",
     }
 

@@ -1,4 +1,4 @@
-"""What Airflow is told to mask. Tasks and triggers have one masker; the API server and the command line another."""
+"""What Airflow masks. Tasks and triggers have one masker; the API server and the command line another."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""Many triggers on one event loop, against the sandbox over a socket: what they cost together, and who is told what."""
+"""Many triggers on one event loop, against the sandbox over a socket: what they cost, and which is notified of what."""
 
 import asyncio
 import time
@@ -115,10 +115,10 @@ def test_who_selects_by_id_hears_only_its_own_in_the_same_poll(sandbox: Sandbox)
             await until_polled(sandbox, 2)
             return events, another.done()
 
-    events, is_told = asyncio.run(run())
+    events, is_notified = asyncio.run(run())
 
     assert [event.count for event in events] == [1, 1]
-    assert not is_told
+    assert not is_notified
     together, *alone = polls(sandbox)[looked:]
     assert "doctor" not in together
     # Once one is left, the API selects for it.
@@ -180,11 +180,11 @@ def test_one_who_begins_at_the_beginning_hears_everything_beside_those_who_do_no
             await until_polled(sandbox, 2, f"{resource}_list")
             return event, [one.done(), another.done()]
 
-    event, are_told = asyncio.run(run())
+    event, are_notified = asyncio.run(run())
 
     assert (event.since, event.count) == (None, len(records))
     assert set(event.ids) == {each["id"] for each in records}
-    assert are_told == [False, False], "nothing is new to those who looked before"
+    assert are_notified == [False, False], "nothing is new to those who looked before"
 
 
 def test_one_who_begins_earlier_hears_what_changed_since_beside_those_who_do_not(sandbox: Sandbox) -> None:
@@ -201,10 +201,10 @@ def test_one_who_begins_earlier_hears_what_changed_since_beside_those_who_do_not
             await until_polled(sandbox, 2)
             return event, late.done()
 
-    event, is_told = asyncio.run(run())
+    event, is_notified = asyncio.run(run())
 
     assert event.ids == (patient,)
-    assert not is_told
+    assert not is_notified
 
 
 def test_what_changes_while_a_page_is_slow_is_told_after_the_next_poll(sandbox: Sandbox) -> None:
@@ -221,7 +221,7 @@ def test_what_changes_while_a_page_is_slow_is_told_after_the_next_poll(sandbox: 
     assert event.ids == tuple(told)
 
 
-def test_a_longer_overlap_wakes_nobody_for_what_was_given(sandbox: Sandbox, store: MemoryCursorStore) -> None:
+def test_a_longer_lookback_wakes_nobody_for_what_was_given(sandbox: Sandbox, store: MemoryCursorStore) -> None:
     an_hour_ago = (sandbox.clock.local() - timedelta(hours=1)).isoformat()
     change(sandbox, 0, city="Springfield", updated_at=an_hour_ago)
     trigger = trigger_of(sandbox)

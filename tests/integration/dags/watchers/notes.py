@@ -12,8 +12,8 @@ with DAG("notes", schedule=None):
 with DAG("after_notes", schedule=[Asset("drchrono://drchrono_default/task_notes")]):
 
     @task
-    def told(triggering_asset_events: Any = None) -> list[Any]:
+    def events(triggering_asset_events: Any = None) -> list[Any]:
         """Return what the events say."""
         return [event.extra for events in triggering_asset_events.values() for event in events]
 
-    told()
+    events()

@@ -213,7 +213,7 @@ class TestTheSecond:
 
 
 class TestSharing:
-    def test_by_name_of_the_book(self, clock: Clock, tmp_path: Path) -> None:
+    def test_by_name_of_the_state(self, clock: Clock, tmp_path: Path) -> None:
         first, second = (caller(store=FileQuotaStore(tmp_path, "app"), per_hour=5) for _ in range(2))
         other = caller(store=FileQuotaStore(tmp_path, "other"), per_hour=5)
 

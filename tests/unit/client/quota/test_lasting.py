@@ -21,7 +21,7 @@ def clock(mocker: MockerFixture) -> Clock:
     return Clock(mocker)
 
 
-def hear_the_time_vaguely(quota: CallQuota, clock: Clock) -> None:
+def learn_the_time_roughly(quota: CallQuota, clock: Clock) -> None:
     """Let a call be answered after six seconds: the server's clock may be three behind ours, or four clock_offset."""
     assert quota.acquire("slow") == 0
     clock.now += 6
@@ -31,7 +31,7 @@ def hear_the_time_vaguely(quota: CallQuota, clock: Clock) -> None:
 class TestTheHour:
     def test_counts_what_may_have_arrived_in_it_though_it_was_answered_seconds_before(self, clock: Clock) -> None:
         drchrono = caller(per_hour=3)
-        hear_the_time_vaguely(drchrono.quota, clock)
+        learn_the_time_roughly(drchrono.quota, clock)
         clock.now = HALF_PAST + HOUR_LEFT - 2
         assert drchrono.call() == 0
         # It is 2.5 seconds old when somebody next looks, and the hour has not begun beyond doubt.
@@ -45,7 +45,7 @@ class TestTheHour:
 
     def test_counts_only_what_may_have_arrived_in_it(self, clock: Clock) -> None:
         drchrono = caller(per_hour=3)
-        hear_the_time_vaguely(drchrono.quota, clock)
+        learn_the_time_roughly(drchrono.quota, clock)
         clock.now = HALF_PAST + HOUR_LEFT - 4.5
         assert drchrono.call() == 0
 
@@ -75,7 +75,7 @@ class TestTheSecond:
 
     def test_is_over_after_a_second_however_little_is_known_of_the_servers_clock(self, clock: Clock) -> None:
         drchrono = caller(per_second=1)
-        hear_the_time_vaguely(drchrono.quota, clock)
+        learn_the_time_roughly(drchrono.quota, clock)
         clock.now += 1.01
 
         assert drchrono.call() == 0
@@ -111,7 +111,7 @@ class TestTheSecond:
 class TestRefusal:
     @pytest.mark.parametrize("shorter", [1.0, 600.0])
     def test_is_not_cut_short_by_a_shorter_one(self, clock: Clock, shorter: float) -> None:
-        """Of nine calls under way, one may be told of the hour and the next of the second."""
+        """Of nine calls under way, one may be refused for the hour and the next for the second."""
         quota = CallQuota(per_hour=500, per_second=9)
         assert quota.acquire("hour") == 0
         assert quota.acquire("second") == 0

@@ -1,4 +1,4 @@
-"""What the quota hears of calls that go well, go wrong, or never go."""
+"""What the quota counts of calls that go well, go wrong, or never go."""
 
 import asyncio
 import logging
@@ -31,19 +31,19 @@ Connect = Callable[..., DrChronoClient]
 
 
 class Witness:
-    """A quota that lets everybody through after the given waits, and remembers what it heard."""
+    """A quota that lets everybody through after the given waits, and remembers what it noted."""
 
     def __init__(self, *waits: float) -> None:
         self.waits = list(waits)
         self.asked: list[str] = []
-        self.heard: list[dict[str, Any]] = []
+        self.noted: list[dict[str, Any]] = []
 
     def acquire(self, call: str) -> float:
         self.asked.append(call)
         return self.waits.pop(0) if self.waits else 0.0
 
     def settle(self, call: str, **end: Any) -> None:
-        self.heard.append({"call": call, **end})
+        self.noted.append({"call": call, **end})
 
 
 def test_a_call_is_asked_for_and_settled_under_one_id(api: ScriptedApi, connect: Connect) -> None:
@@ -52,7 +52,7 @@ def test_a_call_is_asked_for_and_settled_under_one_id(api: ScriptedApi, connect:
     connect(quota=quota).current_user()
 
     assert quota.asked == [quota.asked[0]] * 3
-    (end,) = quota.heard
+    (end,) = quota.noted
     assert end["call"] == quota.asked[0]
     assert end["sent"] is True
     assert end["server_time"] == datetime(2026, 11, 6, 8, 50, tzinfo=UTC)
@@ -64,7 +64,7 @@ def test_each_attempt_is_a_call_of_its_own(api: ScriptedApi, connect: Connect) -
     quota = Witness()
     connect(quota=quota).current_user()
 
-    assert len(set(quota.asked)) == len(quota.heard) == len(api.seen) == 3
+    assert len(set(quota.asked)) == len(quota.noted) == len(api.seen) == 3
 
 
 def test_a_429_is_passed_on_with_its_wait(api: ScriptedApi, connect: Connect) -> None:
@@ -73,7 +73,7 @@ def test_a_429_is_passed_on_with_its_wait(api: ScriptedApi, connect: Connect) ->
     with pytest.raises(RateLimitedError):
         connect(quota=quota).current_user()
 
-    assert [end["refused_for"] for end in quota.heard] == [1234.0]
+    assert [end["refused_for"] for end in quota.noted] == [1234.0]
 
 
 def test_a_429_without_a_wait_is_one_of_the_second_first_and_then_of_the_hour(
@@ -84,7 +84,7 @@ def test_a_429_without_a_wait_is_one_of_the_second_first_and_then_of_the_hour(
     with pytest.raises(RateLimitedError):
         connect(quota=quota, max_wait=1.0).current_user()
 
-    assert [end["refused_for"] for end in quota.heard] == [1.0, 600.0]
+    assert [end["refused_for"] for end in quota.noted] == [1.0, 600.0]
 
 
 def test_what_was_never_sent_is_given_back(connect: Connect) -> None:
@@ -93,7 +93,7 @@ def test_what_was_never_sent_is_given_back(connect: Connect) -> None:
     with pytest.raises(DrChronoError):
         client.current_user()
 
-    assert [end["sent"] for end in quota.heard] == [False, False]
+    assert [end["sent"] for end in quota.noted] == [False, False]
     assert client.calls == 0
 
 
@@ -174,7 +174,7 @@ def test_a_call_that_gives_up_leaves_the_queue(api: ScriptedApi, connect: Connec
     with pytest.raises(RateLimitedError, match="our own count"):
         connect(quota=quota).current_user()
 
-    assert quota.heard == [{"call": quota.asked[0], "sent": False}]
+    assert quota.noted == [{"call": quota.asked[0], "sent": False}]
 
 
 def test_short_waits_are_not_slept_without_end(api: ScriptedApi, connect: Connect) -> None:
@@ -226,7 +226,7 @@ def test_a_cancelled_task_gives_its_place_back(api: ScriptedApi) -> None:
 
     asyncio.run(work())
 
-    assert quota.heard == [{"call": quota.asked[0], "sent": True}]
+    assert quota.noted == [{"call": quota.asked[0], "sent": True}]
 
 
 def test_a_task_that_is_cancelled_in_the_queue_leaves_it(api: ScriptedApi) -> None:
@@ -245,7 +245,7 @@ def test_a_task_that_is_cancelled_in_the_queue_leaves_it(api: ScriptedApi) -> No
 
     asyncio.run(work())
 
-    assert quota.heard == [{"call": quota.asked[0], "sent": False}]
+    assert quota.noted == [{"call": quota.asked[0], "sent": False}]
     assert api.seen == []
 
 

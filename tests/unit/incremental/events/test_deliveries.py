@@ -43,10 +43,10 @@ class Task:
         self.remembered = untils(remembered)
 
     def run(
-        self, run_id: str, told: Iterable[int] | None = None, cleared_from: datetime | None = None
+        self, run_id: str, triggered_by: Iterable[int] | None = None, cleared_from: datetime | None = None
     ) -> tuple[str, ...]:
         """Let a run ask, and store what comes of it."""
-        events = None if told is None else untils(told)
+        events = None if triggered_by is None else untils(triggered_by)
         after, given = deliver(self.deliveries, run_id, events, self.remembered, cleared_from)
         if not set(given) <= set(self.remembered):
             raise LostError
@@ -59,40 +59,40 @@ class Task:
 def test_a_run_is_given_what_its_events_hold_and_again_on_a_second_try() -> None:
     task = Task()
 
-    assert task.run("first", told=[5, 4]) == untils([4, 5])
-    assert task.run("second", told=[6]) == untils([6])
-    assert task.run("first", told=[5, 4]) == untils([4, 5])
+    assert task.run("first", triggered_by=[5, 4]) == untils([4, 5])
+    assert task.run("second", triggered_by=[6]) == untils([6])
+    assert task.run("first", triggered_by=[5, 4]) == untils([4, 5])
     # A cleared run may have lost its events, but not what it was given.
-    assert task.run("first", told=None) == untils([4, 5])
+    assert task.run("first", triggered_by=None) == untils([4, 5])
 
 
-def test_what_airflow_was_told_twice_is_given_once() -> None:
+def test_an_event_that_airflow_got_twice_is_given_once() -> None:
     task = Task()
-    task.run("first", told=[4])
+    task.run("first", triggered_by=[4])
     before = task.deliveries
 
-    assert task.run("again", told=[4]) == ()
+    assert task.run("again", triggered_by=[4]) == ()
     assert task.deliveries is before, "there was nothing to store"
-    assert task.run("and more", told=[4, 5, 5]) == untils([5])
+    assert task.run("and more", triggered_by=[4, 5, 5]) == untils([5])
 
 
 def test_a_run_that_another_asset_triggered_is_given_nothing() -> None:
     task = Task()
 
-    assert task.run("of the other", told=[]) == ()
+    assert task.run("of the other", triggered_by=[]) == ()
     assert task.deliveries is None
 
 
 def test_a_run_by_hand_catches_up_with_what_no_run_was_given_since_the_first() -> None:
     task = Task()
-    task.run("triggered", told=[6])
-    task.run("triggered, after events that reached nobody", told=[8])
+    task.run("triggered", triggered_by=[6])
+    task.run("triggered, after events that reached nobody", triggered_by=[8])
 
     assert task.run("by hand") == untils([7, 9])
     assert task.run("by hand again") == ()
     assert task.run("by hand") == untils([7, 9])
-    assert task.run("kept back", told=[7]) == ()
-    assert task.run("earlier", told=[5]) == untils([5]), "its run may have waited in a queue"
+    assert task.run("kept back", triggered_by=[7]) == ()
+    assert task.run("earlier", triggered_by=[5]) == untils([5]), "its run may have waited in a queue"
 
 
 def test_the_first_run_by_hand_only_marks_where_to_begin() -> None:
@@ -100,12 +100,12 @@ def test_the_first_run_by_hand_only_marks_where_to_begin() -> None:
 
     assert task.run("by hand") == ()
     task.remembered = untils(range(12))
-    assert task.run("triggered", told=[3]) == untils([3]), "what a run is triggered by it is always given"
+    assert task.run("triggered", triggered_by=[3]) == untils([3]), "what a run is triggered by it is always given"
     assert task.run("by hand again") == untils([10, 11])
     assert task.run("by hand") == (), "a cleared run is given the same, which was nothing"
 
 
-def test_a_first_run_by_hand_before_anything_was_announced() -> None:
+def test_a_first_run_by_hand_before_any_event() -> None:
     task = Task(())
 
     assert task.run("by hand") == ()
@@ -116,14 +116,14 @@ def test_a_first_run_by_hand_before_anything_was_announced() -> None:
 def test_many_runs_are_forgotten_but_what_they_took_is_not_given_again() -> None:
     task = Task(range(MOST_RUNS + 5))
     for number in range(MOST_RUNS + 5):
-        assert task.run(f"run {number}", told=[number]) == untils([number])
+        assert task.run(f"run {number}", triggered_by=[number]) == untils([number])
 
     assert task.deliveries is not None
     assert len(task.deliveries.runs) == MOST_RUNS
     assert set(task.deliveries.delivered) == set(untils(range(5)))
-    assert task.run("told again", told=[0, 4]) == ()
+    assert task.run("given again", triggered_by=[0, 4]) == ()
     with pytest.raises(ForgottenRunError, match="a sensor for the same list, and since and until"):
-        task.run("run 4", told=[4])
+        task.run("run 4", triggered_by=[4])
 
 
 def test_no_run_of_the_last_thousand_is_taken_for_new_nor_a_cleared_one_from_before() -> None:
@@ -131,7 +131,7 @@ def test_no_run_of_the_last_thousand_is_taken_for_new_nor_a_cleared_one_from_bef
     count = MOST_RUNS + MOST_FORGOTTEN + 5
     for number in range(count):
         task.remembered = (*task.remembered, until(number))[-MOST_RUNS:]
-        task.run(f"run {number}", told=[number] if number % 3 else None)
+        task.run(f"run {number}", triggered_by=[number] if number % 3 else None)
     task.remembered = (*task.remembered, until(count))[-MOST_RUNS:]
     before = task.deliveries
 
@@ -150,14 +150,14 @@ def test_a_cleared_run_is_given_what_its_own_events_tell_however_old_it_is() -> 
     for number in range(MOST_RUNS + MOST_FORGOTTEN + 5):
         task.run(f"by hand {number}")
 
-    assert task.run("kept waiting", told=[5], cleared_from=FIRST) == untils([5])
+    assert task.run("kept waiting", triggered_by=[5], cleared_from=FIRST) == untils([5])
 
 
 def test_what_no_cursor_remembers_needs_no_memory() -> None:
     task = Task()
     for number in range(MOST_RUNS + 5):
         task.remembered = untils([number])
-        task.run(f"run {number}", told=[number])
+        task.run(f"run {number}", triggered_by=[number])
 
     assert task.deliveries is not None
     assert task.deliveries.delivered == ()
@@ -167,12 +167,12 @@ def test_runs_that_were_given_many_do_not_fill_the_memory() -> None:
     task = Task(())
     for number in range(30):
         task.remembered = untils(range(number * 100, number * 100 + 100))
-        task.run(f"run {number}", told=range(number * 100, number * 100 + 100))
+        task.run(f"run {number}", triggered_by=range(number * 100, number * 100 + 100))
 
     assert task.deliveries is not None
     assert sum(map(len, task.deliveries.runs.values())) == MOST_EVENTS
     task.remembered = untils(range(5_000, 5_000 + 2 * MOST_EVENTS))
-    assert task.run("huge", told=range(5_000, 5_000 + 2 * MOST_EVENTS)) == task.remembered
+    assert task.run("huge", triggered_by=range(5_000, 5_000 + 2 * MOST_EVENTS)) == task.remembered
     assert list(task.deliveries.runs) == ["huge"]
 
 
@@ -181,7 +181,7 @@ def test_whatever_happens_each_event_is_given_to_one_run(seed: int) -> None:
     chance = random.Random(seed)
     task = Task(())
     given: dict[str, tuple[str, ...]] = {}
-    told: dict[str, list[int] | None] = {}
+    events_of: dict[str, list[int] | None] = {}
     waiting: list[int] = []
     for number in range(300):
         if chance.random() < 0.7:
@@ -192,12 +192,12 @@ def test_whatever_happens_each_event_is_given_to_one_run(seed: int) -> None:
             events = [waiting.pop() for _ in range(chance.randint(1, len(waiting)))]
             if chance.random() < 0.2:
                 events.append(chance.choice([each for each in range(number + 1) if until(each) in task.remembered]))
-            told[f"triggered {number}"] = events
+            events_of[f"triggered {number}"] = events
         elif chance.random() < 0.2:
-            told[f"by hand {number}"] = None
-        for run_id in chance.sample(sorted(told), min(3, len(told))) + list(told)[-1:]:
+            events_of[f"by hand {number}"] = None
+        for run_id in chance.sample(sorted(events_of), min(3, len(events_of))) + list(events_of)[-1:]:
             try:
-                now = task.run(run_id, told[run_id])
+                now = task.run(run_id, events_of[run_id])
             except (ForgottenRunError, LostError):
                 continue
             assert now == given.setdefault(run_id, now)

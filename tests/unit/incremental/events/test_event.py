@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 
-ANNOUNCEMENT = ChangeEvent(
+EVENT = ChangeEvent(
     asset="drchrono_default/patients:any",
     resource="patients",
     since="2026-07-01T12:00:00",
@@ -20,7 +20,7 @@ ANNOUNCEMENT = ChangeEvent(
 @pytest.mark.parametrize(
     "event",
     [
-        pytest.param(ANNOUNCEMENT, id="a window"),
+        pytest.param(EVENT, id="a window"),
         pytest.param(ChangeEvent("a", "audit_log", None, "2026-07-01T16:02:00Z", 0, ()), id="everything, no ids"),
     ],
 )
@@ -29,19 +29,19 @@ def test_what_travels_as_json_is_read_again(event: ChangeEvent) -> None:
 
 
 def test_the_payload_is_in_order() -> None:
-    assert list(ANNOUNCEMENT.payload()) == ["version", "asset", "resource", "since", "until", "count", "ids"]
+    assert list(EVENT.payload()) == ["version", "asset", "resource", "since", "until", "count", "ids"]
 
 
 def test_what_a_later_release_adds_is_no_hindrance() -> None:
-    assert ChangeEvent.read({**ANNOUNCEMENT.payload(), "more": 1}) == ANNOUNCEMENT
+    assert ChangeEvent.read({**EVENT.payload(), "more": 1}) == EVENT
 
 
 def test_the_payload_of_another_release_is_refused_and_says_so() -> None:
     with pytest.raises(ValueError, match="a change event in version '2', and this release reads version 1"):
-        ChangeEvent.read({**ANNOUNCEMENT.payload(), "version": 2})
+        ChangeEvent.read({**EVENT.payload(), "version": 2})
 
 
-@pytest.mark.parametrize("payload", [None, "text", 3, [ANNOUNCEMENT]], ids=["nothing", "text", "number", "list"])
+@pytest.mark.parametrize("payload", [None, "text", 3, [EVENT]], ids=["nothing", "text", "number", "list"])
 def test_what_is_no_object_is_no_event(payload: object) -> None:
     with pytest.raises(ValueError, match=r"no change event: .* in place of an object"):
         ChangeEvent.read(payload)
@@ -65,7 +65,7 @@ def test_what_is_no_object_is_no_event(payload: object) -> None:
 )
 def test_a_field_that_does_not_fit_is_named_without_its_value(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"^no change event: nothing that fits under {name}$"):
-        ChangeEvent.read({**ANNOUNCEMENT.payload(), name: value})
+        ChangeEvent.read({**EVENT.payload(), name: value})
 
 
 def test_all_that_is_missing_is_named() -> None:

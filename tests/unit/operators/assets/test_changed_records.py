@@ -57,7 +57,7 @@ def change(sandbox: Sandbox, number: int, city: str) -> int:
     return int(patient)
 
 
-def news(sandbox: Sandbox, stores: Stores, number: int, city: str) -> ChangeEvent:
+def change_event(sandbox: Sandbox, stores: Stores, number: int, city: str) -> ChangeEvent:
     """Change a patient and let the watcher make an event of it."""
     change(sandbox, number, city)
     event = make_event(stores.cursors, PATIENTS)
@@ -67,18 +67,18 @@ def news(sandbox: Sandbox, stores: Stores, number: int, city: str) -> ChangeEven
 
 def context(
     run_id: str,
-    *told: ChangeEvent | dict[str, Any] | None,
+    *given: ChangeEvent | dict[str, Any] | None,
     by: Asset = PATIENTS,
     run_type: str = "asset_triggered",
     iteration: int | None = None,
 ) -> dict[str, Any]:
     """As much of a task's context as the operator looks at.
 
-    :param told: the events of ``by``: an extra is that of an event that nobody of ours made.
+    :param given: the events of ``by``; an extra is that of an event that no watcher made.
     :param iteration: of the loop that the task is in.
     """
     key = SimpleNamespace(name=by.name, uri=by.uri)
-    events = [SimpleNamespace(asset=key, source_aliases=(), extra=_extra(each)) for each in told]
+    events = [SimpleNamespace(asset=key, source_aliases=(), extra=_extra(each)) for each in given]
     return {
         "ti": SimpleNamespace(dag_id="a_dag", task_id="changed", run_id=run_id, map_index=-1, try_number=1),
         "dag_run": SimpleNamespace(run_type=run_type),
@@ -86,14 +86,14 @@ def context(
     } | ({} if iteration is None else {"loop": SimpleNamespace(index=iteration)})
 
 
-def _extra(told: ChangeEvent | dict[str, Any] | None) -> dict[str, Any] | None:
-    return {"from_trigger": True, "payload": told.payload()} if isinstance(told, ChangeEvent) else told
+def _extra(event: ChangeEvent | dict[str, Any] | None) -> dict[str, Any] | None:
+    return {"from_trigger": True, "payload": event.payload()} if isinstance(event, ChangeEvent) else event
 
 
-def read(run_id: str, *told: Any, asset: Asset = PATIENTS, options: Any = None, **details: Any) -> Any:
+def read(run_id: str, *events: Any, asset: Asset = PATIENTS, options: Any = None, **details: Any) -> Any:
     """Run the task as a process of its own, and return its result."""
     operator = DrChronoChangedRecordsOperator(task_id="changed", asset=asset, **(options or {}))
-    return execute(operator, context(run_id, *told, **details))
+    return execute(operator, context(run_id, *events, **details))
 
 
 def by_hand(run_id: str, **details: Any) -> Any:
@@ -127,11 +127,11 @@ def test_a_record_that_lost_its_id_is_counted_and_read_and_stops_nobody(begun: S
     assert event is not None
     assert (event.count, len(event.ids)) == (2, 1)
     assert sorted(cities(read("one", event))) == ["Troy", "Utica"]
-    assert cities(read("two", news(begun, stores, 2, "Rome"))) == ["Rome"]
+    assert cities(read("two", change_event(begun, stores, 2, "Rome"))) == ["Rome"]
 
 
 def test_an_iteration_of_a_loop_reads_what_the_one_before_has_not(begun: Sandbox, stores: Stores) -> None:
-    first = news(begun, stores, 0, "Springfield")
+    first = change_event(begun, stores, 0, "Springfield")
     assert cities(read("one", first, iteration=0)) == ["Springfield"]
 
     assert cities(read("one", first, iteration=1)) == []
@@ -139,30 +139,30 @@ def test_an_iteration_of_a_loop_reads_what_the_one_before_has_not(begun: Sandbox
 
 
 def test_a_run_reads_exactly_what_its_events_name_and_again_on_a_second_try(begun: Sandbox, stores: Stores) -> None:
-    first = news(begun, stores, 0, "Springfield")
-    second = news(begun, stores, 1, "Shelbyville")
+    first = change_event(begun, stores, 0, "Springfield")
+    second = change_event(begun, stores, 1, "Shelbyville")
 
     assert cities(read("one", first)) == ["Springfield"]
     assert cities(read("two", second)) == ["Shelbyville"]
-    third = news(begun, stores, 2, "Ogdenville")
+    third = change_event(begun, stores, 2, "Ogdenville")
     assert cities(read("one", first)) == ["Springfield"]
     assert cities(by_hand("one")) == ["Springfield"], "its claim counts, not its events"
     assert cities(read("three", third)) == ["Ogdenville"]
 
 
 def test_what_changed_again_is_left_to_the_run_that_is_told_of_it(begun: Sandbox, stores: Stores) -> None:
-    first = news(begun, stores, 0, "Springfield")
-    second = news(begun, stores, 0, "Shelbyville")
+    first = change_event(begun, stores, 0, "Springfield")
+    second = change_event(begun, stores, 0, "Shelbyville")
 
     assert read("one", first) == []
     assert cities(read("two", second)) == ["Shelbyville"]
 
 
 def test_events_of_windows_that_meet_cost_one_call(begun: Sandbox, stores: Stores) -> None:
-    told = [news(begun, stores, number, f"City {number}") for number in range(3)]
+    events = [change_event(begun, stores, number, f"City {number}") for number in range(3)]
     begun.journal.clear()
 
-    assert sorted(cities(read("one", *reversed(told)))) == ["City 0", "City 1", "City 2"]
+    assert sorted(cities(read("one", *reversed(events)))) == ["City 0", "City 1", "City 2"]
     assert calls(begun) == ["patients_list"]
 
 
@@ -184,12 +184,12 @@ def test_an_update_of_what_was_created_in_the_window_before_is_read(sandbox: San
 
 
 def test_an_event_that_comes_twice_is_read_once_and_costs_nothing(begun: Sandbox, stores: Stores) -> None:
-    told = news(begun, stores, 0, "Springfield")
-    assert cities(read("one", told)) == ["Springfield"]
+    event = change_event(begun, stores, 0, "Springfield")
+    assert cities(read("one", event)) == ["Springfield"]
     stored = dict(stores.deliveries.texts)
     begun.journal.clear()
 
-    assert read("two", told) == []
+    assert read("two", event) == []
     assert calls(begun) == []
     assert stores.deliveries.texts == stored
 
@@ -197,11 +197,11 @@ def test_an_event_that_comes_twice_is_read_once_and_costs_nothing(begun: Sandbox
 def test_a_run_by_hand_catches_up_and_the_first_one_does_not(
     begun: Sandbox, stores: Stores, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = news(begun, stores, 0, "Springfield")
+    first = change_event(begun, stores, 0, "Springfield")
     assert by_hand("first of all") == []
     assert "no run of this task has read drchrono_default/patients:any yet" in caplog.text
-    news(begun, stores, 1, "Shelbyville")
-    news(begun, stores, 2, "Ogdenville")
+    change_event(begun, stores, 1, "Shelbyville")
+    change_event(begun, stores, 2, "Ogdenville")
 
     assert sorted(cities(by_hand("by hand"))) == ["Ogdenville", "Shelbyville"]
     assert by_hand("again") == []
@@ -214,10 +214,10 @@ def test_a_run_before_anything_was_watched_is_given_nothing(sandbox: Sandbox, st
 
 
 def test_a_run_that_another_asset_triggered_does_not_catch_up(begun: Sandbox, stores: Stores) -> None:
-    told = news(begun, stores, 0, "Springfield")
+    event = change_event(begun, stores, 0, "Springfield")
     other = drchrono_asset("tasks")
-    assert cities(read("one", told)) == ["Springfield"]
-    news(begun, stores, 1, "Shelbyville")
+    assert cities(read("one", event)) == ["Springfield"]
+    change_event(begun, stores, 1, "Shelbyville")
     stored = dict(stores.deliveries.texts)
 
     assert read("two", {"payload": "of the other"}, by=other) == []
@@ -227,10 +227,10 @@ def test_a_run_that_another_asset_triggered_does_not_catch_up(begun: Sandbox, st
 
 @pytest.mark.parametrize("extra", [None, {}, {"from_rest_api": True}], ids=["nothing", "empty", "by hand"])
 def test_an_event_that_was_made_by_hand_makes_a_run_as_by_hand(begun: Sandbox, stores: Stores, extra: Any) -> None:
-    told = news(begun, stores, 0, "Springfield")
-    later = news(begun, stores, 1, "Shelbyville")
+    event = change_event(begun, stores, 0, "Springfield")
+    later = change_event(begun, stores, 1, "Shelbyville")
 
-    assert cities(read("one", told, extra)) == ["Springfield"], "with others it is none"
+    assert cities(read("one", event, extra)) == ["Springfield"], "with others it is none"
     assert cities(read("two", extra)) == ["Shelbyville"]
     assert read("three", later) == []
 
@@ -258,31 +258,31 @@ class Overtaken(MemoryCursorStore):
             yield
 
 
-def test_of_two_runs_at_once_one_is_given_what_both_were_told(begun: Sandbox, stores: Stores) -> None:
-    told = news(begun, stores, 0, "Springfield")
+def test_of_two_runs_at_once_one_is_given_what_both_were_notified_of(begun: Sandbox, stores: Stores) -> None:
+    event = change_event(begun, stores, 0, "Springfield")
     given = []
-    stores.deliveries = Overtaken(lambda: given.append(read("one", told)))
+    stores.deliveries = Overtaken(lambda: given.append(read("one", event)))
 
-    assert read("two", told, news(begun, stores, 1, "Shelbyville"))[0]["city"] == "Shelbyville"
+    assert read("two", event, change_event(begun, stores, 1, "Shelbyville"))[0]["city"] == "Shelbyville"
     assert [cities(each) for each in given] == [["Springfield"]]
 
 
 def test_two_tasks_read_the_same(begun: Sandbox, stores: Stores) -> None:
-    told = news(begun, stores, 0, "Springfield")
-    mapped = context("one", told)
+    event = change_event(begun, stores, 0, "Springfield")
+    mapped = context("one", event)
     mapped["ti"].map_index = 0
 
-    assert cities(read("one", told)) == ["Springfield"]
+    assert cities(read("one", event)) == ["Springfield"]
     assert cities(execute(DrChronoChangedRecordsOperator(task_id="changed", asset=PATIENTS), mapped)) == ["Springfield"]
     assert set(stores.deliveries.texts) == {NAME, CursorName("a_dag", "changed", 0)}
 
 
 def test_records_are_handed_on_as_by_a_sensor(begun: Sandbox, stores: Stores, tmp_path: Path) -> None:
-    told = [news(begun, stores, number, f"City {number}") for number in range(3)]
+    events = [change_event(begun, stores, number, f"City {number}") for number in range(3)]
     path = tmp_path / "new.ndjson.gz"
 
     def handed(**options: Any) -> Any:
-        return read("one", *told, options={"fields": ["city"], **options})
+        return read("one", *events, options={"fields": ["city"], **options})
 
     assert handed() == [{"city": "City 0"}, {"city": "City 1"}, {"city": "City 2"}]
     assert [len(batch) for batch in handed(batch_size=2)] == [2, 1]
@@ -305,42 +305,42 @@ def test_nothing_is_handed_on_in_the_same_way(begun: Sandbox, stores: Stores, tm
 
 
 def test_a_full_quota_reschedules_the_run_which_then_reads_the_same(begun: Sandbox, stores: Stores) -> None:
-    told = news(begun, stores, 0, "Springfield")
+    event = change_event(begun, stores, 0, "Springfield")
     begun.faults.add(Fault(kind="throttle", resource="patients", seconds=900))
     with pytest.raises(AirflowRescheduleException):
-        read("one", told)
-    assert read("two", told) == [], "it is the first one's"
+        read("one", event)
+    assert read("two", event) == [], "it is the first one's"
 
-    assert cities(read("one", told)) == ["Springfield"]
+    assert cities(read("one", event)) == ["Springfield"]
 
 
 def test_what_a_forgetful_cursor_has_dropped_is_read_otherwise(begun: Sandbox, stores: Stores) -> None:
-    told = news(begun, stores, 0, "Springfield")
+    event = change_event(begun, stores, 0, "Springfield")
     for number in range(MOST_RUNS):
-        news(begun, stores, 1, f"City {number}")
+        change_event(begun, stores, 1, f"City {number}")
 
     with pytest.raises(AirflowFailException, match=r"patients_list: 1 events.*as many others came after") as error:
-        read("one", told)
-    assert f"since={told.since!r} and until={told.until!r}" in str(error.value)
+        read("one", event)
+    assert f"since={event.since!r} and until={event.until!r}" in str(error.value)
     assert stores.deliveries.texts == {}, "nobody was given it"
 
 
 def test_events_from_before_a_reset_are_read_otherwise(begun: Sandbox, stores: Stores) -> None:
-    told = news(begun, stores, 0, "Springfield")
-    assert cities(read("one", told)) == ["Springfield"]
+    event = change_event(begun, stores, 0, "Springfield")
+    assert cities(read("one", event)) == ["Springfield"]
     stores.cursors.texts.clear()
 
     for run_id in ("one", "two"):
         with pytest.raises(AirflowFailException, match="as its cursor was reset since then"):
-            read(run_id, replace(told, until="2026-01-01T00:00:00+00:00") if run_id == "two" else told)
+            read(run_id, replace(event, until="2026-01-01T00:00:00+00:00") if run_id == "two" else event)
 
 
 def test_a_cleared_run_of_long_ago_does_not_take_what_is_new(begun: Sandbox, stores: Stores) -> None:
-    told = news(begun, stores, 0, "Springfield")
-    read("one", told)
+    event = change_event(begun, stores, 0, "Springfield")
+    read("one", event)
     for number in range(MOST_RUNS):
         by_hand(f"by hand {number}")
-    news(begun, stores, 1, "Shelbyville")
+    change_event(begun, stores, 1, "Shelbyville")
 
     with pytest.raises(AirflowFailException, match="what this DAG run was given is not remembered any more"):
         by_hand("one")
@@ -348,14 +348,14 @@ def test_a_cleared_run_of_long_ago_does_not_take_what_is_new(begun: Sandbox, sto
 
 
 def test_a_cleared_run_that_is_older_than_all_memory_does_not_take_what_is_new(begun: Sandbox, stores: Stores) -> None:
-    told = news(begun, stores, 0, "Springfield")
+    event = change_event(begun, stores, 0, "Springfield")
     forgotten = tuple(f"{number:012}" for number in range(MOST_FORGOTTEN))
-    claims = Deliveries(runs={"the last one": (told.until,)}, forgotten=forgotten)
-    stores.deliveries.texts[NAME] = dump_deliveries({PATIENTS.name: claims})
-    news(begun, stores, 1, "Shelbyville")
+    deliveries = Deliveries(runs={"the last one": (event.until,)}, forgotten=forgotten)
+    stores.deliveries.texts[NAME] = dump_deliveries({PATIENTS.name: deliveries})
+    change_event(begun, stores, 1, "Shelbyville")
     long_ago = context("long ago", run_type="manual")
     long_ago["dag_run"] = SimpleNamespace(
-        run_type="manual", run_after=datetime.fromisoformat(told.until), clear_number=1
+        run_type="manual", run_after=datetime.fromisoformat(event.until), clear_number=1
     )
 
     with pytest.raises(AirflowFailException, match="what this DAG run was given is not remembered any more"):
@@ -364,23 +364,23 @@ def test_a_cleared_run_that_is_older_than_all_memory_does_not_take_what_is_new(b
 
 
 def test_spoilt_deliveries_are_never_begun_anew(begun: Sandbox, stores: Stores) -> None:
-    told = news(begun, stores, 0, "Springfield")
+    event = change_event(begun, stores, 0, "Springfield")
     stores.deliveries.texts[NAME] = "{"
 
     with pytest.raises(
         AirflowFailException, match=r"what runs of a_dag\.changed have read is stored as 1 char"
     ) as error:
-        read("one", told)
+        read("one", event)
     assert "airflow drchrono cursor reset a_dag changed" in str(error.value)
     assert stores.deliveries.texts[NAME] == "{"
 
 
 def test_a_spoilt_cursor_names_the_asset(begun: Sandbox, stores: Stores) -> None:
-    told = news(begun, stores, 0, "Springfield")
+    event = change_event(begun, stores, 0, "Springfield")
     stores.cursors.texts[CursorName.of_asset(PATIENTS.name)] = "{"
 
     with pytest.raises(AirflowFailException, match="the stored cursor of asset drchrono_default/patients:any") as error:
-        read("one", told)
+        read("one", event)
     assert "cursor reset --asset drchrono_default/patients:any" in str(error.value)
     assert stores.deliveries.texts == {}
 
@@ -388,11 +388,11 @@ def test_a_spoilt_cursor_names_the_asset(begun: Sandbox, stores: Stores) -> None
 def test_no_patient_data_is_stored_or_logged(
     begun: Sandbox, stores: Stores, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told = news(begun, stores, 0, "Canaryville")
+    event = change_event(begun, stores, 0, "Canaryville")
 
-    assert cities(read("one", told)) == ["Canaryville"]
+    assert cities(read("one", event)) == ["Canaryville"]
     logged = caplog.text + "".join(capfd.readouterr())
-    assert f"reading 1 events, the last until {told.until}" in logged
+    assert f"reading 1 events, the last until {event.until}" in logged
     assert "Canaryville" not in logged + str(stores.deliveries.texts) + str(stores.cursors.texts)
 
 

@@ -1,0 +1,47 @@
+"""The pages name files that exist, and ``docs/contributing.md`` tells its routes from the first file to the last."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import CONTRIBUTING, PACKAGE, ROOT, missing_paths, route_files
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ENDS = {
+    "create": ("operators/patients.py", "common/outcomes.py"),
+    "poke": ("sensors/patients.py", "assets/outlets.py"),
+    "sync": ("transfers/drchrono_to_warehouse.py", "assets/outlets.py"),
+    "refresh": ("hooks/drchrono.py", "client/transport.py"),
+}
+"""Where each route begins, and where its call ends."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_files_that_a_page_names_exist(page: Path) -> None:
+    assert missing_paths(page) == []
+
+
+def test_the_index_of_decisions_names_each_by_its_title() -> None:
+    folder = ROOT / "docs/decisions"
+    records = sorted(folder.glob("[0-9]*.md"))
+    index = (folder / "README.md").read_text()
+    lines = [f"- [{each.read_text().splitlines()[0].removeprefix('# ')}]({each.name})" for each in records]
+
+    assert records
+    assert [line for line in lines if line not in index.splitlines()] == []
+
+
+def test_the_page_for_contributors_names_every_package() -> None:
+    page = CONTRIBUTING.read_text()
+    packages = sorted(each.parent.name for each in PACKAGE.glob("*/__init__.py"))
+
+    assert packages
+    assert [name for name in packages if f"`{name}/`" not in page and f"{PACKAGE.name}/{name}/`" not in page] == []
+
+
+@pytest.mark.parametrize("route", ENDS)
+def test_a_route_is_told_from_its_first_file_to_its_last(route: str) -> None:
+    files = [path.removeprefix("airflow_provider_drchrono/") for path in route_files()[route]]
+
+    assert (files[0], files[-1]) == ENDS[route]
+    assert len(set(files)) == len(files) > 2, "each file is one step"
