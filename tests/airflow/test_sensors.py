@@ -7,6 +7,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import airflow.sdk
 import pytest
+from sqlalchemy import event
 
 from airflow_provider_drchrono.cli.cursor import cursor as cursor_command
 from airflow_provider_drchrono.incremental.cursor import MOST_FORGOTTEN, MOST_RUNS, read_cursor
@@ -283,17 +285,23 @@ def test_a_cursor_can_be_set_before_the_sensor_has_ever_run(
 
 
 CLEARED = """
-    @task
-    def clear(dag_run=None):
-        from airflow.models.dagrun import DagRun
-        from airflow.utils.session import create_session
-        from sqlalchemy import select
-
-        with create_session() as session:
-            session.scalars(select(DagRun).where(DagRun.run_id == dag_run.run_id)).one().clear_number += 1
-
-    clear() >> DrChronoNewOrUpdatedPatientsSensor(task_id="changes", mode="poke", poke_interval=0.1, timeout=1.0)
+    DrChronoNewOrUpdatedPatientsSensor(task_id="changes", mode="poke", poke_interval=0.1, timeout=1.0)
 """
+
+
+@contextmanager
+def runs_are_cleared() -> Iterator[None]:
+    """Makes each new DAG run one that has been cleared, which ``DAG.test`` cannot do."""
+    from airflow.models.dagrun import DagRun
+
+    def clear(mapper: Any, connection: Any, run: DagRun) -> None:
+        run.clear_number = 1
+
+    event.listen(DagRun, "before_insert", clear)
+    try:
+        yield
+    finally:
+        event.remove(DagRun, "before_insert", clear)
 
 
 def test_a_cleared_run_that_is_older_than_all_memory_takes_nothing(
@@ -314,7 +322,8 @@ def test_a_cleared_run_that_is_older_than_all_memory_takes_nothing(
     sandbox.practice.change("patients", patient, {"last_name": CANARY})
     capsys.readouterr()
 
-    assert run_tasks(CLEARED).state == "failed"
+    with runs_are_cleared():
+        assert run_tasks(CLEARED).state == "failed"
 
     assert "what this DAG run was given is not remembered any more" in capsys.readouterr().out
     assert variables()[key] == full
