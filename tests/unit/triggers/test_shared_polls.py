@@ -19,6 +19,7 @@ from airflow_provider_drchrono.sensors.patients import DrChronoNewOrUpdatedPatie
 from airflow_provider_drchrono.triggers import shared_polls
 from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger, PollEvent
 from airflow_provider_drchrono.triggers.waiting import MOST_FAILURES
+from tests.support.running import connected_sandbox
 from tests.support.slow import working_while_answered
 
 INTERVAL = 0.3
@@ -207,6 +208,55 @@ def test_one_who_begins_earlier_hears_what_changed_since_beside_those_who_do_not
     assert not is_notified
 
 
+def test_a_window_begins_with_its_first_second_also_in_a_poll_that_began_earlier(sandbox: Sandbox) -> None:
+    start = sandbox.clock.local() - timedelta(hours=1)
+    for index in range(1, 4):
+        change(sandbox, index, updated_at=(start - timedelta(days=1)).isoformat())
+    patient = change(sandbox, 0, updated_at=start.isoformat())
+    starts = (start - timedelta(hours=1), start, start + timedelta(seconds=1))
+    triggers = [
+        trigger_of(sandbox, number, cursor=None, since=each.isoformat(), timezones=["America/New_York"])
+        for number, each in enumerate(starts)
+    ]
+
+    async def run() -> tuple[list[PollEvent], bool]:
+        async with waiting(triggers) as (earlier, in_time, too_late):
+            events = [await earlier, await in_time]
+            await until_polled(sandbox, 2)
+            return events, too_late.done()
+
+    events, is_told = asyncio.run(run())
+
+    assert [event.ids for event in events] == [(patient,), (patient,)]
+    assert not is_told
+
+
+def test_one_who_is_told_early_ends_no_poll_of_the_others(sandbox: Sandbox) -> None:
+    one, another = (each["id"] for each in sandbox.practice.records("doctors")[:2])
+    yesterday = sandbox.clock.local() - timedelta(days=1)
+    for index in range(4):
+        change(sandbox, index, updated_at=(yesterday - timedelta(hours=1)).isoformat())
+    for number in range(300):
+        sandbox.practice.create("patients", {"last_name": f"Patient {number}", "doctor": one})
+    last = sandbox.practice.create("patients", {"last_name": "Last", "doctor": another})["id"]
+    # It has changed before the poll, so that no later one returns it.
+    sandbox.practice.change("patients", last, {"updated_at": (yesterday + timedelta(hours=1)).isoformat()})
+    window = {"cursor": None, "since": yesterday.isoformat(), "timezones": ["America/New_York"]}
+    triggers = [
+        trigger_of(sandbox, number, filters={"doctor": doctor}, **window)
+        for number, doctor in enumerate((one, another))
+    ]
+
+    async def run() -> list[PollEvent]:
+        async with waiting(triggers) as tasks:
+            return await asyncio.gather(*tasks)
+
+    first, second = asyncio.run(run())
+
+    assert first.count > 0
+    assert second.ids == (last,)
+
+
 def test_what_changes_while_a_page_is_slow_is_told_after_the_next_poll(sandbox: Sandbox) -> None:
     trigger = trigger_of(sandbox, lookback=0.0)
     told: list[int] = []
@@ -254,6 +304,24 @@ def test_a_cursor_that_is_set_to_a_time_wakes_its_sensor(
             return await task
 
     assert asyncio.run(run()).status == "changes"
+
+
+def test_many_pages_without_a_time_of_change_are_judged_by_content(
+    monkeypatch: pytest.MonkeyPatch, store: MemoryCursorStore
+) -> None:
+    with connected_sandbox(monkeypatch, patients=2, timezone="America/New_York") as sandbox:
+        for number in range(600):
+            sandbox.practice.create("lab_orders", {"notes": f"Order {number}"})
+        trigger = trigger_of(sandbox, 0, LabOrders)
+
+        async def run() -> PollEvent:
+            async with waiting([trigger]) as (task,):
+                await until_polled(sandbox, 6, "lab_orders_list")
+                assert not task.done(), "nothing has changed"
+                sandbox.practice.create("lab_orders", {"notes": "Fasting"})
+                return await task
+
+        assert asyncio.run(run()).count == 1
 
 
 def test_nothing_is_read_beyond_what_wakes_everybody(sandbox: Sandbox) -> None:
