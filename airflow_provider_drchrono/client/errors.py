@@ -37,11 +37,13 @@ generator know nothing of the client and have errors of their own.
     ├── StagingError (transfers.staging_files)                   the staging folder cannot be used
     ├── StagingDamagedError (transfers.staging)
     ├── WarehouseError (warehouses.base)                         the database did not do what was asked
+    ├── AirflowChangedError (compat.private)                     Airflow lacks a private part that is needed
     ├── PendingError (plugin.pending)                            an answer that belongs to no pending authorization
     ├── NotAllowedError (plugin.app)                             the user of Airflow's UI may not do this
     ├── UnreadableError (client.responses)                       this one and the rest never leave the package
     ├── BrokenEncodingError (client.receiving)
     ├── TooLargeError (client.receiving)
+    ├── InDoubtError (operators.base.own_records)
     └── _UnacknowledgedError (incremental.events.writer)
 
 ``transient`` tells whether the same call may succeed, and does no harm, if it is simply made again. It is a fact of

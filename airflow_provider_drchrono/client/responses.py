@@ -288,7 +288,7 @@ def conflict_remedy(operation: Operation, details: str = "", *, matching: bool =
     """Return what a 409 to this operation means and what lets the write through.
 
     :param details: goes behind what is said of the record that is there, such as `` (id 5)``.
-    :param matching: whether the caller can be told to use ``if_exists``, as the operators have it.
+    :param matching: whether the caller has ``if_exists``, which the error then recommends.
     """
     conflict = operation.conflict
     match conflict.meaning if conflict else None:

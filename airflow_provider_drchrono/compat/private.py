@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 
-class AirflowChangedError(ImportError):
+
+class AirflowChangedError(DrChronoError, ImportError):
     """The installed Airflow lacks a private part that this provider needs."""
 
 

@@ -385,7 +385,7 @@ class PatientCommunicationFields(TypedDict, total=False):
     """What ``PatientCommunicationData`` and ``PatientCommunicationUpdate`` have in common."""
 
     code: Text | None
-    """What was told or asked, as a code of code_system"""
+    """What was said or asked, as a code of code_system"""
     code_system: Literal["SNOMEDCT", "LOINC"] | Text | None
     """Code set of code: SNOMEDCT or LOINC"""
     effective_time: Moment | None

@@ -21,9 +21,9 @@ def quick_dags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def api_application() -> Iterator[Any]:
-    """The application of Airflow's API server; making it takes seconds."""
+    """The application of Airflow's API server; making it takes seconds, and a process has one at a time."""
     from airflow.api_fastapi.app import create_app, purge_cached_app
 
     with pytest.MonkeyPatch.context() as environment:

@@ -177,8 +177,8 @@ def of_another_release(payload: dict[str, Any]) -> dict[str, Any]:
             id="cursor",
         ),
         pytest.param(
-            lambda state: deliveries.read_claims(json.dumps(state)),
-            json.loads(deliveries.dump_claims({})),
+            lambda state: deliveries.read_deliveries(json.dumps(state)),
+            json.loads(deliveries.dump_deliveries({})),
             id="deliveries",
         ),
     ],

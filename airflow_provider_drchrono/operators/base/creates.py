@@ -335,7 +335,7 @@ class CreateOperator(WriteOperator):
         known = [lookup for lookup in lookups if lookup is not None]
         found: list[list[Record]] = []
         if len(known) == len(bodies):
-            # The conflict is told all the same to a user who may not read the list.
+            # The error still names the conflict to a user who may not read the list.
             with suppress(PermissionDeniedError):
                 found = find_matches(drchrono, known, [body.fields for body in bodies], limit=None if lost else 2)
         if found:

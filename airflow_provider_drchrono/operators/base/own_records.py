@@ -15,6 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.catalog import Resource
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.operators.base.lookup import Lookup, Record
 from airflow_provider_drchrono.state.sent_marker import SentCreate
 
@@ -25,7 +26,7 @@ FARTHEST_ZONE = timedelta(hours=12)
 """The farthest that local time is behind UTC. Records show the practice's wall clock without its zone."""
 
 
-class InDoubtError(Exception):
+class InDoubtError(DrChronoError):
     """Records that may be the task's own, or somebody else's.
 
     :param ids: their ids, as far as they have any.
