@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeAlias, Unpack, overload
 
 from airflow.sdk import Asset
 
-from airflow_provider_drchrono.assets.options import AssetOptions
+from airflow_provider_drchrono.assets.asset_options import AssetOptions
 from airflow_provider_drchrono.catalog.model import Change
 from airflow_provider_drchrono.types.appointments_types import (
     AppointmentFilters,

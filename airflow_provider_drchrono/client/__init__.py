@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client.asynchronous import AsyncDrChronoClient
-    from airflow_provider_drchrono.client.bulk import BulkPacing, BulkResult
+    from airflow_provider_drchrono.client.bulk_lists import BulkPacing, BulkResult
     from airflow_provider_drchrono.client.errors import (
         AuthenticationError,
         BadRequestError,
@@ -84,8 +84,8 @@ _MODULES = {
     "AuthenticationError": "errors",
     "BadRequestError": "errors",
     "BulkExpiredError": "errors",
-    "BulkPacing": "bulk",
-    "BulkResult": "bulk",
+    "BulkPacing": "bulk_lists",
+    "BulkResult": "bulk_lists",
     "CallQuota": "quota",
     "ClientOptions": "settings",
     "ClientSettings": "settings",

@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_drchrono.catalog import Operation, UnknownNameError, load
 from airflow_provider_drchrono.catalog.model import OperationKind
 from airflow_provider_drchrono.client.auth import DrChronoAuth, TokenSource
-from airflow_provider_drchrono.client.bulk import BulkListing, result_request, start_request
+from airflow_provider_drchrono.client.bulk_lists import BulkListing, result_request, start_request
 from airflow_provider_drchrono.client.errors import ConfigurationError, InvalidArgumentError
 from airflow_provider_drchrono.client.files import FileArgument
 from airflow_provider_drchrono.client.paging import Listing

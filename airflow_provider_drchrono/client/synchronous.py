@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from airflow_provider_drchrono.client.bulk import (
+from airflow_provider_drchrono.client.bulk_lists import (
     DEADLINE,
     BulkListing,
     BulkPacing,

@@ -4,7 +4,7 @@ Nothing in the provider uses it at run time; ``python -m airflow_provider_drchro
 """
 
 from airflow_provider_drchrono.sandbox.faults import Fault
-from airflow_provider_drchrono.sandbox.options import Options
+from airflow_provider_drchrono.sandbox.sandbox_options import Options
 from airflow_provider_drchrono.sandbox.server import Sandbox
 
 __all__ = ["Fault", "Options", "Sandbox"]

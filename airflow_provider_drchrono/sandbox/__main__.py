@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from airflow_provider_drchrono.sandbox.options import Options
+from airflow_provider_drchrono.sandbox.sandbox_options import Options
 from airflow_provider_drchrono.sandbox.server import Sandbox
 
 DEFAULT_PORT = 8765

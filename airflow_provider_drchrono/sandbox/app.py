@@ -15,11 +15,11 @@ from airflow_provider_drchrono.sandbox.files import PREFIX, FileStore
 from airflow_provider_drchrono.sandbox.journal import Entry, Journal
 from airflow_provider_drchrono.sandbox.oauth import AuthorizationServer, Client, Grant
 from airflow_provider_drchrono.sandbox.operations import Call
-from airflow_provider_drchrono.sandbox.options import Options
 from airflow_provider_drchrono.sandbox.paging import envelope_key
 from airflow_provider_drchrono.sandbox.practice.seeding import seed_practice
 from airflow_provider_drchrono.sandbox.quota import Quota
 from airflow_provider_drchrono.sandbox.routing import Router
+from airflow_provider_drchrono.sandbox.sandbox_options import Options
 from airflow_provider_drchrono.sandbox.wire import Refusal, Request, Response, answer, detail
 
 ADMIN = "/_sandbox/"

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
 from airflow_provider_drchrono.sandbox.clock import Clock
-from airflow_provider_drchrono.sandbox.options import Reuse
+from airflow_provider_drchrono.sandbox.sandbox_options import Reuse
 from airflow_provider_drchrono.sandbox.wire import Refusal, Request, Response, answer, detail
 
 CODE_LIFETIME = timedelta(seconds=60)

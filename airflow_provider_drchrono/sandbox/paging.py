@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 from airflow_provider_drchrono.catalog import Operation, Paging
 from airflow_provider_drchrono.sandbox.filters import Filters
-from airflow_provider_drchrono.sandbox.options import Options
 from airflow_provider_drchrono.sandbox.practice import Key, Table
+from airflow_provider_drchrono.sandbox.sandbox_options import Options
 from airflow_provider_drchrono.sandbox.wire import Request, Response, detail, encode
 
 

@@ -17,8 +17,8 @@ from airflow_provider_drchrono.sandbox.app import App, http_date
 from airflow_provider_drchrono.sandbox.clock import Clock
 from airflow_provider_drchrono.sandbox.faults import Faults
 from airflow_provider_drchrono.sandbox.journal import Journal
-from airflow_provider_drchrono.sandbox.options import Options
 from airflow_provider_drchrono.sandbox.practice import Practice
+from airflow_provider_drchrono.sandbox.sandbox_options import Options
 from airflow_provider_drchrono.sandbox.wire import Request, Response, decode_query
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -180,3 +181,9 @@ def test_a_module_of_types_is_loaded_by_no_dag() -> None:
         assert not types or relative(module).startswith(("airflow_provider_drchrono/types/", OVERLOADS)), relative(
             module
         )
+
+
+def test_a_file_name_says_which_file_is_meant() -> None:
+    names = Counter(path.name for path in package_modules() if not path.name.startswith("__"))
+
+    assert {name: count for name, count in names.items() if count > 2} == {}

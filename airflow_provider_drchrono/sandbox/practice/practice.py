@@ -10,9 +10,9 @@ from typing import Any
 
 from airflow_provider_drchrono.catalog import Catalog, Resource
 from airflow_provider_drchrono.sandbox.clock import Clock
-from airflow_provider_drchrono.sandbox.options import Options
 from airflow_provider_drchrono.sandbox.practice.blank import blank
 from airflow_provider_drchrono.sandbox.practice.table import HIDDEN_CHANGE, Key, Row, Table
+from airflow_provider_drchrono.sandbox.sandbox_options import Options
 
 KEYS_APART = 10_000_000
 """Each resource numbers its records from a range of its own, so that an id of another resource is never found."""

@@ -9,7 +9,6 @@ from functools import lru_cache
 
 from airflow_provider_drchrono.catalog import Catalog
 from airflow_provider_drchrono.sandbox.clock import Clock
-from airflow_provider_drchrono.sandbox.options import Options
 from airflow_provider_drchrono.sandbox.practice.charges import seed_charges, seed_payments, seed_transactions
 from airflow_provider_drchrono.sandbox.practice.clinic import add, seed_clinic
 from airflow_provider_drchrono.sandbox.practice.desk import seed_lists, seed_notes, seed_tasks
@@ -21,6 +20,7 @@ from airflow_provider_drchrono.sandbox.practice.rules import RULES
 from airflow_provider_drchrono.sandbox.practice.table import Row, Table
 from airflow_provider_drchrono.sandbox.practice.verbose import ELABORATE
 from airflow_provider_drchrono.sandbox.practice.visits import past_visits, seed_visits
+from airflow_provider_drchrono.sandbox.sandbox_options import Options
 from airflow_provider_drchrono.sandbox.wire import encode
 
 EAGER = 50_000

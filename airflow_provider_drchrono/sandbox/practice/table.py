@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from airflow_provider_drchrono.catalog import RecordSchema
-from airflow_provider_drchrono.sandbox.options import Spelling
+from airflow_provider_drchrono.sandbox.sandbox_options import Spelling
 from airflow_provider_drchrono.sandbox.wire import encode
 
 Row = dict[str, Any]

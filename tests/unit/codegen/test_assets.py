@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_drchrono.assets.asset_options import AssetOptions
 from airflow_provider_drchrono.assets.facts import WatchedList, watched_list, watched_resources
-from airflow_provider_drchrono.assets.options import AssetOptions
 from airflow_provider_drchrono.assets.watch import POLL_INTERVAL
 from airflow_provider_drchrono.catalog import Parameter, load
 from airflow_provider_drchrono.cli import index

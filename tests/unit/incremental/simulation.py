@@ -31,7 +31,7 @@ from airflow_provider_drchrono.incremental.subscribers import Subscriber, Subscr
 from airflow_provider_drchrono.incremental.window import earliest_wall_clock
 from airflow_provider_drchrono.sandbox.app import App
 from airflow_provider_drchrono.sandbox.faults import Fault
-from airflow_provider_drchrono.sandbox.options import Options
+from airflow_provider_drchrono.sandbox.sandbox_options import Options
 from airflow_provider_drchrono.sandbox.wire import Request, decode_query
 from airflow_provider_drchrono.sensors.base import IncrementalSensor
 from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger, PollEvent

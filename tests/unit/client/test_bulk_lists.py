@@ -20,7 +20,7 @@ from airflow_provider_drchrono.client import (
     ServerError,
     UnexpectedAnswerError,
 )
-from airflow_provider_drchrono.client.bulk import BulkPacing, result_of, result_request, start_request
+from airflow_provider_drchrono.client.bulk_lists import BulkPacing, result_of, result_request, start_request
 from airflow_provider_drchrono.client.responses import Answer
 from tests.unit.client.servers import Reply, ScriptedApi
 
@@ -40,7 +40,7 @@ def slept(mocker: MockerFixture) -> list[float]:
     waits: list[float] = []
     began = 1000.0
     mocker.patch("airflow_provider_drchrono.client.synchronous.time.sleep", side_effect=waits.append)
-    mocker.patch("airflow_provider_drchrono.client.bulk.time.monotonic", side_effect=lambda: began + sum(waits))
+    mocker.patch("airflow_provider_drchrono.client.bulk_lists.time.monotonic", side_effect=lambda: began + sum(waits))
     return waits
 
 
