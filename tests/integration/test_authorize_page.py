@@ -28,13 +28,14 @@ START_TIMEOUT_S = 180
 
 LET_PENDING_EXPIRE = """
 import json
+import time
 from airflow.models.variable import Variable
 from airflow.utils.session import create_session
 from airflow_provider_drchrono.state.names import AUTHORIZATION, prefix_of
 with create_session() as session:
     rows = [row for row in session.query(Variable) if row.key.startswith(prefix_of(AUTHORIZATION))]
     for row in rows:
-        row.set_val(json.dumps(json.loads(row.get_val()) | {"expires_at": 1.0}))
+        row.set_val(json.dumps(json.loads(row.get_val()) | {"expires_at": time.time() - 1}))
     assert rows
 """
 
