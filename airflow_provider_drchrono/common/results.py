@@ -13,11 +13,13 @@ from airflow_provider_drchrono.incremental.fingerprints import Record
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How new records are handed on.
+    """How records are handed on.
 
     :param fields: names of the fields to keep; None keeps all.
+    :param max_records: most records that go to an XCom.
     :param batch_size: records in a list of lists; None for one list.
     :param path: where to write them instead.
+    :param are_new: whether they are changes, which the next try is given again if this one refuses them.
     """
 
     operation_id: str
@@ -25,6 +27,7 @@ class Output:
     max_records: int
     batch_size: int | None
     path: str | None
+    are_new: bool = True
 
     def deliver(self, records: Iterable[Record]) -> Any:
         """Return the records, or write them and return ``{"path": ..., "count": ...}``.
@@ -34,15 +37,30 @@ class Output:
         chosen = (only(record, self.fields) for record in records)
         if self.path:
             return write_records(self.path, chosen)
-        kept = bounded(
-            chosen,
-            self.max_records,
-            f"{self.operation_id}: more than {self.max_records:,} records are new, the bound for an XCom: write them "
-            "to a file with output_path, or raise max_records. They are kept for the next try",
-        )
+        kept: list[Record] = []
+        for record in chosen:
+            self.check_bound(len(kept) + 1)
+            kept.append(record)
         if self.batch_size is None:
             return kept
         return [kept[place : place + self.batch_size] for place in range(0, len(kept), self.batch_size)]
+
+    def check_bound(self, count: int) -> None:
+        """Refuse so many records where they would go to an XCom.
+
+        :raises InvalidArgumentError: there are more than its bound.
+        """
+        if self.path or count <= self.max_records:
+            return
+        found, remedy = (
+            ("are new", "or raise max_records. They are kept for the next try")
+            if self.are_new
+            else ("were found", "narrow the filters, or raise max_records")
+        )
+        raise InvalidArgumentError(
+            f"{self.operation_id}: more than {self.max_records:,} records {found}, the bound for an XCom: write them "
+            f"to a file with output_path, {remedy}"
+        )
 
     def count(self, result: Any) -> int:
         """Return how many records were handed on."""
@@ -50,7 +68,7 @@ class Output:
             return int(result["count"])
         return len(result) if self.batch_size is None else sum(map(len, result))
 
-    def told(self, result: Any) -> str:
+    def summary(self, result: Any) -> str:
         """Say for the log what was handed on, without any of it."""
         return f"{'wrote ' if isinstance(result, dict) else ''}{self.count(result)} records"
 
@@ -58,17 +76,3 @@ class Output:
 def only(record: Record, fields: Collection[str] | None) -> Record:
     """Return a record with the chosen fields; one that the API did not send is left out."""
     return record if fields is None else {name: record[name] for name in fields if name in record}
-
-
-def bounded(records: Iterable[Record], most: int, problem: str) -> list[Record]:
-    """Return records as a list, stopping as soon as there are more than the bound.
-
-    :param problem: what to say then.
-    :raises InvalidArgumentError: there are more.
-    """
-    kept: list[Record] = []
-    for record in records:
-        if len(kept) == most:
-            raise InvalidArgumentError(problem)
-        kept.append(record)
-    return kept

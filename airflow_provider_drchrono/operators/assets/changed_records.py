@@ -88,7 +88,7 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         output = Output(operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
         with airflow_outcome():
             result = self._read(context, selection, output)
-        self.log.info("%s: %s", operation_id, output.told(result))
+        self.log.info("%s: %s", operation_id, output.summary(result))
         return result
 
     @cached_property

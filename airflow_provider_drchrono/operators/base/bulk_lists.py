@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
-from airflow_provider_drchrono.operators.base.reads import RecordsOperator
+from airflow_provider_drchrono.operators.base.reads import Records, RecordsOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
     from airflow_provider_drchrono.client import BulkResult, DrChronoClient
+    from airflow_provider_drchrono.common.results import Output
     from airflow_provider_drchrono.incremental.fingerprints import Record
     from airflow_provider_drchrono.triggers.bulk import BulkEvent
 
@@ -130,16 +131,6 @@ class BulkOperator(RecordsOperator):
             raise kind(f"{self.operation_id}: waiting for the list failed: {read.message}")
         return read
 
-    def check_bound(self, count: int | None) -> None:
-        """Refuse a list that is too long for XCom as soon as its length is known.
-
-        :raises InvalidArgumentError: it is.
-        """
-        from airflow_provider_drchrono.operators.base.output import too_many
-
-        if count is not None and count > self.max_records and not self.output_path:
-            raise InvalidArgumentError(too_many(self.operation_id, self.max_records))
-
 
 class BulkListOperator(BulkOperator):
     """Has DrChrono make a list, waits for it, and returns the records of all its pages.
@@ -156,45 +147,45 @@ class BulkListOperator(BulkOperator):
         super().__init__(**kwargs)
         self.order_by = order_by
 
-    def execute(self, context: Context) -> list[dict[str, Any]] | dict[str, Any]:
+    def execute(self, context: Context) -> Records | dict[str, Any]:
         """Start the list, wait for it, and return its records, or what ``output_path`` or not waiting makes of it."""
         self.checked_waiting()
         with self.calling() as drchrono:
-            fields = self.checked_output()
+            output = self.checked_output()
             filters = self.checked_filters()
             if self.wait_for_completion and not self.waits_in_triggerer:
-                return self.deliver(self._records(drchrono, filters), fields)
+                return self.deliver(self._records(drchrono, filters, output), output)
             uuid = self._start(drchrono, filters)
         if not self.wait_for_completion:
             return {"uuid": uuid, "status": IN_PROGRESS}
         self.wait_in_triggerer([uuid], time.time() + self.timeout)
 
-    def execute_complete(self, context: Context, event: object) -> list[dict[str, Any]] | dict[str, Any]:
+    def execute_complete(self, context: Context, event: object) -> Records | dict[str, Any]:
         """Go on when the trigger says that the started pages are made.
 
         The first time, only the first page was started, as nobody knew how many there are.
         """
         made = self.completed(event)
-        self.check_bound(made.count)
         uuids = list(made.uuids)
         with self.calling() as drchrono:
-            fields = self.checked_output()
+            output = self.checked_output()
+            output.check_bound(made.count or 0)
             filters = self.checked_filters()
             if len(uuids) == made.pages or made.pages <= 1:
-                return self.deliver(self._fetched(drchrono, uuids, filters, made.ends), fields)
+                return self.deliver(self._fetched(drchrono, uuids, filters, made.ends), output)
             uuids += [self._start(drchrono, filters, page) for page in range(len(uuids) + 1, made.pages + 1)]
         self.wait_in_triggerer(uuids, made.ends)
 
     def _start(self, drchrono: DrChronoClient, filters: dict[str, Any], page: int = 1) -> str:
         return drchrono.bulk_start(self.resource, filters, verbose=self.verbose, order_by=self.order_by, page=page)
 
-    def _records(self, drchrono: DrChronoClient, filters: dict[str, Any]) -> Iterator[Record]:
+    def _records(self, drchrono: DrChronoClient, filters: dict[str, Any], output: Output) -> Iterator[Record]:
         ends = time.time() + self.timeout
         page, pages = 1, 1
         while page <= pages:
             result = self._made(drchrono, filters, page, ends)
             if page == 1:
-                self.check_bound(result.count)
+                output.check_bound(result.count or 0)
             pages = result.pages
             yield from result.records
             page += 1
@@ -233,31 +224,31 @@ class BulkResultOperator(BulkOperator):
         super().__init__(**kwargs)
         self.uuid = uuid
 
-    def execute(self, context: Context) -> list[dict[str, Any]] | dict[str, Any]:
+    def execute(self, context: Context) -> Records | dict[str, Any]:
         """Look, wait if need be, and return the records."""
         self.checked_waiting()
         uuid = self._checked_uuid()
         with self.calling() as drchrono:
-            fields = self.checked_output()
+            output = self.checked_output()
             result = drchrono.bulk_result(self.resource, uuid)
             if result is None and self.wait_for_completion and not self.waits_in_triggerer:
                 result = self.wait_on_worker(drchrono, uuid, time.time() + self.timeout)
             if result is not None:
-                return self._deliver_page(result, fields)
+                return self._deliver_page(result, output)
         if not self.wait_for_completion:
             return {"uuid": uuid, "status": IN_PROGRESS}
         self.wait_in_triggerer([uuid], time.time() + self.timeout)
 
-    def execute_complete(self, context: Context, event: object) -> list[dict[str, Any]] | dict[str, Any]:
+    def execute_complete(self, context: Context, event: object) -> Records | dict[str, Any]:
         """Go on when the trigger says that the list is made."""
         made = self.completed(event)
         (uuid,) = made.uuids
         with self.calling() as drchrono:
-            fields = self.checked_output()
+            output = self.checked_output()
             result = drchrono.bulk_result(self.resource, uuid)
             if result is None:
                 result = self.wait_on_worker(drchrono, uuid, made.ends)
-            return self._deliver_page(result, fields)
+            return self._deliver_page(result, output)
 
     def _checked_uuid(self) -> str:
         uuid = str(self.uuid or "").strip()
@@ -267,13 +258,11 @@ class BulkResultOperator(BulkOperator):
             )
         return uuid
 
-    def _deliver_page(
-        self, result: BulkResult, fields: tuple[str, ...] | None
-    ) -> list[dict[str, Any]] | dict[str, Any]:
+    def _deliver_page(self, result: BulkResult, output: Output) -> Records | dict[str, Any]:
         if result.pages > 1:
             raise InvalidArgumentError(
                 f"{self.operation_id}: the list has {result.pages} pages, of which a uuid stands for one only: let the "
                 "operator that starts the list wait for it (wait_for_completion=True), which fetches them all"
             )
-        self.check_bound(result.count)
-        return self.deliver(iter(result.records), fields)
+        output.check_bound(result.count or 0)
+        return self.deliver(iter(result.records), output)

@@ -34,6 +34,7 @@ class ListOptions(TaskOptions, total=False):
 
     fields: Sequence[str] | None
     max_records: int
+    batch_size: int | None
     output_path: str | None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow.sdk import Context, XComArg
+
+    from airflow_provider_drchrono.common.results import Output
+
+Records: TypeAlias = "list[dict[str, Any]] | list[list[dict[str, Any]]]"
+"""A list, or with ``batch_size`` lists of it."""
 
 MAX_RECORDS = 10_000
 """The bound of a list that goes to XCom. Ten thousand patients are some 16 MB in Airflow's database, or 60 verbose."""
@@ -101,6 +106,8 @@ class RecordsOperator(SelectingOperator):
     :param verbose: ask also for the fields that come only with ``verbose=true``; pages get smaller.
     :param fields: return only these fields of each record.
     :param max_records: most records to return. More than that is an error, never a silent cut.
+    :param batch_size: return a list of lists of at most so many records, to map over more than Airflow maps single
+        ones.
     :param output_path: object-storage path or URL of a file to write the records to, one JSON object a line, gzip if it
         ends in ``.gz``. There is no bound then, and the result is ``{"path": ..., "count": ...}``.
     """
@@ -114,42 +121,35 @@ class RecordsOperator(SelectingOperator):
         verbose: bool = False,
         fields: Sequence[str] | None = None,
         max_records: int = MAX_RECORDS,
+        batch_size: int | None = None,
         output_path: str | None = None,
         **kwargs: Any,
     ) -> None:
+        arguments.check_size(self.operation_id, max_records, batch_size, output_path)
         super().__init__(**kwargs)
         self.verbose = verbose
         self.fields = fields
         self.max_records = max_records
+        self.batch_size = batch_size
         self.output_path = output_path
 
-    def checked_output(self) -> tuple[str, ...] | None:
-        """Judge how the records are to be returned, and return the names of the fields to keep.
+    def checked_output(self) -> Output:
+        """Return how the records are to be handed on.
 
         :raises InvalidArgumentError: an option cannot work.
         """
         from airflow_provider_drchrono.common.arguments import checked_fields
-        from airflow_provider_drchrono.operators.base.output import checked_bound
+        from airflow_provider_drchrono.common.results import Output
 
-        checked_bound(self.operation_id, self.max_records)
-        return checked_fields(self.operation_id, self.fields, verbose=self.verbose)
+        fields = checked_fields(self.operation_id, self.fields, verbose=self.verbose)
+        path = self.output_path or None
+        return Output(self.operation_id, fields, self.max_records, self.batch_size, path, are_new=False)
 
-    def deliver(
-        self, records: Iterable[dict[str, Any]], fields: tuple[str, ...] | None
-    ) -> list[dict[str, Any]] | dict[str, Any]:
+    def deliver(self, records: Iterable[dict[str, Any]], output: Output) -> Records | dict[str, Any]:
         """Return the records, or write them and return where."""
-        from airflow_provider_drchrono.common.result_files import write_records
-        from airflow_provider_drchrono.common.results import only
-        from airflow_provider_drchrono.operators.base.output import collect
-
-        chosen = (only(record, fields) for record in records)
-        if self.output_path:
-            written = write_records(self.output_path, chosen)
-            self.log.info("%s: wrote %d records", self.operation_id, written["count"])
-            return written
-        kept = collect(self.operation_id, chosen, self.max_records)
-        self.log.info("%s: %d records", self.operation_id, len(kept))
-        return kept
+        result: Records | dict[str, Any] = output.deliver(records)
+        self.log.info("%s: %s", self.operation_id, output.summary(result))
+        return result
 
 
 class ListOperator(RecordsOperator):
@@ -159,16 +159,16 @@ class ListOperator(RecordsOperator):
     quota that it would never come to an end; then it fails and says what to use instead.
     """
 
-    def execute(self, context: Context) -> list[dict[str, Any]] | dict[str, Any]:
+    def execute(self, context: Context) -> Records | dict[str, Any]:
         """Make the calls and return the records, or path and count of the file with them."""
         from airflow_provider_drchrono.client import RateLimitedError
 
         with self.calling() as drchrono:
-            fields = self.checked_output()
+            output = self.checked_output()
             filters = self.checked_filters()
             records = drchrono.list(self.operation_id, filters, verbose=self.verbose)
             try:
-                return self.deliver(records, fields)
+                return self.deliver(records, output)
             except RateLimitedError as error:
                 self._refuse_endless(drchrono.calls, str(error))
                 raise

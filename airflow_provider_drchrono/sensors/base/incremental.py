@@ -251,7 +251,7 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         finally:
             self.hook.close()
         if found:
-            self.log.info("%s: %s", self.operation_id, output.told(result))
+            self.log.info("%s: %s", self.operation_id, output.summary(result))
             self._list.update(self, context, output.count(result), since=span[0], until=span[1])
         return found, result
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
-from airflow_provider_drchrono.common.results import Output, bounded, only
+from airflow_provider_drchrono.common.results import Output, only
 
 RECORDS = [{"id": number, "name": f"Name {number}"} for number in range(5)]
 
@@ -31,8 +31,8 @@ def test_no_more_than_the_bound_is_read() -> None:
             taken.append(1)
             yield {}
 
-    with pytest.raises(InvalidArgumentError, match=r"^too many$"):
-        bounded(endless(), 1000, "too many")
+    with pytest.raises(InvalidArgumentError, match="more than 1,000 records"):
+        output(max_records=1000).deliver(endless())
     assert len(taken) == 1001
 
 
@@ -40,20 +40,24 @@ def test_a_list_within_its_bound_is_kept_and_a_longer_one_is_an_error() -> None:
     assert output().deliver(RECORDS) == RECORDS
     with pytest.raises(InvalidArgumentError, match=r"more than 4 records are new.*output_path.*kept for the next try"):
         output(max_records=4).deliver(RECORDS)
+    with pytest.raises(
+        InvalidArgumentError, match=r"more than 4 records were found.*output_path, narrow the filters, or raise max_"
+    ):
+        output(max_records=4, are_new=False).deliver(RECORDS)
 
 
 @pytest.mark.parametrize(
-    ("options", "records", "told"),
+    ("options", "records", "summary"),
     [
         pytest.param({}, RECORDS, "5 records", id="list"),
         pytest.param({"batch_size": 2}, RECORDS, "5 records", id="batches"),
         pytest.param({"batch_size": 2}, [], "0 records", id="no batches"),
     ],
 )
-def test_the_log_says_how_many(options: Any, records: Any, told: str) -> None:
+def test_the_log_says_how_many(options: Any, records: Any, summary: str) -> None:
     what = output(**options)
 
-    assert what.told(what.deliver(iter(records))) == told
+    assert what.summary(what.deliver(iter(records))) == summary
 
 
 def test_batches_hold_all_in_order() -> None:
@@ -72,4 +76,4 @@ def test_a_file_has_no_bound(tmp_path: Path) -> None:
 
     assert result == {"path": str(path), "count": 5}
     assert [json.loads(line) for line in path.read_text().splitlines()] == [{"id": number} for number in range(5)]
-    assert what.told(result) == "wrote 5 records"
+    assert what.summary(result) == "wrote 5 records"

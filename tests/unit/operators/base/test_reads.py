@@ -92,10 +92,27 @@ def test_a_list_is_read_to_its_end(sandbox: Sandbox, tmp_path: Path) -> None:
     assert list_patients(filters={"last_name": patients[0]["last_name"]}, max_records=4)[0] == patients[0]
     with pytest.raises(InvalidArgumentError, match="more than 3 records"):
         list_patients(max_records=3)
+    batches = list_patients(batch_size=3)
+    assert batches == [patients[:3], patients[3:]]
     written = list_patients(max_records=1, output_path=str(tmp_path / "patients.ndjson"), fields=["id"])
     assert written == {"path": str(tmp_path / "patients.ndjson"), "count": 4}
     lines = (tmp_path / "patients.ndjson").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == [each["id"] for each in patients]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        pytest.param({"max_records": 0}, "max_records must be a number of records from 1 up", id="no records"),
+        pytest.param({"batch_size": True}, "batch_size must be a number of records from 1 up", id="no size"),
+        pytest.param(
+            {"batch_size": 2, "output_path": "f"}, "batch_size has no effect on a file", id="a file"
+        ),
+    ],
+)
+def test_a_size_that_cannot_work_stops_the_dag_file(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=problem):
+        DrChronoListPatientsOperator(task_id="list", **options)
 
 
 def test_a_failure_on_the_way_leaves_no_file(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
