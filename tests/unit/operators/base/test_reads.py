@@ -105,9 +105,7 @@ def test_a_list_is_read_to_its_end(sandbox: Sandbox, tmp_path: Path) -> None:
     [
         pytest.param({"max_records": 0}, "max_records must be a number of records from 1 up", id="no records"),
         pytest.param({"batch_size": True}, "batch_size must be a number of records from 1 up", id="no size"),
-        pytest.param(
-            {"batch_size": 2, "output_path": "f"}, "batch_size has no effect on a file", id="a file"
-        ),
+        pytest.param({"batch_size": 2, "output_path": "f"}, "batch_size has no effect on a file", id="a file"),
     ],
 )
 def test_a_size_that_cannot_work_stops_the_dag_file(options: dict[str, Any], problem: str) -> None:
