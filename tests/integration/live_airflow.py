@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -79,8 +80,12 @@ class LiveAirflow:
         self.http.headers["Authorization"] = f"Bearer {token}"
 
     def ask(self, method: str, path: str, **arguments: Any) -> Any:
-        """Call the public API."""
-        answer = self.http.request(method, f"/api/v2/{path}", **arguments)
+        """Call the public API. A question that meets a process which is being killed is asked again."""
+        for pause in (0.5, 1.0, 2.0, 4.0):
+            answer = self.http.request(method, f"/api/v2/{path}", **arguments)
+            if method != "GET" or answer.status_code < 500:
+                break
+            time.sleep(pause)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
