@@ -25,6 +25,7 @@ from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.colours import colour_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
 from airflow_provider_drchrono.compat import run_of, shortest_deferral, waits_in_triggerer
+from airflow_provider_drchrono.compat.sensors import ChoosesPokeInterval
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -46,7 +47,7 @@ STARTS = ("now", "beginning")
 Time = date | str | None
 
 
-class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
+class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOperator):
     """Waits for new or updated records.
 
     Each DAG run is given what has changed since the run before it was; a retry and a cleared task are given the same
@@ -188,13 +189,10 @@ class IncrementalSensor(MasksTemplateFields, BaseSensorOperator):
         """Whether to wait in the triggerer."""
         return waits_in_triggerer(self.deferrable)
 
-    def _get_next_poke_interval(
-        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
-    ) -> float:
+    def next_poke_interval(self, interval: float, run_duration: Callable[[], float]) -> float:
         """Return the seconds to the next poke: Airflow's own, or more where the hour's calls run short."""
         from airflow_provider_drchrono.hooks.polling import next_interval
 
-        interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         bounds = [self.timeout - run_duration()] + ([self.max_wait.total_seconds()] if self.max_wait else [])
         return max(interval, min(next_interval(self.hook, interval), *bounds))
 
