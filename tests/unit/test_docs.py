@@ -45,3 +45,11 @@ def test_a_route_is_told_from_its_first_file_to_its_last(route: str) -> None:
 
     assert (files[0], files[-1]) == ENDS[route]
     assert len(set(files)) == len(files) > 2, "each file is one step"
+
+
+def test_a_page_includes_a_file_in_a_way_that_is_carried_out() -> None:
+    """The formatter takes an include in a block of Python for an expression, and writes it another way."""
+    includes = [line for page in PAGES for line in page.read_text().splitlines() if line.startswith("--8")]
+
+    assert includes
+    assert [line for line in includes if not line.startswith('--8<-- "')] == []
