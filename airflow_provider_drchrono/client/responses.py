@@ -13,6 +13,7 @@ import msgspec
 from pydantic_core import from_json
 
 from airflow_provider_drchrono.catalog import Operation
+from airflow_provider_drchrono.client.bounds import MEBIBYTE
 from airflow_provider_drchrono.client.errors import (
     AuthenticationError,
     BadRequestError,
@@ -31,7 +32,6 @@ from airflow_provider_drchrono.client.errors import (
 )
 from airflow_provider_drchrono.client.paging import ENVELOPE_KEYS
 from airflow_provider_drchrono.client.permissions import refused_access
-from airflow_provider_drchrono.client.receiving import MEBIBYTE
 from airflow_provider_drchrono.client.request import Request
 from airflow_provider_drchrono.client.retry import RetryReason, available_in, hour_left, http_date
 from airflow_provider_drchrono.client.settings import ClientSettings

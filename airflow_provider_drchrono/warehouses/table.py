@@ -18,7 +18,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.catalog import Catalog, Field, Resource
-from airflow_provider_drchrono.incremental.fingerprints import canonical, comparable, parsed, storable
+from airflow_provider_drchrono.incremental.detection import canonical, comparable, parsed, storable
 
 ColumnType = Literal["text", "integer", "decimal", "boolean", "date", "time", "timestamp", "json", "instant"]
 
