@@ -55,6 +55,14 @@ TASK_ID = _option(
 MAP_INDEX = _option("--map-index", help="The instance of a mapped task", type=int, default=-1)
 ASSET = _option("--asset", help="In place of a DAG: the asset, by its name", metavar="NAME")
 TO = _option("--to", help="With set: the time to continue from, in ISO 8601", metavar="TIME")
+RESOURCES = _option("--resources", help="What to sync (default: all lists)", metavar="RESOURCE", nargs="+")
+HOURLY_SHARE = _option(
+    "--hourly-share", help="Part of the hour's calls that syncs may use (default: %(default)s)", type=float, default=0.8
+)
+ROWS = _option("--rows", help="How many rows a list has; may be repeated", metavar="RESOURCE=N", action="append")
+WAREHOUSE_CONN_ID = _option("--warehouse-conn-id", help="Count the rows of this warehouse's tables", metavar="CONN_ID")
+LIKE = _option("--like", help="Reckon with the rows of a practice of this size", choices=("small", "medium", "large"))
+NO_CALLS = _option("--no-calls", help="Do not ask the API how many rows its lists have", action="store_true")
 
 
 def get_drchrono_cli_commands() -> list[CLICommand]:
@@ -81,6 +89,21 @@ def get_drchrono_cli_commands() -> list[CLICommand]:
                     help="Show how many calls of the hour are used, by whom, and how many are left",
                     func=lazy_load_command("airflow_provider_drchrono.cli.quota.show_quota"),
                     args=(DEFAULT_CONN_ID, OUTPUT),
+                ),
+                ActionCommand(
+                    name="plan",
+                    help="Show how many calls and hours syncs of a practice take",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.plan.plan"),
+                    args=(
+                        DEFAULT_CONN_ID,
+                        RESOURCES,
+                        HOURLY_SHARE,
+                        ROWS,
+                        WAREHOUSE_CONN_ID,
+                        LIKE,
+                        NO_CALLS,
+                        OUTPUT,
+                    ),
                 ),
                 ActionCommand(
                     name="cursor",

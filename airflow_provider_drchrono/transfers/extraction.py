@@ -116,7 +116,7 @@ class ReadCost:
 
 
 def next_way(facts: ListFacts, read: ReadSoFar, read_by: ReadBy = "auto") -> Way:
-    """Return how to go on with a read: with a page of the list, or with the whole selection in bulk."""
+    """Return how to continue a read: by a page of the list, or by the whole selection in bulk."""
     if facts.bulk_size is None or read_by == "pages":
         return "pages"
     if read_by == "bulk":
