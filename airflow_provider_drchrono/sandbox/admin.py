@@ -49,7 +49,7 @@ def _state(app: App, request: Request) -> dict[str, Any]:
     return {
         "clock": app.clock.now().isoformat(),
         "practice_time": app.clock.stamp(),
-        "records": {name: len(table) for name, table in app.practice.tables.items()},
+        "records": {name: app.practice.count(name) for name in app.practice.tables},
         "quota": {
             "per_hour": app.quota.per_hour,
             "per_second": app.quota.per_second,

@@ -41,6 +41,16 @@ class Clock:
         """Return the practice's wall clock without a zone, in whole seconds."""
         return self.now().astimezone(self.zone).replace(tzinfo=None, microsecond=0)
 
-    def stamp(self) -> str:
-        """Return the practice's wall clock as the API writes it: ISO 8601 without a zone."""
-        return self.local().isoformat()
+    def in_zone(self, stamp: str, zone: str) -> str:
+        """Return a time of the practice's wall clock by the wall clock of another zone."""
+        moment = datetime.fromisoformat(stamp).replace(tzinfo=self.zone)
+        return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None).isoformat()
+
+    def stamp(self, zone: str | None = None) -> str:
+        """Return a wall clock as the API writes it: ISO 8601 without a zone.
+
+        :param zone: IANA name of another zone than the practice's.
+        """
+        if zone is None:
+            return self.local().isoformat()
+        return self.now().astimezone(ZoneInfo(zone)).replace(tzinfo=None, microsecond=0).isoformat()

@@ -48,6 +48,7 @@ class Response:
     :param delay: seconds to wait before the first byte.
     :param cut: send the headers and this many bytes of the body, then drop the connection; -1 drops it before the
         first byte of the answer.
+    :param date_offset: seconds by which the Date header is wrong.
     """
 
     status: int
@@ -55,6 +56,7 @@ class Response:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     cut: int | None = None
+    date_offset: float = 0.0
 
     def json(self) -> Json:
         """Return the decoded body."""
@@ -67,6 +69,12 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of the s
     def __init__(self, response: Response) -> None:
         super().__init__(f"HTTP {response.status}")
         self.response = response
+
+
+def whole(text: str) -> int | None:
+    """Return the whole number that a text writes in plain digits, or None when it is none that an id could be."""
+    digits = text.strip().removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
 
 
 def encode(value: Json) -> bytes:

@@ -1,7 +1,7 @@
 """Says where a value departs from what the catalogue says of it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Field, load
@@ -23,10 +23,19 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def departures(record: str, row: Mapping[str, Any], *, verbose: bool) -> list[str]:
-    """Return one line for each field of a record that is missing, surplus or not as it should be."""
+def departures(record: str, row: Mapping[str, Any], *, verbose: bool, met: Collection[str] = ()) -> list[str]:
+    """Return one line for each field of a record that is missing, surplus or not as it should be.
+
+    :param met: conditions that the request met for fields which come on condition only.
+    """
     fields = CATALOG.record(record).fields
-    expected = {name for name, each in fields.items() if verbose or not each.verbose}
+    expected = {
+        name
+        for name, each in fields.items()
+        if (verbose or not each.verbose)
+        and not each.write_only
+        and (each.returned_if is None or each.returned_if in met)
+    }
     found = [f"{name} is missing" for name in expected - set(row)] + [f"{name} is new" for name in set(row) - expected]
     for name in expected & set(row):
         found += _departures(fields[name], row[name], name)
@@ -41,7 +50,7 @@ def _departures(expected: Field, value: Any, where: str) -> Iterator[str]:
         yield f"{where} is {type(value).__name__}, not {expected.type}"
         return
     pattern = FORMATS.get(expected.format or "")
-    if pattern and not re.fullmatch(pattern, str(value)):
+    if pattern and not re.fullmatch(pattern, str(value)) and value != expected.default:
         yield f"{where} {value!r} is no {expected.format}"
     if expected.enum and not expected.open_enum and value not in expected.enum and value != "":
         yield f"{where} {value!r} is none of the choices"
