@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
+
+FIRST_YEAR, LAST_YEAR = 1900, 2900
+"""Beyond these, dates that are worked out from the clock's would be none."""
+
+LONGEST_STEP = 4 * 10**9
+"""Seconds; more than a hundred years."""
 
 
 class Clock:
@@ -24,11 +31,15 @@ class Clock:
         """Go to an aware moment, forwards or backwards."""
         if moment.tzinfo is None:
             raise ValueError("The clock needs a moment with a time zone; add tzinfo=UTC")
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise ValueError(f"The clock goes from the year {FIRST_YEAR} to {LAST_YEAR}")
         self._moment = moment.astimezone(UTC)
         self._set_at = time.monotonic()
 
     def advance(self, seconds: float) -> None:
         """Go forward by so many seconds."""
+        if not math.isfinite(seconds) or abs(seconds) > LONGEST_STEP:
+            raise ValueError(f"The clock is moved by {LONGEST_STEP} seconds at most")
         self.set(self.now() + timedelta(seconds=seconds))
 
     def now(self) -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,7 @@ from airflow_provider_drchrono.sandbox.practice.blank import blank_value
 from airflow_provider_drchrono.sandbox.practice.series import OCCURRENCE, day_of
 from airflow_provider_drchrono.sandbox.schedule import refuse_overlap
 from airflow_provider_drchrono.sandbox.validation import InvalidBodyError, check_body
-from airflow_provider_drchrono.sandbox.wire import Request, Response, answer, bad_fields, detail, empty
+from airflow_provider_drchrono.sandbox.wire import Request, Response, answer, bad_fields, decode, detail, empty
 
 
 @dataclass(slots=True)
@@ -301,9 +300,9 @@ def _decode(request: Request, *, form_only: bool) -> Any:
     if request.content_type != "application/json":
         raise detail(415, f'Unsupported media type "{request.content_type}" in request.')
     try:
-        return json.loads(request.body)
-    except (ValueError, RecursionError) as problem:
-        raise detail(400, f"JSON parse error - {type(problem).__name__}") from None
+        return decode(request.body)
+    except ValueError as problem:
+        raise detail(400, f"JSON parse error - {problem}") from None
 
 
 def _mapping(given: Any) -> Mapping[str, Any]:

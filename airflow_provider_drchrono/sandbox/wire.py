@@ -77,9 +77,23 @@ def whole(text: str) -> int | None:
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
 
 
+def decode(body: bytes) -> Json:
+    """Return what a body in JSON says.
+
+    :raises ValueError: for anything that could not be sent back as JSON in UTF-8: NaN, endless numbers, halves of
+        characters, depths beyond reason.
+    """
+    try:
+        value = json.loads(body)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
 def encode(value: Json) -> bytes:
     """Return compact JSON in UTF-8."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def answer(status: int, value: Json, headers: Mapping[str, str] | None = None) -> Response:

@@ -87,6 +87,16 @@ def _profile(scene: Scene, row: Row, number: int) -> None:
     row |= {"custom_procedure_codes": [], "hcpcs_codes": [], "icd10_codes": ["I10"]}
 
 
+def _demographic(scene: Scene, row: Row, number: int) -> None:
+    row["name"] = ("School", "Hobby", "Shoe size")[number % 3]
+    row["template_name"] = row["name"].lower().replace(" ", "_")
+
+
+def _task_template(scene: Scene, row: Row, number: int) -> None:
+    row["name"] = ("Referral", "Prior authorization", "Recall")[number % 3]
+    row["default_due_date_offset"] = f"{7 * (number + 1)} 00:00:00"
+
+
 def _vaccine(scene: Scene, row: Row, number: int) -> None:
     row["name"], row["cvx_code"] = VACCINES[number % len(VACCINES)]
     row |= {"cpt_code": "", "next_dose_date": None}
@@ -236,7 +246,7 @@ FINISH: Mapping[str, Finish] = {
     "clinical_notes": _clinical_note,
     "consent_forms": _named(*FORMS, field="title"),
     "custom_appointment_fields": _named("Transport", "Interpreter", field="field_name"),
-    "custom_demographics": _named("School", "Hobby", "Shoe size"),
+    "custom_demographics": _demographic,
     "custom_vitals": _named("Waist", "Grip strength"),
     "documents": _fixed(description="Scanned referral", metatags="[]"),
     "eligibility_checks": _eligibility,
@@ -262,7 +272,7 @@ FINISH: Mapping[str, Finish] = {
     "reminder_profiles": _fixed(reminders=[{"amount": 1, "type": "email", "unit": "days"}]),
     "schedule_blocks": _block,
     "sublabs": _named("Sample Laboratories North", "Sample Laboratories South"),
-    "task_templates": _named("Referral", "Prior authorization", "Recall"),
+    "task_templates": _task_template,
     "telehealth_appointment_history": _event,
     "telehealth_appointments": _telehealth,
     "yellow_notepad": _notepad,

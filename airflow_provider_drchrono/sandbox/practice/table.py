@@ -99,7 +99,7 @@ class Table:
         key: Key | None = identifier
         if isinstance(identifier, str) and identifier in self._named:
             return self._named[identifier]
-        if isinstance(identifier, str) and identifier.isascii() and identifier.isdigit():
+        if isinstance(identifier, str) and identifier.isascii() and identifier.isdigit() and len(identifier) < 19:
             key = identifier if identifier in self.rows else int(identifier)
         return key if isinstance(key, (int, str)) and key in self else None
 
