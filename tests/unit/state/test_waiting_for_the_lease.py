@@ -12,7 +12,8 @@ from airflow_provider_drchrono.client import Token, grant_id_of
 from airflow_provider_drchrono.client.auth import LONGEST_LEAD, TokenSource
 from airflow_provider_drchrono.state.lease import Claim, Timing
 from airflow_provider_drchrono.state.names import token_lease
-from airflow_provider_drchrono.state.token_store import VariableTokenStore
+from airflow_provider_drchrono.state.sealing import Seal
+from airflow_provider_drchrono.state.token_store import VERSION, VariableTokenStore
 from tests.unit.client.servers import ScriptedApi, scripted_api
 from tests.unit.client.support import settings_for
 from tests.unit.state.shared_variables import MemoryVariables
@@ -36,6 +37,7 @@ class Elsewhere:
         self.steps: list[Callable[[], None]] = []
         self.store = VariableTokenStore(
             "the-client",
+            "the-secret",
             SEED,
             variables=self.variables,
             timing=Timing(hold=1000.0, patience=2000.0),
@@ -47,7 +49,8 @@ class Elsewhere:
         self.variables.values[self.lease_key] = self.claim.dump()
 
     def stores(self, token: Token) -> None:
-        self.variables.values[self.store.key] = json.dumps({"version": 1, "grants": {SEED: token.to_dict()}})
+        sealed = Seal("the-client", "the-secret").close(token.to_dict(), f"{self.store.key} {SEED}")
+        self.variables.values[self.store.key] = json.dumps({"version": VERSION, "grants": {SEED: sealed}})
 
     def gives_back(self) -> None:
         self.variables.values[self.lease_key] = "{}"
