@@ -96,6 +96,32 @@ class DrChronoClient:
         """
         return self._value(self._core.request(operation_id, path, query, body, files))
 
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        data: Mapping[str, Any] | None = None,
+        files: Mapping[str, FileArgument] | None = None,
+    ) -> Any:
+        """Make a request that the catalogue does not know, with this client's token, quota, bounds and errors.
+
+        It is sent again only where it reads: nobody knows whether a second arrival of another one does harm.
+
+        :param method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``.
+        :param path: such as ``/api/patients``, on the connection's own origin; not the OAuth endpoints.
+        :param params: query parameters; None as a value leaves one out, several values are joined by commas. Times
+            have no zone: they are the practice's wall clock.
+        :param json: the body, sent as JSON.
+        :param data: fields of a form, sent as ``multipart/form-data``, beside ``files``.
+        :param files: by field, as in :meth:`call`.
+        :return: as of :meth:`call`.
+        :raises InvalidArgumentError: an argument is wrong; nothing was sent.
+        """
+        return self._value(self._core.free_request(method, path, params, json, data, files))
+
     def pages(
         self,
         name: str,

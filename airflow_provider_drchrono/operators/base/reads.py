@@ -96,7 +96,7 @@ class SelectingOperator(DrChronoOperationOperator):
         :raises InvalidArgumentError: a name or a value is wrong.
         """
         return arguments.checked_filters(
-            arguments.operation_filters(self.operation_id), unmask(self.filters), zone=self.zone
+            arguments.operation_filters(self.operation_id, self.hook.catalog), unmask(self.filters), zone=self.zone
         )
 
 
