@@ -219,4 +219,3 @@ def _not_among(kind: str, names: Any, known: Mapping[str, object]) -> str | None
         if each not in known:
             return f"names no {kind} of the list{did_you_mean(each, known)}"
     return None
-

@@ -19,7 +19,7 @@ from airflow_provider_drchrono.client.paging import Listing
 from airflow_provider_drchrono.client.quota import CallQuota, Quota
 from airflow_provider_drchrono.client.quota.stores import shared_quota_store
 from airflow_provider_drchrono.client.request import Body, Id, Request, build_request
-from airflow_provider_drchrono.client.request_runner import RequestRunner
+from airflow_provider_drchrono.client.request_runner import Observer, RequestRunner
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import MemoryTokenStore, Token, TokenStore
 
@@ -46,6 +46,7 @@ class Core:
         token_store: TokenStore | None,
         quota: Quota | None,
         options: ClientOptions,
+        observer: Observer | None = None,
     ) -> None:
         if settings is not None and options:
             raise ConfigurationError(
@@ -60,7 +61,7 @@ class Core:
             )
         self.catalog = with_facts(load(), self.settings.facts)
         self.auth = DrChronoAuth(TokenSource(self.settings, token_store or _FleetingStore()))
-        self.runner = RequestRunner(self.settings, quota or own_quota(self.settings), self.auth.granted)
+        self.runner = RequestRunner(self.settings, quota or own_quota(self.settings), self.auth.granted, observer)
 
     @property
     def calls(self) -> int:

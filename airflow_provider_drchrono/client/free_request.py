@@ -71,7 +71,7 @@ def free_request(
     if verb not in METHODS:
         raise InvalidArgumentError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     segments = path_segments(base_url, path)
-    operation = _operation(catalog, verb, segments, paged=paged)  # type: ignore[arg-type]
+    operation = _operation(catalog, verb, segments, paged=paged)
     url = f"{base_url}/{'/'.join(quote(each, safe=SAFE_MARKS) for each in segments)}"
     query = urlencode(_pairs(operation.id, params or {}))
     body = _body(operation.id, verb, json, data, files)

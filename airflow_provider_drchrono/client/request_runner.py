@@ -44,6 +44,8 @@ from airflow_provider_drchrono.client.transport import Failure, Outcome, Reply
 
 log = logging.getLogger("airflow_provider_drchrono.client")
 
+Observer = Callable[[Reply], None]
+
 REDIRECTS = (301, 302, 307, 308)
 MOST_REDIRECTS = 5
 
@@ -66,11 +68,13 @@ class RequestRunner:
     :param settings: how often to try and how long to wait.
     :param quota: asked before each request; None means that nothing is counted.
     :param granted: returns the scopes of the token in use, as far as they are known, for the error of a 403.
+    :param observer: is given each reply as it came, before it is judged. It holds patient data.
     """
 
     settings: ClientSettings
     quota: Quota | None
     granted: Callable[[], tuple[str, ...]] = tuple
+    observer: Observer | None = None
     calls: int = 0
     server_time: datetime | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -93,6 +97,8 @@ class RequestRunner:
         outcome = yield from (self._send_within(self.quota, call) if self.quota else _send(call))
         call.seconds = time.monotonic() - began
         self._count(outcome)
+        if self.observer is not None and isinstance(outcome, Reply):
+            self.observer(outcome)
         return outcome
 
     def _send_within(self, quota: Quota, call: _Call) -> Flow[Outcome]:

@@ -24,6 +24,7 @@ from airflow_provider_drchrono.client.paging import Listing, Page, Record
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.receiving import size_limit
 from airflow_provider_drchrono.client.request import Body, Id, Request
+from airflow_provider_drchrono.client.request_runner import Observer
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import HttpClient
@@ -45,6 +46,8 @@ class DrChronoClient:
     :param settings: all settings at once; or give them one by one, see :class:`ClientSettings`.
     :param token_store: where renewed tokens are kept and shared; by default, in memory.
     :param quota: counts the calls; by default, this client alone keeps the limits of its settings.
+    :param observer: is given each reply as it came, before it is judged, for those who look at how the API answers.
+        A reply holds patient data.
     :raises ConfigurationError: a setting cannot work.
     """
 
@@ -54,9 +57,10 @@ class DrChronoClient:
         *,
         token_store: TokenStore | None = None,
         quota: Quota | None = None,
+        observer: Observer | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        self._core = Core(settings, token_store, quota, options)
+        self._core = Core(settings, token_store, quota, options, observer)
         self._http = HttpClient(self._core.settings, self._core.auth)
 
     @property

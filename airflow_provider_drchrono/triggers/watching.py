@@ -124,7 +124,9 @@ class _Watcher:
         from airflow_provider_drchrono.incremental.events.writer import EventWriter
         from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
-        return EventWriter(self._trigger.selection(hook.catalog), store=VariableCursorStore(), asset=self._asset, timezones=hook)
+        return EventWriter(
+            self._trigger.selection(hook.catalog), store=VariableCursorStore(), asset=self._asset, timezones=hook
+        )
 
 
 def _pause_after(error: Exception, failures: int, poll_interval: float) -> float:
