@@ -136,9 +136,9 @@ def _grant_commands() -> tuple[ActionCommand, ...]:
             help="Ask DrChrono whether what the provider infers about it holds, and print a report without records",
             description=(
                 "Asks DrChrono whether what the provider infers about it holds: page sizes, clocks, filters, spellings "
-                "and more. Makes fewer than 60 calls, which only read; bulk lists are started by POST, which creates no "
-                "record. The report holds no value of any record, so that it can be posted, and ends with the facts to "
-                "hand to the connection. A run that is interrupted goes on where it was."
+                "and more. Makes fewer than 60 calls, which only read; bulk lists are started by POST, which creates "
+                "no record. The report holds no value of any record, so that it can be posted, and ends with the facts "
+                "to hand to the connection. A run that is interrupted goes on where it was."
             ),
             func=lazy_load_command(f"{package}.conformance.conformance"),
             args=(CONN_ID, REPORT, SAVE, STATE, FRESH),

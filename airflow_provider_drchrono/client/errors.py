@@ -43,8 +43,8 @@ generator know nothing of the client and have errors of their own.
     ├── StateFileError (conformance.state_file)                  the findings of a conformance run cannot be kept
     ├── BudgetSpentError (conformance.session)                   a conformance run has made as many calls as it may
     ├── UnreadableError (client.responses)                       this one and the rest never leave the package
-    ├── BrokenEncodingError (client.receiving)
-    ├── TooLargeError (client.receiving)
+    ├── BrokenEncodingError (client.bounds)
+    ├── TooLargeError (client.bounds)
     ├── InDoubtError (operators.base.own_records)
     └── _UnacknowledgedError (incremental.events.writer)
 

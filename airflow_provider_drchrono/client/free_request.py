@@ -16,9 +16,8 @@ from airflow_provider_drchrono.catalog import Catalog, Operation, Response
 from airflow_provider_drchrono.catalog.model import HttpMethod
 from airflow_provider_drchrono.client.errors import InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_drchrono.client.files import FileArgument, Multipart, open_upload
-from airflow_provider_drchrono.client.links import same_origin
 from airflow_provider_drchrono.client.paging import ENVELOPE_KEYS, Record, records_of
-from airflow_provider_drchrono.client.request import Request, encode_json, form_value, scalar
+from airflow_provider_drchrono.client.request import Request, encode_json, form_value, same_origin, scalar
 
 METHODS: tuple[HttpMethod, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SAFE = ("GET",)

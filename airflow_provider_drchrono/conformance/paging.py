@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from airflow_provider_drchrono.catalog import Resource
-from airflow_provider_drchrono.client.links import same_origin
+from airflow_provider_drchrono.client.request import same_origin
 from airflow_provider_drchrono.conformance.findings import Finding, Question, Verdict, counted, named
 from airflow_provider_drchrono.conformance.session import Answer, Record, Session, list_of
 from airflow_provider_drchrono.conformance.step import Step, no_answer
