@@ -6,13 +6,14 @@ hand over counts in its place, for everything that uses their connection, and no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypedDict, cast
 from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.catalog.loader import LazyMapping
-from airflow_provider_drchrono.catalog.model import Catalog, Incremental, Resource, UnknownNameError
+from airflow_provider_drchrono.catalog.model import Catalog, Incremental, Operation, Resource, UnknownNameError
 from airflow_provider_drchrono.catalog.names import did_you_mean
 
 EVERY_LIST = "*"
@@ -30,6 +31,7 @@ class ListFacts(TypedDict, total=False):
     :param page_size: records on a page at most, as the list is asked for.
     :param verbose_page_size: the same with ``verbose=true``.
     :param bulk_page_size: records on a page of its bulk list at most.
+    :param records_key: the key under which the records of a page stand.
     :param lookback: seconds that a change may take until the list shows it.
     :param timezone: IANA name of the zone of the list's change times, where it is not the practice's.
     :param since_filter: the filter that takes the time from which on changes are wanted.
@@ -42,6 +44,7 @@ class ListFacts(TypedDict, total=False):
     page_size: int
     verbose_page_size: int
     bulk_page_size: int
+    records_key: str
     lookback: float
     timezone: str
     since_filter: str
@@ -54,7 +57,8 @@ class ListFacts(TypedDict, total=False):
 Facts = Mapping[str, ListFacts]
 """Facts by the name of the resource; those under ``*`` hold for all lists, as far as a list has none of its own."""
 
-OF_EVERY_LIST = ("page_size", "verbose_page_size", "bulk_page_size", "lookback", "timezone")
+OF_EVERY_LIST = ("page_size", "verbose_page_size", "bulk_page_size", "records_key", "lookback", "timezone")
+KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _OF_CHANGES = ("lookback", "timezone", "since_filter", "changed_field", "created_field", "tracks_updates")
 
 
@@ -97,7 +101,8 @@ def with_facts(catalog: Catalog, facts: Facts | None) -> Catalog:
     resources = LazyMapping(
         catalog.resources, lambda name: _applied(catalog.resources[name], {**for_all, **facts.get(name, {})})
     )
-    return replace(catalog, resources=resources)
+    operations = LazyMapping(catalog.operations, lambda name: resources[catalog.entries[name].name].operations[name])
+    return replace(catalog, resources=resources, operations=operations)
 
 
 def _applied(resource: Resource, facts: Mapping[str, Any]) -> Resource:
@@ -117,11 +122,20 @@ def _applied(resource: Resource, facts: Mapping[str, Any]) -> Resource:
         bulk = replace(bulk, size=facts.get("bulk_page_size", bulk.size))
     return replace(
         resource,
+        operations=_operations(resource, facts.get("records_key")),
         paging=paging,
         bulk=bulk,
         incremental=_incremental(incremental, facts),
         requires_one_of=tuple(facts.get("requires_one_of", resource.requires_one_of)),
     )
+
+
+def _operations(resource: Resource, records_key: str | None) -> Mapping[str, Operation]:
+    listing = resource.list_operation
+    if records_key is None or listing is None:
+        return resource.operations
+    changed = replace(listing, response=replace(listing.response, rows=records_key))
+    return {name: changed if name == listing.id else each for name, each in resource.operations.items()}
 
 
 def _incremental(known: Incremental | None, facts: Mapping[str, Any]) -> Incremental | None:
@@ -164,6 +178,8 @@ def _unusable(catalog: Catalog, resource: Resource | None, key: str, value: obje
         return None if _is_number(value, (int, float), 0, LONGEST_LOOKBACK) else "must be seconds, 90 days at most"
     if key == "timezone":
         return None if _is_zone(value) else "must be an IANA name such as America/New_York"
+    if key == "records_key":
+        return None if isinstance(value, str) and KEY.fullmatch(value) else "must be the name of a key"
     if key == "tracks_updates":
         return None if isinstance(value, bool) else "must be true or false"
     assert resource is not None  # noqa: S101 - what is left is of single lists
