@@ -79,6 +79,19 @@ class AsyncDrChronoClient:
         """Call any operation of the API; see :meth:`DrChronoClient.call`."""
         return await self._value(self._core.request(operation_id, path, query, body, files))
 
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        data: Mapping[str, Any] | None = None,
+        files: Mapping[str, FileArgument] | None = None,
+    ) -> Any:
+        """Make a request that the catalogue does not know; see :meth:`DrChronoClient.request`."""
+        return await self._value(self._core.free_request(method, path, params, json, data, files))
+
     def pages(
         self,
         name: str,
