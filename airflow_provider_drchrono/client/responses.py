@@ -135,7 +135,7 @@ def parse_page(content: bytes) -> Any:
         return parse_json(content)
 
 
-class _NoLinesError(Exception):
+class _NoLinesError(DrChronoError):
     """There is something else than records in a list."""
 
 
