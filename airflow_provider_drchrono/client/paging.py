@@ -64,7 +64,8 @@ def records_of(operation: Operation, answer: Any) -> list[Any]:
         return [answer]
     records = answer
     if isinstance(answer, dict):
-        records = next((answer[key] for key in ENVELOPE_KEYS if isinstance(answer.get(key), list)), None)
+        keys = dict.fromkeys((operation.response.rows or ENVELOPE_KEYS[0], *ENVELOPE_KEYS))
+        records = next((answer[key] for key in keys if isinstance(answer.get(key), list)), None)
     if not isinstance(records, list) or not set(map(type, records)) <= {dict, bytes}:
         raise UnexpectedAnswerError(
             f"{operation.id}: the answer holds no list of records; try later, and check the base URL if it stays so",

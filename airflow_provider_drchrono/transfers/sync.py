@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from time import monotonic
 from typing import Any
 
-from airflow_provider_drchrono.catalog import Resource, load
+from airflow_provider_drchrono.catalog import Resource
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.incremental.lists import needed_start
 from airflow_provider_drchrono.incremental.window import (
@@ -203,7 +203,9 @@ class Sync:
         resumes = staged is not None and staged.plan.watermark == watermark and staged.plan.timezones_read_at
         if staged is not None and resumes and not self._hook.settings.timezone:
             return staged.plan.practice
-        return current_practice(self._hook, state.practice if state else None, datetime.now(UTC))
+        incremental = self._request.resource.incremental
+        named = incremental.timezone if incremental else None
+        return current_practice(self._hook, state.practice if state else None, datetime.now(UTC), named)
 
     def _read(self, checkpoint: Checkpoint) -> Checkpoint:
         from airflow_provider_drchrono.client import BadRequestError, NotFoundError
@@ -258,7 +260,9 @@ class Sync:
         if checkpoint.bulk_unusable:
             return False
         request = self._request
-        facts = ListFacts.of(load(), request.resource, self._filters(checkpoint.plan), verbose=request.verbose)
+        facts = ListFacts.of(
+            self._hook.catalog, request.resource, self._filters(checkpoint.plan), verbose=request.verbose
+        )
         read = ReadSoFar(pages=sum(checkpoint.parts.values()))
         return next_way(facts, read, request.read_by) == "bulk"
 
@@ -295,7 +299,11 @@ class Sync:
             start=datetime.fromisoformat(plan.start) if plan.start else None,
             practice=plan.practice,
         )
-        maker = RowMaker(self._request.table, plan.practice.timezone)
+        incremental = self._request.resource.incremental
+        # Only the change times of such a list are in that zone; of the others it is known what the connection says.
+        apart = incremental is not None and incremental.timezone is not None
+        zone = self._hook.settings.timezone if apart else plan.practice.timezone
+        maker = RowMaker(self._request.table, zone)
         rows = maker.rows(self._staging.lines(checkpoint))
         run = Run(self._run_id, checkpoint.calls)
         with closing(self._open_warehouse()) as warehouse:

@@ -152,6 +152,7 @@ class Hook:
     """A connection without Airflow."""
 
     quota = None
+    catalog = CATALOG
 
     def __init__(self, client: DrChronoClient) -> None:
         self.settings = client.settings
