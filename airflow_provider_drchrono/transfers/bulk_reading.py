@@ -122,7 +122,7 @@ class BulkReader:
                 uuid = self._client.bulk_start(
                     self._resource, self._filters, verbose=self._verbose, page_size=self._bulk.size, page=page
                 )
-            except (PermissionDeniedError, NotFoundError, BadRequestError) as error:
+            except (PermissionDeniedError, NotFoundError, BadRequestError, UnexpectedAnswerError) as error:
                 raise BulkUnusableError(str(error)) from None
             # The server may have looked for the records as early as it was asked.
             waited = timedelta(seconds=time.monotonic() - asked_at)

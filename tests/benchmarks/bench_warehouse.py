@@ -181,6 +181,8 @@ def sync_ours(base_url: str, root: Path, batch: int, open_warehouse: Callable[[]
         lookback=timedelta(minutes=2),
         full_refresh=False,
         retention=timedelta(hours=1),
+        # The same pages as the script reads.
+        read_by="pages",
     )
     key = request.key(base_url, "c")
     staging = Staging(LocalFolder(root / request.staging_name(key, "bench")), "bench")

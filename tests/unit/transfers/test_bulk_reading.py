@@ -228,12 +228,16 @@ def test_a_worker_is_not_held_while_pages_take_long(reading: Callable[..., Readi
     assert staged(staging, checkpoint) == practice.ids()
 
 
-@pytest.mark.parametrize("status", [400, 403, 404])
-def test_a_refused_bulk_list_is_told(reading: Callable[..., Reading], status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(400, "400"), (403, "403"), (404, "404"), (200, "the API started no bulk list")],
+)
+def test_a_refused_bulk_list_is_told(reading: Callable[..., Reading], status: int, message: str) -> None:
     practice = reading()
-    practice.sandbox.faults.add(Fault(kind="status", status=status, operation="patients_list_create"))
+    fault = Fault(kind="status", status=status, operation="patients_list_create", body={})
+    practice.sandbox.faults.add(fault)
 
-    with pytest.raises(BulkUnusableError, match=rf"patients_list_create.*{status}"):
+    with pytest.raises(BulkUnusableError, match=rf"patients_list_create.*{message}"):
         practice.run()
 
 
