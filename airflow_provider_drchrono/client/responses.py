@@ -151,7 +151,7 @@ def _with_lines(page: dict[str, msgspec.Raw] | list[msgspec.Raw]) -> Any:
 def _lines(records: list[msgspec.Raw]) -> list[bytes]:
     lines = [bytes(each) for each in records]
     if not all(each.startswith(b"{") for each in lines):
-        raise _NoLinesError
+        raise _NoLinesError("a list holds something else than records")
     return lines
 
 
