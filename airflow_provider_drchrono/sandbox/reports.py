@@ -124,6 +124,10 @@ def _span(call: Call) -> tuple[str, str]:
                 errors[name] = ["This field is required."]
         except ValueError as problem:
             errors[name] = [str(problem)]
+    for each in call.operation.parameters:
+        text = call.request.argument(each.name)
+        if text and each.enum and text not in map(str, each.enum):
+            errors[each.name] = [f'"{text}" is not one of the available choices.']
     if errors:
         raise bad_fields(errors)
     return days["start_date"], days["end_date"]
