@@ -40,9 +40,11 @@ generator know nothing of the client and have errors of their own.
     ├── AirflowChangedError (compat.private)                     Airflow lacks a private part that is needed
     ├── PendingError (plugin.pending)                            an answer that belongs to no pending authorization
     ├── NotAllowedError (plugin.app)                             the user of Airflow's UI may not do this
+    ├── StateFileError (conformance.state_file)                  the findings of a conformance run cannot be kept
+    ├── BudgetSpentError (conformance.session)                   a conformance run has made as many calls as it may
     ├── UnreadableError (client.responses)                       this one and the rest never leave the package
-    ├── BrokenEncodingError (client.receiving)
-    ├── TooLargeError (client.receiving)
+    ├── BrokenEncodingError (client.bounds)
+    ├── TooLargeError (client.bounds)
     ├── InDoubtError (operators.base.own_records)
     └── _UnacknowledgedError (incremental.events.writer)
 

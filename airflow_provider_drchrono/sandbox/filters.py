@@ -180,8 +180,8 @@ def _equal(parameter: Parameter, value: Value, text: str) -> Keep:
         number = str(wanted)
         return lambda row: str(value(row)) == number
     if parameter.type == "array":
-        wanted = {each.strip() for each in text.split(",")}
-        return lambda row: wanted <= {str(each) for each in value(row) or ()}
+        members = {each.strip() for each in text.split(",")}
+        return lambda row: members <= {str(each) for each in value(row) or ()}
     if parameter.name == "term":
         return lambda row: text.casefold() in str(value(row)).casefold()
     if parameter.name == "due_at_unknown":

@@ -205,7 +205,8 @@ class Table:
         shown = {name: row.get(name, worked_out.get(name)) for name in names}
         for name in self.files:
             if shown[name]:
-                shown[name] = f"{self.origin}{self.links.signed(shown[name]) if self.links else shown[name]}"
+                path = str(shown[name])
+                shown[name] = f"{self.origin}{self.links.signed(path) if self.links else path}"
         if self.spelling != "T":
             self._respell(shown)
         return shown
