@@ -135,7 +135,7 @@ def parse_page(content: bytes) -> Any:
         return parse_json(content)
 
 
-class _NoLinesError(Exception):
+class _NoLinesError(DrChronoError):
     """There is something else than records in a list."""
 
 
@@ -143,7 +143,7 @@ def _with_lines(page: dict[str, msgspec.Raw] | list[msgspec.Raw]) -> Any:
     if isinstance(page, list):
         return _lines(page)
     return {
-        name: _lines(_split_list(raw)) if name in ENVELOPE_KEYS and memoryview(raw)[:1] == b"[" else _decode(raw)
+        name: _lines(_split_list(raw)) if name in ENVELOPE_KEYS and bytes(memoryview(raw)[:1]) == b"[" else _decode(raw)
         for name, raw in page.items()
     }
 
