@@ -36,14 +36,20 @@ define create_venv
 	$(PYTHON) -m venv $(1)
 endef
 
+# What a locked file names is installed if it has the hash that stands there.
 define install
-	$(BIN)/uv pip install --quiet --python $(1)/bin/python --requirements $(2)
-	$(BIN)/uv pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --editable .
+	$(TRUSTING) $(BIN)/uv pip install --quiet --python $(1)/bin/python --require-hashes --requirements $(2)
+	$(BIN)/uv pip install --quiet --python $(1)/bin/python --offline --no-deps --no-build-isolation --editable .
 endef
+
+# uv itself, with its hashes, out of the locked requirements.
+LOCKED_UV = awk '/^uv==/ { found = 1 } found { print } found && !/\\$$/ { exit }' requirements/dev.txt
+TRUSTING = scripts/with_certificates.sh $(BIN)/python
 
 $(READY): pyproject.toml requirements/dev.txt
 	$(call create_venv,$(VENV))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt uv
+	$(LOCKED_UV) >$(VENV)/uv.txt
+	$(TRUSTING) $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.txt
 	$(call install,$(VENV),requirements/dev.txt)
 	@touch $@
 
@@ -127,7 +133,7 @@ check: ## Everything that the gate checks
 	.ci/run --without-services
 
 define resolve
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras $(2) \
+	$(TRUSTING) $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes $(2) \
 		pyproject.toml requirements/$(1).in -o requirements/$(1).txt
 endef
 
