@@ -128,6 +128,15 @@ package: $(READY) ## Build wheel and sdist into dist/ and check what they contai
 check-wheel: package ## Install the wheel beside a bare Airflow and ask for its providers
 	scripts/check_wheel.sh
 
+.venv-audit/.ready: requirements/audit.txt | $(READY)
+	$(call create_venv,$(@D))
+	$(TRUSTING) $(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes --requirements $<
+	@touch $@
+
+.PHONY: audit
+audit: .venv-audit/.ready ## Known vulnerabilities, SBOM and licenses of what is installed with us, into audit/
+	$(<D)/bin/python scripts/audit.py $(ARGS)
+
 .PHONY: check
 check: ## Everything that the gate checks
 	.ci/run --without-services
@@ -142,8 +151,10 @@ lock: $(READY) ## Resolve the locked requirements again
 	$(call resolve,dev)
 	$(call resolve,airflow-3.2,--resolution lowest-direct --exclude-newer 2026-06-01)
 	$(call resolve,airflow-3.4,--prerelease if-necessary-or-explicit)
+	$(TRUSTING) $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		requirements/audit.in -o requirements/audit.txt
 
 .PHONY: clean
 clean: ## Remove environments, builds and caches
-	rm -rf $(VENV) $(OTHER_AIRFLOWS:%=.venv-airflow-%) dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) $(OTHER_AIRFLOWS:%=.venv-airflow-%) .venv-audit audit dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
