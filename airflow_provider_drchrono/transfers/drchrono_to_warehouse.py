@@ -130,7 +130,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         started = monotonic()
         with airflow_outcome(), _outcome():
             hook = DrChronoHook(self.drchrono_conn_id)
-            request = self._request(load(), hook.settings.timezone)
+            request = self._request(hook.catalog, hook.settings.timezone)
             with closing(hook):
                 result = self._sync(request, hook, context)
         self._tell(context, result)
@@ -201,7 +201,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         """
         try:
             resource = _checked_resource(catalog, self.resource)
-            filters = arguments.checked_filters(filters_of(resource), self.filters, zone=zone)
+            filters = arguments.checked_filters(filters_of(resource, catalog), self.filters, zone=zone)
             _check_options(resource, self.verbose, self.since)
             lookback = _checked_lookback(resource, self.lookback)
             full_refresh = _as_bool(self.full_refresh)
@@ -262,13 +262,16 @@ def _check_literals(resource: object, filters: object) -> None:
     raise arguments.InvalidArgumentError(problem)
 
 
-def filters_of(resource: Resource) -> Filters:
-    """Return the filters that a sync of a resource takes: all but the one that it sets by itself."""
+def filters_of(resource: Resource, catalog: Catalog | None = None) -> Filters:
+    """Return the filters that a sync of a resource takes: all but the one that it sets by itself.
+
+    :param catalog: the one with the facts of a connection; None while no connection is known.
+    """
     if resource.incremental is not None:
-        return arguments.incremental_filters(resource.name)
+        return arguments.incremental_filters(resource.name, catalog)
     operation = resource.list_operation
     assert operation is not None  # noqa: S101 - the resource was judged before
-    return arguments.operation_filters(operation.id)
+    return arguments.operation_filters(operation.id, catalog)
 
 
 def _checked_resource(catalog: Catalog, name: str) -> Resource:

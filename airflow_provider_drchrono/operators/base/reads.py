@@ -94,7 +94,9 @@ class SelectingOperator(DrChronoOperationOperator):
 
         :raises InvalidArgumentError: a name or a value is wrong.
         """
-        return arguments.checked_filters(arguments.operation_filters(self.operation_id), self.filters, zone=self.zone)
+        return arguments.checked_filters(
+            arguments.operation_filters(self.operation_id, self.hook.catalog), self.filters, zone=self.zone
+        )
 
 
 class RecordsOperator(SelectingOperator):
