@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
-from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 from uuid import UUID
 
 from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Resource
@@ -53,6 +53,12 @@ class Request:
         if self.method == "POST":
             return self.operation.kind == "bulk_start"
         return not (self.method == "PATCH" and self.operation.kind == "action")
+
+    @property
+    def parameter_names(self) -> set[str]:
+        """The names of the parameters that the operation has, or that the request holds beside them."""
+        sent = {name for name, _ in parse_qsl(urlsplit(self.url).query, keep_blank_values=True)}
+        return sent | {each.name for each in self.operation.parameters}
 
     def at(self, url: str) -> Request:
         """The same request at another address."""

@@ -32,13 +32,13 @@ from airflow_provider_drchrono.client.errors import (
 from airflow_provider_drchrono.client.permissions import refused_access
 from airflow_provider_drchrono.client.request import Request
 from airflow_provider_drchrono.client.retry import RetryReason, available_in, hour_left, http_date
+from airflow_provider_drchrono.client.rules import FIELD_NAME, GIVE_FILTER, OF_NO_FIELD, shown_rules
 from airflow_provider_drchrono.client.settings import ClientSettings
 from airflow_provider_drchrono.client.transport import Failure, Outcome, Reply
 
 FINAL = ("tls", "deadline", "too_large")
 """What is not sent again at once: it would fail alike, or take as long again."""
 
-FIELD_NAME = re.compile(r"[A-Za-z0-9_.]{1,80}")
 CHARSET = re.compile(r"charset=\"?([A-Za-z0-9._-]+)")
 DOUBT = "; it may have been carried out all the same, so look before you do it again"
 
@@ -246,14 +246,24 @@ def _bad_request(request: Request, reply: Reply) -> BadRequestError:
         errors = dict(_field_errors(parse_json(reply.content)))
     except (ValueError, RecursionError):
         errors = {}
-    names = [name for name in errors if FIELD_NAME.fullmatch(name) and name not in ("detail", "non_field_errors")]
+    operation = request.operation
+    names = [name for name in errors if FIELD_NAME.fullmatch(name) and name not in OF_NO_FIELD]
     subject = f"the values of {', '.join(names)}" if names else "the request"
+    rules = shown_rules(errors, request.parameter_names)
+    if rules:
+        told = f": {'; '.join(rules)}"
+        if operation.method == "GET":
+            told += f"; {GIVE_FILTER}"
+        elif len(rules) < sum(map(len, errors.values())):
+            told += ". Its other reasons are in the error's field_errors, which may hold patient data"
+    else:
+        told = "; its reasons are in the error's field_errors, which may hold patient data"
     return BadRequestError(
-        f"{request.operation.id}: the API refused {subject} (400); its reasons are in the error's field_errors, "
-        "which may hold patient data",
-        operation_id=request.operation.id,
+        f"{operation.id}: the API refused {subject} (400){told}",
+        operation_id=operation.id,
         status=400,
         field_errors=errors,
+        rules=rules,
     )
 
 
