@@ -20,7 +20,7 @@ from airflow_provider_drchrono.client.bulk_lists import (
 )
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.files import FileArgument
-from airflow_provider_drchrono.client.paging import Listing, Page, Record
+from airflow_provider_drchrono.client.paging import Listing, Page, RawPage, Record
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.request import Body, Id, Request
 from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Step, Wait
@@ -103,6 +103,20 @@ class AsyncDrChronoClient:
     ) -> AsyncIterator[Page]:
         """Iterate over the pages of a list; see :meth:`DrChronoClient.pages`."""
         return self._pages(self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url))
+
+    def raw_pages(
+        self,
+        name: str,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        verbose: bool = False,
+        page_size: int | None = None,
+        next_url: str | None = None,
+    ) -> AsyncIterator[RawPage]:
+        """Iterate over the pages of a list with the records left as they came; see :meth:`DrChronoClient.raw_pages`."""
+        return self._raw_pages(
+            self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url, raw=True)
+        )
 
     def list(
         self,
@@ -226,6 +240,11 @@ class AsyncDrChronoClient:
         while listing.request is not None:
             answer = await self._run(self._core.runner.run(listing.request))
             yield listing.take(answer.value, answer.server_time)
+
+    async def _raw_pages(self, listing: Listing) -> AsyncIterator[RawPage]:
+        while listing.request is not None:
+            answer = await self._run(self._core.runner.run(listing.request))
+            yield listing.take_raw(answer.value, answer.server_time)
 
     async def _records(self, listing: Listing) -> AsyncIterator[Record]:
         async for page in self._pages(listing):

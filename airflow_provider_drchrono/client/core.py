@@ -142,6 +142,7 @@ class Core:
         verbose: bool,
         page_size: int | None,
         next_url: str | None = None,
+        raw: bool = False,
     ) -> Listing:
         """Return the state of a new iteration over a list."""
         base_url = self.settings.base_url
@@ -154,6 +155,7 @@ class Core:
             page_size=page_size,
             next_url=next_url,
             zone=self.settings.timezone,
+            raw=raw,
         )
 
     def bulk_start_request(

@@ -33,11 +33,13 @@ class Request:
     """What is sent, apart from what is the same for all requests.
 
     :param url: absolute. It may hold filters and therefore patient data, so it is not shown.
+    :param raw: leave the records of the answer as they came, each one as a line of JSON.
     """
 
     operation: Operation
     url: str = field(repr=False)
     body: bytes | Multipart | None = field(default=None, repr=False)
+    raw: bool = False
 
     @property
     def method(self) -> str:

@@ -20,7 +20,7 @@ from airflow_provider_drchrono.client.bulk_lists import (
 )
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.files import FileArgument
-from airflow_provider_drchrono.client.paging import Listing, Page, Record
+from airflow_provider_drchrono.client.paging import Listing, Page, RawPage, Record
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.request import Body, Id, Request
 from airflow_provider_drchrono.client.request_runner import (
@@ -152,6 +152,20 @@ class DrChronoClient:
         :raises InvalidArgumentError: an argument is wrong; raised at once, and nothing was sent.
         """
         return self._pages(self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url))
+
+    def raw_pages(
+        self,
+        name: str,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        verbose: bool = False,
+        page_size: int | None = None,
+        next_url: str | None = None,
+    ) -> Iterator[RawPage]:
+        """Iterate over the pages of a list with the records left as they came, to be stored; see :meth:`pages`."""
+        return self._raw_pages(
+            self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url, raw=True)
+        )
 
     def list(
         self,
@@ -306,6 +320,11 @@ class DrChronoClient:
         while listing.request is not None:
             answer = self._run(self._core.runner.run(listing.request))
             yield listing.take(answer.value, answer.server_time)
+
+    def _raw_pages(self, listing: Listing) -> Iterator[RawPage]:
+        while listing.request is not None:
+            answer = self._run(self._core.runner.run(listing.request))
+            yield listing.take_raw(answer.value, answer.server_time)
 
     def _records(self, listing: Listing) -> Iterator[Record]:
         for page in self._pages(listing):

@@ -264,6 +264,7 @@ def token_store_of(
     timing = lease_timing(settings)
     return VariableTokenStore(
         settings.client_id,
+        settings.client_secret.get_secret_value(),
         grant_id,
         connection=conn_id,
         variables=AirflowVariables(team),

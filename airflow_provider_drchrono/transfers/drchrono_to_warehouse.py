@@ -16,6 +16,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_drchrono.assets.outlets import Outlet, list_asset, table_asset
 from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
 from airflow_provider_drchrono.common import arguments
+from airflow_provider_drchrono.common.file_fence import inside_fence, place_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.common.outcomes import airflow_outcome
 from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
@@ -227,9 +228,21 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     def _staging_root(self) -> str:
         from airflow.sdk.configuration import conf
 
+        if self.staging_path:
+            # One that comes while the task runs; that of the configuration is the deployment's own.
+            _check_staging_path(self.staging_path)
         configured = self.staging_path or conf.get("drchrono", "staging_path", fallback=None)
         home = os.environ.get("AIRFLOW_HOME", "~/airflow")
         return str(configured or os.path.join(os.path.expanduser(home), "drchrono", "staging"))
+
+
+def _check_staging_path(path: str) -> None:
+    try:
+        inside_fence(place_of(path))
+        return
+    except ValueError as error:
+        problem = str(error)
+    raise arguments.InvalidArgumentError(f"staging_path {problem}")
 
 
 def _check_literals(resource: object, filters: object) -> None:

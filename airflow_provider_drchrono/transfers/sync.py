@@ -224,7 +224,7 @@ class Sync:
             filters[self._request.resource.incremental.filter] = checkpoint.plan.since
         asked_at = reported_at = monotonic()
         calls = client.calls
-        pages = client.pages(
+        pages = client.raw_pages(
             self._request.resource.name, filters, verbose=self._request.verbose, next_url=checkpoint.next_url
         )
         for page in pages:
