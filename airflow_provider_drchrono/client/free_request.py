@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -16,8 +17,9 @@ from airflow_provider_drchrono.catalog import Catalog, Operation, Response
 from airflow_provider_drchrono.catalog.model import HttpMethod
 from airflow_provider_drchrono.client.errors import InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_drchrono.client.files import FileArgument, Multipart, open_upload
-from airflow_provider_drchrono.client.paging import ENVELOPE_KEYS, Record, records_of
-from airflow_provider_drchrono.client.request import Request, encode_json, form_value, same_origin, scalar
+from airflow_provider_drchrono.client.paging import Page, PageChain, envelope_keys
+from airflow_provider_drchrono.client.request import Request, encode_json, form_value, same_origin
+from airflow_provider_drchrono.client.unknown_parameters import checked_name, parameter_text
 
 METHODS: tuple[HttpMethod, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SAFE = ("GET",)
@@ -31,7 +33,6 @@ SEGMENT = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 SAFE_MARKS = ":@+,;=!$&'()*~"
 """Characters that stand in a segment as they are, beside letters, digits, and ``_.-~``."""
 
-PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,99}")
 MOST_LONG = 2048
 
 
@@ -51,7 +52,7 @@ def free_request(
     method: str,
     path: str,
     *,
-    params: Mapping[str, Any] | None = None,
+    query: Mapping[str, Any] | None = None,
     json: Any = None,
     data: Mapping[str, Any] | None = None,
     files: Mapping[str, FileArgument] | None = None,
@@ -60,7 +61,7 @@ def free_request(
     """Return the request for a method and a path.
 
     :param base_url: scheme, host and port, without a slash at the end.
-    :param params: query parameters; None as a value leaves one out, several values are joined by commas.
+    :param query: query parameters; None as a value leaves one out, several values are joined by commas.
     :param json: the body, as JSON.
     :param data: the fields of a form, sent as ``multipart/form-data``, with ``files`` beside them.
     :param paged: the answer is a page of records.
@@ -72,9 +73,9 @@ def free_request(
     segments = path_segments(base_url, path)
     operation = _operation(catalog, verb, segments, paged=paged)
     url = f"{base_url}/{'/'.join(quote(each, safe=SAFE_MARKS) for each in segments)}"
-    query = urlencode(_pairs(operation.id, params or {}))
+    pairs = urlencode(_pairs(operation.id, query or {}))
     body = _body(operation.id, verb, json, data, files)
-    return FreeRequest(operation, f"{url}?{query}" if query else url, body)
+    return FreeRequest(operation, f"{url}?{pairs}" if pairs else url, body)
 
 
 def path_segments(base_url: str | None, path: object) -> list[str]:
@@ -98,7 +99,7 @@ def path_segments(base_url: str | None, path: object) -> list[str]:
     if not text.startswith("/") or text.startswith("//") or len(text) > MOST_LONG:
         raise InvalidArgumentError("path must begin with one slash, such as /api/patients")
     if "?" in text or "#" in text:
-        raise InvalidArgumentError("path has a query or a fragment; give query parameters in params")
+        raise InvalidArgumentError("path has a query or a fragment; give query parameters in query")
     segments = [unquote(each, errors="replace") for each in text[1:].split("/")]
     if segments[-1] == "":
         # A slash at the end, as older pages of the vendor write it, stays.
@@ -119,28 +120,41 @@ def path_segments(base_url: str | None, path: object) -> list[str]:
     return inner + last
 
 
-def free_records(operation: Operation, answer: Any) -> list[Record]:
-    """Return the records of a page of a list that the catalogue may not know.
+class FreeListing(PageChain):
+    """The state of one iteration over a list that the catalogue may not know.
 
-    :raises UnexpectedAnswerError: there is no list of records in it.
+    :param first: what :func:`free_request` returned for its first page.
     """
-    if isinstance(answer, Mapping) and not any(isinstance(answer.get(key), list) for key in ENVELOPE_KEYS):
-        raise UnexpectedAnswerError(
-            f"{operation.id}: the answer is no page of records (it has none of {', '.join(ENVELOPE_KEYS)}); ask for it "
-            "without following pages",
-            operation_id=operation.id,
-            status=200,
-        )
-    return records_of(operation, answer)
+
+    def __init__(self, base_url: str, first: Request) -> None:
+        super().__init__(first.operation, base_url, first)
+
+    def take(self, answer: Any, server_time: datetime) -> Page:
+        """Turn the answer into a page; see :meth:`PageChain.take`.
+
+        :raises UnexpectedAnswerError: it is no page of records, or the list does not end.
+        """
+        keys = envelope_keys(self.operation)
+        if isinstance(answer, Mapping) and not any(isinstance(answer.get(key), list) for key in keys):
+            raise UnexpectedAnswerError(
+                f"{self.operation.id}: the answer is no page of records; ask for it without following pages",
+                operation_id=self.operation.id,
+                status=200,
+            )
+        return super().take(answer, server_time)
+
+    def _request_at(self, url: str) -> Request:
+        return FreeRequest(self.operation, url)
 
 
 def _operation(catalog: Catalog, method: HttpMethod, segments: Sequence[str], *, paged: bool) -> Operation:
     """Return what is known of a request; rights and conflicts are those of the catalogue, where it knows the path."""
     shown = "/".join(each if SEGMENT.fullmatch(each) or each.isdigit() else "..." for each in segments)
     # What comes back may be any document, but where pages are followed it is JSON.
-    response = Response(status=200, shape="page" if paged else "any")
     name = f"{method} /{shown}"
     known = _known(catalog, method, segments)
+    rows = known.response.rows if known else None
+    response = Response(status=200, shape="page" if paged else "any", rows=rows)
     if known is not None:
         return replace(known, id=name, kind="action", parameters=(), body=None, response=response)
     return Operation(
@@ -170,40 +184,14 @@ def _known(catalog: Catalog, method: HttpMethod, segments: Sequence[str]) -> Ope
     return None
 
 
-def _pairs(operation_id: str, params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if not isinstance(params, Mapping):
-        raise InvalidArgumentError(f"{operation_id}: params must be a mapping of names to values")
+def _pairs(operation_id: str, query: object) -> list[tuple[str, str]]:
+    if not isinstance(query, Mapping):
+        raise InvalidArgumentError(f"{operation_id}: query must be a mapping of names to values")
     return [
-        (checked_name(operation_id, "params", name), parameter_text(f"{operation_id}: params[{name!r}]", value))
-        for name, value in params.items()
+        (checked_name(operation_id, "query", name), parameter_text(f"{operation_id}: query[{name!r}]", value))
+        for name, value in query.items()
         if value is not None
     ]
-
-
-def checked_name(operation_id: str, argument: str, name: object) -> str:
-    """Return the name of a query parameter.
-
-    :raises InvalidArgumentError: it is none.
-    """
-    if not isinstance(name, str) or not PARAMETER.fullmatch(name):
-        raise InvalidArgumentError(f"{operation_id}: {argument} has a name that no query parameter has")
-    return name
-
-
-def parameter_text(where: str, value: object) -> str:
-    """Return the value of a query parameter that the catalogue does not know.
-
-    :param where: what the error names.
-    :raises InvalidArgumentError: it is empty, has a zone, or is nothing that a query can hold. It is not repeated.
-    """
-    if isinstance(value, list | tuple | set | frozenset):
-        if not value:
-            raise InvalidArgumentError(f"{where} is an empty list, which would select everything: leave it out")
-        return ",".join(parameter_text(where, each) for each in value)
-    text = scalar(where, where.partition(": ")[0], value)
-    if not text.strip():
-        raise InvalidArgumentError(f"{where} is empty, which would select everything: leave it out or give a value")
-    return text
 
 
 def _body(
@@ -214,7 +202,7 @@ def _body(
     files: Mapping[str, FileArgument] | None,
 ) -> bytes | Multipart | None:
     if method in SAFE and (json is not None or data or files):
-        raise InvalidArgumentError(f"{operation_id}: a GET takes no body; give query parameters in params")
+        raise InvalidArgumentError(f"{operation_id}: a GET takes no body; give query parameters in query")
     if json is not None and (data or files):
         raise InvalidArgumentError(f"{operation_id}: give json, or data and files, not both")
     if json is not None:

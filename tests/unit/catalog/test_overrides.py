@@ -1,5 +1,6 @@
 """Facts that take the place of the catalogue's: which can be given, and what they change."""
 
+import re
 from typing import Any
 
 import pytest
@@ -95,14 +96,12 @@ def test_the_key_of_the_records_is_that_of_the_list_operation_alone() -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_hold_is_named_with_its_place(facts: Any, problem: str) -> None:
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(ValueError, match=re.escape(problem)):
         checked_facts(CATALOG, facts)
-
-    assert problem in str(raised.value)
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
-    with pytest.raises(ValueError, match="page_size.*; .*lookback"):
+    with pytest.raises(ValueError, match=r"page_size.*; .*lookback"):
         checked_facts(CATALOG, {"patients": {"page_size": 0}, "tasks": {"lookback": "x"}})
 
 

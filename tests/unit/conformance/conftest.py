@@ -21,6 +21,7 @@ def sandbox() -> Iterator[Sandbox]:
         patients=300,
         appointments_per_patient=4,
         seed=7,
+        tidy=True,
         start=START - timedelta(seconds=90),
         frozen=True,
         quota_per_hour=None,
@@ -30,6 +31,13 @@ def sandbox() -> Iterator[Sandbox]:
             record = next(iter(running.practice.records(resource)))
             running.practice.change(resource, record["id"], {name: record.get(name)})
         running.clock.set(START)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def untidy() -> Iterator[Sandbox]:
+    """A practice as practices are."""
+    with Sandbox(patients=60, appointments_per_patient=4, quota_per_hour=None, quota_per_second=None) as running:
         yield running
 
 

@@ -10,7 +10,12 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_provider_drchrono.assets import drchrono_asset
-from airflow_provider_drchrono.client import AsyncDrChronoClient, ConfigurationError, DrChronoClient
+from airflow_provider_drchrono.client import (
+    AsyncDrChronoClient,
+    ConfigurationError,
+    DrChronoClient,
+    UnexpectedAnswerError,
+)
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.incremental.cursor import MemoryCursorStore
@@ -104,10 +109,13 @@ def test_a_sensor_that_begins_at_the_beginning_gives_the_since_that_is_needed(
 
 def test_records_are_found_under_the_key_of_the_facts(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     items = editing("/api/patients", lambda value, _: {"items": value["data"], "next": None})
+    settings = DrChronoHook().settings.model_copy(update={"max_attempts": 1})
     with answering(sandbox, items):
-        with pytest.raises(Exception, match="no list of records"), DrChronoHook() as drchrono:
-            drchrono._core.runner.settings = drchrono.settings.model_copy(update={"max_attempts": 1})
-            list(drchrono.list("patients"))
+        with (
+            DrChronoClient(settings, token_store=DrChronoHook().token_store) as drchrono,
+            pytest.raises(UnexpectedAnswerError, match="no list of records"),
+        ):
+            next(drchrono.list("patients"))
         tell(monkeypatch, sandbox, {"patients": {"records_key": "items"}})
         assert len(execute(DrChronoListPatientsOperator(task_id="list"))) == 4
 
@@ -206,7 +214,7 @@ def test_facts_that_cannot_hold_are_refused_with_the_connection(
 ) -> None:
     tell(monkeypatch, sandbox, facts)
 
-    with pytest.raises(ConfigurationError, match="The connection drchrono_default cannot be used.*facts"):
+    with pytest.raises(ConfigurationError, match=r"The connection drchrono_default cannot be used.*facts"):
         _ = DrChronoHook().settings
 
 
