@@ -23,7 +23,7 @@ from airflow_provider_drchrono.client.files import FileArgument
 from airflow_provider_drchrono.client.paging import Listing, Page, PageChain, RawPage, Record
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.request import Body, Id, Request
-from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Step, Wait
+from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Observer, Step, Wait
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import AsyncHttpClient
@@ -47,9 +47,10 @@ class AsyncDrChronoClient:
         *,
         token_store: TokenStore | None = None,
         quota: Quota | None = None,
+        observer: Observer | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        self._core = Core(settings, token_store, quota, options)
+        self._core = Core(settings, token_store, quota, options, observer)
         self._http = AsyncHttpClient(self._core.settings, self._core.auth)
 
     @property

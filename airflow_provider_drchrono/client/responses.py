@@ -138,7 +138,7 @@ def parse_page(content: bytes, keys: Collection[str] = ENVELOPE_KEYS) -> Any:
         return parse_json(content)
 
 
-class _NoLinesError(Exception):
+class _NoLinesError(DrChronoError):
     """There is something else than records in a list."""
 
 
@@ -146,7 +146,7 @@ def _with_lines(page: dict[str, msgspec.Raw] | list[msgspec.Raw], keys: Collecti
     if isinstance(page, list):
         return _lines(page)
     return {
-        name: _lines(_split_list(raw)) if name in keys and memoryview(raw)[:1] == b"[" else _decode(raw)
+        name: _lines(_split_list(raw)) if name in keys and bytes(memoryview(raw)[:1]) == b"[" else _decode(raw)
         for name, raw in page.items()
     }
 
@@ -154,7 +154,7 @@ def _with_lines(page: dict[str, msgspec.Raw] | list[msgspec.Raw], keys: Collecti
 def _lines(records: list[msgspec.Raw]) -> list[bytes]:
     lines = [bytes(each) for each in records]
     if not all(each.startswith(b"{") for each in lines):
-        raise _NoLinesError
+        raise _NoLinesError("a list holds something else than records")
     return lines
 
 

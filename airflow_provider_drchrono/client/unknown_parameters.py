@@ -19,7 +19,7 @@ def checked_extra_filters(operation: Operation, given: object) -> dict[str, str]
     :raises InvalidArgumentError: everything that is wrong, in one line; nothing was sent.
     """
     mapping = values.rendered(given) if isinstance(given, str) else given
-    if mapping is None:
+    if given is None:
         return {}
     if not isinstance(mapping, Mapping):
         raise InvalidArgumentError(

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from airflow.sdk import ObjectStoragePath, conf
 
-from airflow_provider_drchrono.client.errors import ConfigurationError
+from airflow_provider_drchrono.client.errors import ConfigurationError, DrChronoError
 
 SECTION = "drchrono"
 OPTION = "allowed_file_roots"
@@ -30,7 +30,7 @@ OUTSIDE = (
 )
 
 
-class OutsideError(ValueError):
+class OutsideError(DrChronoError, ValueError):
     """A path leads to where tasks may not read or write. The message does not repeat it."""
 
 

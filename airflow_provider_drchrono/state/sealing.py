@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from airflow_provider_drchrono.client.errors import DrChronoError
+
 NONCE = 12
 """Bytes, as AES-GCM wants them. With random ones a key is good for four thousand million values."""
 
@@ -25,7 +27,7 @@ KEY = 32
 """Bytes: AES-256."""
 
 
-class SealError(ValueError):
+class SealError(DrChronoError, ValueError):
     """A value was sealed with another key, for another place, or is no sealed value at all."""
 
 
