@@ -6,34 +6,23 @@ of them is taken to be unsafe: only reading is repeated by itself.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from airflow_provider_drchrono.catalog import Catalog, Operation, Response
 from airflow_provider_drchrono.catalog.model import HttpMethod
 from airflow_provider_drchrono.client.errors import InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_drchrono.client.files import FileArgument, Multipart, open_upload
+from airflow_provider_drchrono.client.free_path import METHODS, NAMED_SEGMENT, SAFE, is_whole_address, path_segments
 from airflow_provider_drchrono.client.paging import Page, PageChain, envelope_keys
 from airflow_provider_drchrono.client.request import Request, encode_json, form_value, same_origin
 from airflow_provider_drchrono.client.unknown_parameters import checked_name, parameter_text
 
-METHODS: tuple[HttpMethod, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE")
-SAFE = ("GET",)
-
-OAUTH = "o"
-"""First segment of the addresses that give, renew and revoke tokens."""
-
-SEGMENT = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-"""A segment that may be named in messages: it is part of the address, not of somebody's data."""
-
 SAFE_MARKS = ":@+,;=!$&'()*~"
 """Characters that stand in a segment as they are, beside letters, digits, and ``_.-~``."""
-
-MOST_LONG = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,54 +59,12 @@ def free_request(
     verb = str(method).strip().upper()
     if verb not in METHODS:
         raise InvalidArgumentError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-    segments = path_segments(base_url, path)
+    segments = path_segments(_own_path(base_url, path))
     operation = _operation(catalog, verb, segments, paged=paged)
     url = f"{base_url}/{'/'.join(quote(each, safe=SAFE_MARKS) for each in segments)}"
     pairs = urlencode(_pairs(operation.id, query or {}))
     body = _body(operation.id, verb, json, data, files)
     return FreeRequest(operation, f"{url}?{pairs}" if pairs else url, body)
-
-
-def path_segments(base_url: str | None, path: object) -> list[str]:
-    """Return the decoded segments of a path on the connection's own origin.
-
-    :param base_url: the connection's origin; None while it is not known, as while a DAG is parsed.
-    :raises InvalidArgumentError: it leads elsewhere, or is no path. It is not repeated, as it may name a patient.
-    """
-    text = path if isinstance(path, str) else ""
-    if "://" in text.partition("?")[0]:
-        # A whole address is taken for its path where it is one of ours.
-        if base_url is None:
-            return []
-        if not same_origin(base_url, text):
-            raise InvalidArgumentError(
-                f"path leads to another host than {base_url}, to which the token must not go; give a path such as "
-                "/api/patients"
-            )
-        parts = urlsplit(text)
-        text = parts.path + (f"?{parts.query}" if parts.query else "")
-    if not text.startswith("/") or text.startswith("//") or len(text) > MOST_LONG:
-        raise InvalidArgumentError("path must begin with one slash, such as /api/patients")
-    if "?" in text or "#" in text:
-        raise InvalidArgumentError("path has a query or a fragment; give query parameters in query")
-    segments = [unquote(each, errors="replace") for each in text[1:].split("/")]
-    if segments[-1] == "":
-        # A slash at the end, as older pages of the vendor write it, stays.
-        inner, last = segments[:-1], [""]
-    else:
-        inner, last = segments, []
-    for each in inner:
-        if each.strip() in ("", ".", "..") or any(mark in each for mark in "/\\%?#") or not each.isprintable():
-            raise InvalidArgumentError(
-                "path has a segment that is empty, a dot segment, or one with a character that no address has; was an "
-                "id looked up from a record that is not there?"
-            )
-    if inner and inner[0].lower() == OAUTH:
-        raise InvalidArgumentError(
-            "path leads to the OAuth endpoints, whose answers end the tokens that the connection keeps; use "
-            "airflow drchrono authorize, or let the client renew its token by itself"
-        )
-    return inner + last
 
 
 class FreeListing(PageChain):
@@ -147,9 +94,25 @@ class FreeListing(PageChain):
         return FreeRequest(self.operation, url)
 
 
+def _own_path(base_url: str, path: object) -> object:
+    """Return the path of a whole address where that is one of ours.
+
+    :raises InvalidArgumentError: it leads to another host.
+    """
+    if not isinstance(path, str) or not is_whole_address(path):
+        return path
+    if not same_origin(base_url, path):
+        raise InvalidArgumentError(
+            f"path leads to another host than {base_url}, to which the token must not go; give a path such as "
+            "/api/patients"
+        )
+    parts = urlsplit(path)
+    return parts.path + (f"?{parts.query}" if parts.query else "")
+
+
 def _operation(catalog: Catalog, method: HttpMethod, segments: Sequence[str], *, paged: bool) -> Operation:
     """Return what is known of a request; rights and conflicts are those of the catalogue, where it knows the path."""
-    shown = "/".join(each if SEGMENT.fullmatch(each) or each.isdigit() else "..." for each in segments)
+    shown = "/".join(each if NAMED_SEGMENT.fullmatch(each) or each.isdigit() else "..." for each in segments)
     # What comes back may be any document, but where pages are followed it is JSON.
     name = f"{method} /{shown}"
     known = _known(catalog, method, segments)

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_drchrono.client import errors
-from airflow_provider_drchrono.client.free_request import METHODS, SAFE, path_segments
+from airflow_provider_drchrono.client.free_path import METHODS, SAFE, is_whole_address, path_segments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_size, is_template
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.operators.base.messages import FIELD, explained
@@ -204,10 +204,11 @@ def _check_literals(method: object, path: object, *, follow_pages: bool, batch_s
         raise InvalidArgumentError(
             f"{NAME}: batch_size has no effect without follow_pages; set follow_pages or leave it out"
         )
-    if is_template(path):
+    if is_template(path) or (isinstance(path, str) and is_whole_address(path)):
+        # Whether a whole address is one of ours is known when the connection is.
         return
     try:
-        path_segments(None, path)
+        path_segments(path)
     except errors.InvalidArgumentError as error:
         problem = str(error)
     else:
