@@ -15,7 +15,7 @@ from airflow_provider_drchrono.client.bulk_lists import BulkListing, result_requ
 from airflow_provider_drchrono.client.download import FileLink, file_link
 from airflow_provider_drchrono.client.errors import ConfigurationError, InvalidArgumentError
 from airflow_provider_drchrono.client.files import FileArgument
-from airflow_provider_drchrono.client.free_request import free_request
+from airflow_provider_drchrono.client.free_request import FreeListing, free_request
 from airflow_provider_drchrono.client.paging import Listing
 from airflow_provider_drchrono.client.quota import CallQuota, Quota
 from airflow_provider_drchrono.client.quota.stores import shared_quota_store
@@ -93,15 +93,20 @@ class Core:
         self,
         method: str,
         path: str,
-        params: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
         json: Any = None,
         data: Mapping[str, Any] | None = None,
         files: Mapping[str, FileArgument] | None = None,
     ) -> Request:
         """Return the request for a method and a path."""
         return free_request(
-            self.catalog, self.settings.base_url, method, path, params=params, json=json, data=data, files=files
+            self.catalog, self.settings.base_url, method, path, query=query, json=json, data=data, files=files
         )
+
+    def free_listing(self, path: str, query: Mapping[str, Any] | None) -> FreeListing:
+        """Return the state of a new iteration over the list at a path."""
+        base_url = self.settings.base_url
+        return FreeListing(base_url, free_request(self.catalog, base_url, "GET", path, query=query, paged=True))
 
     def item_request(
         self,
@@ -152,6 +157,7 @@ class Core:
         name: str,
         filters: Mapping[str, Any] | None,
         *,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool,
         page_size: int | None,
         next_url: str | None = None,
@@ -164,6 +170,7 @@ class Core:
             base_url,
             name,
             filters,
+            extra_filters=extra_filters,
             verbose=verbose,
             page_size=page_size,
             next_url=next_url,

@@ -60,6 +60,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     :param table: name of the table; the resource's by default.
     :param schema: schema of the table, for databases that have schemas; the connection's own by default.
     :param filters: filters of the list, such as ``{"doctor": 123}``. Each set of filters is a sync of its own.
+    :param extra_filters: filters that the provider does not know, by name; they are sent as they are.
     :param verbose: read the verbose fields too; pages are smaller then, so it takes more calls.
     :param since: sync only records changed since then: a date, a time of the practice's wall clock, a time with an
         offset, or one of these as ISO 8601 text. Making it earlier later on reads the list again from there.
@@ -78,11 +79,13 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         "table",
         "schema",
         "filters",
+        "extra_filters",
         "since",
         "full_refresh",
         "staging_path",
     )
-    template_fields_renderers = {"filters": "json"}  # noqa: RUF012 - Airflow declares it as an attribute of the instance.
+    # Airflow declares it as an attribute of the instance.
+    template_fields_renderers = {"filters": "json", "extra_filters": "json"}  # noqa: RUF012
     ui_color = "#e3f0ea"
 
     def __init__(
@@ -94,6 +97,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         table: str | None = None,
         schema: str | None = None,
         filters: Mapping[str, Any] | None = None,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         since: str | date | datetime | None = None,
         lookback: timedelta | float | None = None,
@@ -103,13 +107,14 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_literals(resource, filters)
+        _check_literals(resource, filters, extra_filters)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
         self.table = table
         self.schema = schema
         self.filters = filters
+        self.extra_filters = extra_filters
         self.verbose = verbose
         self.since = since
         self.lookback = lookback
@@ -201,7 +206,10 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         """
         try:
             resource = _checked_resource(catalog, self.resource)
-            filters = arguments.checked_filters(filters_of(resource, catalog), self.filters, zone=zone)
+            operation = resource.list_operation
+            extra = arguments.checked_extra_filters(operation.id, self.extra_filters) if operation else {}
+            known = filters_of(resource, catalog, has_extra=bool(extra))
+            filters = arguments.checked_filters(known, self.filters, zone=zone)
             _check_options(resource, self.verbose, self.since)
             lookback = _checked_lookback(resource, self.lookback)
             full_refresh = _as_bool(self.full_refresh)
@@ -218,6 +226,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             resource=resource,
             table=table,
             filters=filters,
+            extra_filters=extra,
             verbose=self.verbose,
             since=self.since or None,
             lookback=lookback,
@@ -245,7 +254,7 @@ def _check_staging_path(path: str) -> None:
     raise arguments.InvalidArgumentError(f"staging_path {problem}")
 
 
-def _check_literals(resource: object, filters: object) -> None:
+def _check_literals(resource: object, filters: object, extra_filters: object) -> None:
     """Judge, while the DAG is parsed, what is not a template.
 
     :raises InvalidArgumentError: the resource cannot be synced, or a filter cannot be right.
@@ -257,21 +266,24 @@ def _check_literals(resource: object, filters: object) -> None:
     except (UnknownNameError, ValueError) as error:
         problem = str(error)
     else:
-        arguments.check_filters(filters_of(found), filters)
+        known = filters_of(found, has_extra=bool(extra_filters))
+        arguments.check_extra_filters(known.operation_id, extra_filters)
+        arguments.check_filters(known, filters)
         return
     raise arguments.InvalidArgumentError(problem)
 
 
-def filters_of(resource: Resource, catalog: Catalog | None = None) -> Filters:
+def filters_of(resource: Resource, catalog: Catalog | None = None, *, has_extra: bool = False) -> Filters:
     """Return the filters that a sync of a resource takes: all but the one that it sets by itself.
 
     :param catalog: the one with the facts of a connection; None while no connection is known.
+    :param has_extra: whether filters are given beside that the catalogue does not know.
     """
     if resource.incremental is not None:
-        return arguments.incremental_filters(resource.name, catalog)
+        return arguments.incremental_filters(resource.name, catalog, has_extra=has_extra)
     operation = resource.list_operation
     assert operation is not None  # noqa: S101 - the resource was judged before
-    return arguments.operation_filters(operation.id, catalog)
+    return arguments.operation_filters(operation.id, catalog, has_extra=has_extra)
 
 
 def _checked_resource(catalog: Catalog, name: str) -> Resource:

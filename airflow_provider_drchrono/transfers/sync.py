@@ -40,6 +40,7 @@ _PROGRESS_EVERY = 60.0
 class SyncRequest:
     """What is to be synced, checked against the catalogue.
 
+    :param extra_filters: filters that the catalogue does not know.
     :param since: where to begin, see :class:`DrChronoToWarehouseOperator`.
     :param lookback: how much earlier than the last extraction the next one begins.
     :param retention: how long staged pages may be used.
@@ -48,6 +49,7 @@ class SyncRequest:
     resource: Resource
     table: Table
     filters: Mapping[str, Any]
+    extra_filters: Mapping[str, Any]
     verbose: bool
     since: str | date | datetime | None
     lookback: timedelta
@@ -57,7 +59,8 @@ class SyncRequest:
     @property
     def selection(self) -> str:
         """A hash of what chooses the records: another choice is another sync."""
-        return _hash({"filters": self.filters, "verbose": self.verbose})
+        extra = {"extra_filters": self.extra_filters} if self.extra_filters else {}
+        return _hash({"filters": self.filters, "verbose": self.verbose, **extra})
 
     def key(self, base_url: str, client_id: str) -> SyncKey:
         """Return what the state of this sync is kept under."""
@@ -225,7 +228,11 @@ class Sync:
         asked_at = reported_at = monotonic()
         calls = client.calls
         pages = client.raw_pages(
-            self._request.resource.name, filters, verbose=self._request.verbose, next_url=checkpoint.next_url
+            self._request.resource.name,
+            filters,
+            extra_filters=self._request.extra_filters,
+            verbose=self._request.verbose,
+            next_url=checkpoint.next_url,
         )
         for page in pages:
             # The server may have looked for the first page's records as early as it was asked.
