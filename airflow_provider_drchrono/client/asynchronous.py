@@ -190,9 +190,9 @@ class AsyncDrChronoClient:
         request = self._core.bulk_result_request(resource, uuid)
         return result_of(request.operation, await self._run(self._core.runner.run(request)))
 
-    async def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing) -> BulkResult | None:
+    async def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing, *, raw: bool = False) -> BulkResult | None:
         """Ask for a page of a bulk list until it is made; see :meth:`DrChronoClient.bulk_wait`."""
-        request = self._core.bulk_result_request(resource, uuid)
+        request = self._core.bulk_result_request(resource, uuid, raw=raw)
         return await self._run(result_when_made(self._core.runner, request, pacing))
 
     async def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:

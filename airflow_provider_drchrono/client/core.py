@@ -200,9 +200,9 @@ class Core:
             page=page,
         )
 
-    def bulk_result_request(self, resource: str, uuid: str) -> Request:
+    def bulk_result_request(self, resource: str, uuid: str, *, raw: bool = False) -> Request:
         """Return the request for the result of a bulk list."""
-        return result_request(self.catalog, self.settings.base_url, resource, uuid)
+        return result_request(self.catalog, self.settings.base_url, resource, uuid, raw=raw)
 
     def bulk_listing(
         self,

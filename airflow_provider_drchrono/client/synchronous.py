@@ -267,14 +267,15 @@ class DrChronoClient:
         request = self._core.bulk_result_request(resource, uuid)
         return result_of(request.operation, self._run(self._core.runner.run(request)))
 
-    def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing) -> BulkResult | None:
+    def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing, *, raw: bool = False) -> BulkResult | None:
         """Ask for a page of a bulk list until it is made.
 
         :param pacing: when to ask, and when to give up.
+        :param raw: leave the records as they come, to be stored.
         :return: the page, or None if it was not made in time.
         :raises BulkExpiredError: the API no longer knows the uuid.
         """
-        request = self._core.bulk_result_request(resource, uuid)
+        request = self._core.bulk_result_request(resource, uuid, raw=raw)
         return self._run(result_when_made(self._core.runner, request, pacing))
 
     def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:

@@ -23,6 +23,8 @@ from airflow_provider_drchrono.incremental.window import (
     first_start,
     next_start,
 )
+from airflow_provider_drchrono.transfers.bulk_reading import BulkReader, BulkUnusableError
+from airflow_provider_drchrono.transfers.extraction import ListFacts, ReadBy, ReadSoFar, next_way
 from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
 from airflow_provider_drchrono.warehouses.base import LoadCounts, Run, SyncKey, Warehouse
 from airflow_provider_drchrono.warehouses.table import EXTRA, RowMaker, Table
@@ -44,6 +46,7 @@ class SyncRequest:
     :param since: where to begin, see :class:`DrChronoToWarehouseOperator`.
     :param lookback: how much earlier than the last extraction the next one begins.
     :param retention: how long staged pages may be used.
+    :param read_by: the way of reading that is asked for.
     """
 
     resource: Resource
@@ -55,6 +58,7 @@ class SyncRequest:
     lookback: timedelta
     full_refresh: bool
     retention: timedelta
+    read_by: ReadBy = "auto"
 
     @property
     def selection(self) -> str:
@@ -221,10 +225,10 @@ class Sync:
         return self._read_pages(self._staging.restart(checkpoint.plan))
 
     def _read_pages(self, checkpoint: Checkpoint) -> Checkpoint:
+        if checkpoint.bulk is not None or self._goes_on_in_bulk(checkpoint):
+            return self._read_in_bulk(checkpoint)
         client = self._hook.get_conn()
-        filters = dict(self._request.filters)
-        if checkpoint.plan.since and self._request.resource.incremental:
-            filters[self._request.resource.incremental.filter] = checkpoint.plan.since
+        filters = self._filters(checkpoint.plan)
         asked_at = reported_at = monotonic()
         calls = client.calls
         pages = client.raw_pages(
@@ -249,7 +253,50 @@ class Sync:
             if monotonic() - reported_at > _PROGRESS_EVERY:
                 reported_at = monotonic()
                 log.info("Read %s rows with %s calls so far", f"{checkpoint.rows:,}", f"{checkpoint.calls:,}")
+            if page.next_url is not None and self._goes_on_in_bulk(checkpoint):
+                return self._read_in_bulk(checkpoint)
         return checkpoint
+
+    def _filters(self, plan: Plan) -> dict[str, Any]:
+        filters = dict(self._request.filters)
+        if plan.since and self._request.resource.incremental:
+            filters[self._request.resource.incremental.filter] = plan.since
+        return filters
+
+    def _goes_on_in_bulk(self, checkpoint: Checkpoint) -> bool:
+        if checkpoint.bulk_unusable:
+            return False
+        request = self._request
+        facts = ListFacts.of(
+            self._hook.catalog, request.resource, self._filters(checkpoint.plan), verbose=request.verbose
+        )
+        read = ReadSoFar(pages=sum(checkpoint.parts.values()))
+        return next_way(facts, read, request.read_by) == "bulk"
+
+    def _read_in_bulk(self, checkpoint: Checkpoint) -> Checkpoint:
+        resource = self._request.resource
+        assert resource.bulk is not None  # noqa: S101 - the way was chosen by it
+        if checkpoint.bulk is None:
+            checkpoint = self._staging.begin_anew(checkpoint, in_bulk=True)
+        reader = BulkReader(
+            self._hook.get_conn(),
+            resource.name,
+            resource.bulk,
+            self._filters(checkpoint.plan),
+            verbose=self._request.verbose,
+            staging=self._staging,
+            calls_left=self._calls_left,
+        )
+        try:
+            return reader.read(checkpoint)
+        except BulkUnusableError as error:
+            log.warning("%s cannot be read in bulk and are read page by page: %s", resource.plural, error)
+        latest = self._staging.checkpoint() or checkpoint
+        return self._read_pages(self._staging.begin_anew(latest, in_bulk=False))
+
+    def _calls_left(self) -> int | None:
+        quota = self._hook.quota
+        return quota.status().left if quota else None
 
     def _load(self, checkpoint: Checkpoint) -> tuple[LoadCounts, int]:
         """Load what is staged; return the counts of rows, and of records that became none."""
