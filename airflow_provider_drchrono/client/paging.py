@@ -35,12 +35,14 @@ class Page:
     :param next_url: the address of the next page; it holds the filters of the list, so it is not shown either.
     :param server_time: the API's clock when it answered, aware, in UTC.
     :param index: the number of the page in this iteration, from 0.
+    :param gaps: how many pages without a record came right before this one, which holds some.
     """
 
     records: list[Record] = field(repr=False)
     next_url: str | None = field(repr=False)
     server_time: datetime
     index: int
+    gaps: int = 0
 
 
 def records_of(operation: Operation, answer: Any) -> list[Record]:
@@ -133,6 +135,7 @@ class Listing:
         self._seen: set[int] = set()
         self._index = 0
         self._idle = 0
+        self._empty = 0
         self._last: list[Record] = []
         self._mended = False
         self.request: Request | None
@@ -159,10 +162,12 @@ class Listing:
         if next_url is not None and self._is_beyond_end(records, next_url):
             log.warning("%s: the last page names a next one; the list is taken to end here", self.operation.id)
             records, next_url = [], None
+        gaps = self._empty if records else 0
+        self._empty = 0 if records else self._empty + 1
         if next_url is None and self._later:
             next_url = self._later.pop(0).url
-            self._idle = 0
-        page = Page(records, next_url, server_time, self._index)
+            self._idle = self._empty = 0
+        page = Page(records, next_url, server_time, self._index, gaps)
         self._index += 1
         self._last = records
         self.request = self._following(next_url)

@@ -13,6 +13,7 @@ from airflow_provider_drchrono.hooks.calls import CallsDirectly
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import AsyncDrChronoClient, CallQuota, ClientSettings, DrChronoClient
+    from airflow_provider_drchrono.incremental.suspicion import ReadFacts, Suspicion
     from airflow_provider_drchrono.state.lease import Timing
     from airflow_provider_drchrono.state.token_store import VariableTokenStore
 
@@ -146,23 +147,40 @@ class DrChronoHook(CallsDirectly, BaseHook):
         token = self.token_store.load()
         return f"grant:{token.grant_id if token else self.token_store.grant_id}"
 
-    def why_empty(self, operation_id: str) -> tuple[bool, str]:
-        """Say what an empty list may hide: DrChrono answers it, too, to a grant that may not see the records.
+    @property
+    def granted_scopes(self) -> tuple[str, ...]:
+        """The scopes that the connection's token was granted; empty if they are not known.
 
-        :return: whether the grant is known to lack the scopes, and one line with what the operation needs.
+        :raises TokenStoreError: the token cannot be read.
+        """
+        token = self.token_store.load()
+        return token.scope if token else ()
+
+    def suspicions(self, operation_id: str, read: ReadFacts) -> list[Suspicion]:
+        """Return why a read of a list may hide records, with what the connection's token may see.
+
+        :param operation_id: the operation that lists the records.
         """
         from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.incremental.suspicion import suspicions
+
+        found = suspicions(load().operation(operation_id), read, self.granted_scopes)
+        return [each if each.may_pass else replace(each, text=f"{each.text}. {self._see_doctor}") for each in found]
+
+    def why_empty(self, operation_id: str) -> str:
+        """Say, in one line, which rights a list takes that came back empty: without them it comes back empty, too."""
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.client.permissions import rights_to_see
 
         operation = load().operation(operation_id)
-        token = self.token_store.load()
-        lacking = bool(token and token.scope and not operation.permitted_by(token.scope))
-        scopes = f"one of the scopes {', '.join(operation.scopes)}, none of which is granted" if lacking else ""
-        permissions = f"the user's permission {' and '.join(operation.permissions)}" if operation.permissions else ""
-        needs = " and ".join(filter(None, (scopes, permissions))) or "no scope and no permission that we know of"
-        return lacking, (
-            f"{operation_id}: the list came back empty. If there should be something in it: it needs {needs}; "
-            f"see: airflow drchrono doctor {self.drchrono_conn_id} --probe"
+        rights = rights_to_see(scopes=operation.scopes, permissions=operation.permissions, granted=self.granted_scopes)
+        return f"{operation_id}: the list came back empty. If there should be something in it: {rights}. " + (
+            self._see_doctor
         )
+
+    @property
+    def _see_doctor(self) -> str:
+        return f"See: airflow drchrono doctor {self.drchrono_conn_id} --probe"
 
     def test_connection(self) -> tuple[bool, str]:
         """Say, in one line, whose token the connection has and which scopes it lacks.

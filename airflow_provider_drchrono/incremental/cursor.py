@@ -6,10 +6,10 @@ import json
 import secrets
 import shlex
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -141,6 +141,24 @@ class Cursor:
     def moved_to(self, position: Position) -> Cursor:
         """Return the cursor at another position."""
         return replace(self, position=position, start=None)
+
+    def before(self, now: datetime, since: Callable[[datetime], datetime]) -> Cursor:
+        """Return the cursor at the last position that does not lie in the future.
+
+        Of one that remembers none, it is a day ago: nobody knows when it was stored.
+
+        :param now: the present.
+        :param since: returns where a poll begins that is to miss nothing after an instant.
+        """
+        known = [position for window in self.runs.values() for position in (window.after, window.before)]
+        if (last := max((each for each in known if each.until <= now), key=_until, default=None)) is not None:
+            return self.moved_to(last)
+        # The zones were asked for by this machine's clock, not long before the cursor was stored.
+        read_at = self.practice.read_at if self.practice else None
+        until = now - timedelta(days=1)
+        if read_at is not None and read_at <= now:
+            until = min(until, read_at)
+        return self.moved_to(Position(until, since(until), since(until)))
 
     def restarted(self, start: str) -> Cursor:
         """Return the cursor as it is before its first poll; what runs were given stays known.
@@ -287,6 +305,10 @@ def _cursor(state: Mapping[str, Any]) -> Cursor:
         forgotten=tuple(str(state["forgotten"]).split()),
         pending_event=None if event is None else ChangeEvent.read(event),
     )
+
+
+def _until(position: Position) -> datetime:
+    return position.until
 
 
 def _index(value: Any) -> int:

@@ -20,6 +20,7 @@ from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
 from airflow_provider_drchrono.common.outcomes import airflow_outcome
 from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious
 from airflow_provider_drchrono.incremental.window import first_start
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
@@ -65,6 +66,9 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     :param lookback: read again what changed so shortly before the last run, as lists may show changes late; a timedelta
         or seconds. None: two minutes, or a day where the list goes by the time of creation.
     :param full_refresh: read the list again from ``since``, or from its beginning. It may be a template.
+    :param on_suspicious: what follows where a list may hide records: it came back empty to a token that lacks its
+        scopes, a page in the middle of it was empty, or a read of everything returned less than half of the rows that
+        the table holds. ``warn`` in the log, or ``fail`` and load nothing.
     :param staging_path: folder or object storage URL for pages until they are loaded. By default ``staging_path`` in
         section ``[drchrono]`` of Airflow's configuration, else ``drchrono/staging`` in the folder ``AIRFLOW_HOME``.
     :param staging_retention: how long pages are kept that no run has resumed.
@@ -97,6 +101,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         since: str | date | datetime | None = None,
         lookback: timedelta | float | None = None,
         full_refresh: bool | str = False,
+        on_suspicious: OnSuspicious = "warn",
         staging_path: str | None = None,
         staging_retention: timedelta = timedelta(hours=24),
         **kwargs: Any,
@@ -112,7 +117,9 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         self.verbose = verbose
         self.since = since
         self.lookback = lookback
+        arguments.check_choice(type(self).__name__, "on_suspicious", on_suspicious, ON_SUSPICIOUS)
         self.full_refresh = full_refresh
+        self.on_suspicious: OnSuspicious = on_suspicious
         self.staging_path = staging_path
         self.staging_retention = staging_retention
         source = list_asset(resource, drchrono_conn_id)
@@ -222,6 +229,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             lookback=lookback,
             full_refresh=full_refresh,
             retention=self.staging_retention,
+            on_suspicious=self.on_suspicious,
         )
 
     def _staging_root(self) -> str:

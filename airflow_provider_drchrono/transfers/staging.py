@@ -67,6 +67,7 @@ class Checkpoint:
     """The progress of an extraction.
 
     :param began: server time at which its first page was asked for, ISO 8601 in UTC; None before the first page.
+    :param gaps: pages in the middle of the list that held no record.
     :param parts: how many parts each process that worked on it wrote, by the mark that is part of their names.
     :param next_url: the page to ask for next; None before the first page and after the last.
     """
@@ -78,6 +79,7 @@ class Checkpoint:
     calls: int = 0
     next_url: str | None = None
     complete: bool = False
+    gaps: int = 0
     reader: str | None = None
     touched: str = ""
     format: int = FORMAT
@@ -147,12 +149,14 @@ class Staging:
         began: datetime,
         next_url: str | None,
         calls: int,
+        gaps: int = 0,
     ) -> Checkpoint:
         """Write a page and then the checkpoint after it, and return that.
 
         :param read_at: server time of the answer.
         :param began: server time at which the extraction began, used with its first page.
         :param calls: requests that this page took.
+        :param gaps: pages without a record that came right before it.
         """
         lines = [canonical(record) for record in records]
         parts = dict(checkpoint.parts)
@@ -169,6 +173,7 @@ class Staging:
             calls=checkpoint.calls + calls,
             next_url=next_url,
             complete=next_url is None,
+            gaps=checkpoint.gaps + gaps,
         )
         self._write(following, self._reader)
         return following

@@ -22,6 +22,7 @@ from airflow_provider_drchrono.triggers.waiting import sleep_until
 if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, Selection
     from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
+    from airflow_provider_drchrono.incremental.suspicion import OnSuspicious
 
 Status = Literal["changes", "timeout", "failed"]
 
@@ -108,6 +109,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
     :param not_before: report nothing earlier, in seconds since the epoch.
     :param poll: without it only ``not_before`` is waited for.
     :param ends: when to give up, in seconds since the epoch: the wait is bounded however often a triggerer restarts.
+    :param on_suspicious: whether a poll that may hide records is to ``fail`` the task; a watcher only warns.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         not_before: float = 0.0,
         poll: bool = True,
         ends: float = 0.0,
+        on_suspicious: OnSuspicious = "warn",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.drchrono_conn_id = drchrono_conn_id
@@ -147,6 +150,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         self.not_before = not_before
         self.poll = poll
         self.ends = ends
+        self.on_suspicious: OnSuspicious = on_suspicious
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as Airflow stores them."""
@@ -172,6 +176,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
                 "not_before": self.not_before,
                 "poll": self.poll,
                 "ends": self.ends,
+                "on_suspicious": self.on_suspicious,
             }
         return "airflow_provider_drchrono.triggers.incremental.DrChronoIncrementalTrigger", arguments
 
@@ -225,7 +230,12 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         sent, _ = split_filters(load(), self.resource, self.filters)
         polled = PolledList(self.drchrono_conn_id, self.resource, self.verbose, filters_key(sent))
         return await shared_polls().wait(
-            polled, subscriber, interval=self.poll_interval, not_before=not_before, ends=ends
+            polled,
+            subscriber,
+            interval=self.poll_interval,
+            not_before=not_before,
+            ends=ends,
+            on_suspicious=self.on_suspicious,
         )
 
     def subscriber(self) -> Subscriber:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.events.writer import EventWriter
     from airflow_provider_drchrono.incremental.lists import Selection
     from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
+    from airflow_provider_drchrono.incremental.suspicion import ReadFacts
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +117,17 @@ class _Watcher:
 
     def _writer(self, hook: DrChronoHook) -> EventWriter:
         from airflow_provider_drchrono.incremental.events.writer import EventWriter
+        from airflow_provider_drchrono.incremental.suspicion import act_on
         from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
-        return EventWriter(self._trigger.selection(), store=VariableCursorStore(), asset=self._asset, timezones=hook)
+        selection = self._trigger.selection()
+
+        def judge(read: ReadFacts) -> bool:
+            found = hook.suspicions(selection.incremental_list.operation_id, read)
+            act_on(found, "warn")
+            return bool(found)
+
+        return EventWriter(selection, store=VariableCursorStore(), asset=self._asset, timezones=hook, judge=judge)
 
 
 def _pause_after(error: Exception, failures: int, poll_interval: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from airflow_provider_drchrono.warehouses.base import (
     Warehouse,
     WarehouseError,
     check_shape,
+    latest_reading,
     read_state,
     state_values,
 )
@@ -131,6 +132,12 @@ class PostgresWarehouse(Warehouse):
             row = cursor.fetchone()
         return None if row is None else read_state(_values(row))
 
+    def _number(self, table: Table, query: str, values: Sequence[Any]) -> int:
+        with _explained(f"read table {table.label} in {self.name}"), self._transaction() as cursor:
+            cursor.execute(query, tuple(values))
+            (number,) = _values(cursor.fetchone())
+        return int(number)
+
     def load(self, table: Table, rows: Iterable[Row], key: SyncKey, state: SyncState, run: Run) -> LoadCounts:
         with _explained(f"write table {table.label} in {self.name}"), self._transaction() as cursor:
             cursor.execute(
@@ -150,13 +157,17 @@ class PostgresWarehouse(Warehouse):
             # A row that was there keeps the number of this transaction in xmax; a new one has none.
             cursor.execute(
                 f"WITH merged AS ({sql.merge(table, self.capabilities)} RETURNING xmax = 0 AS added) "  # noqa: S608
-                f"SELECT count(*) FILTER (WHERE added) AS new, count(*) FILTER (WHERE NOT added) AS changed FROM merged"
+                f"SELECT count(*) FILTER (WHERE added) AS new, count(*) FILTER (WHERE NOT added) AS changed "
+                f"FROM merged",
+                (latest_reading(),),
             )
             new, changed = _values(cursor.fetchone())
             cursor.execute(sql.count_rows(table))
             (in_table,) = _values(cursor.fetchone())
             counts = LoadCounts(read=read, new=new, changed=changed, in_table=in_table)
-            cursor.execute(sql.write_state(table, self.capabilities), state_values(key, state, run, counts))
+            cursor.execute(
+                sql.write_state(table, self.capabilities, anew=run.anew), state_values(key, state, run, counts)
+            )
         return counts
 
     def close(self) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.incremental.clocks import own_clock
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorName, read_cursor
 from airflow_provider_drchrono.incremental.events.event import MOST_IDS, ChangeEvent
 from airflow_provider_drchrono.incremental.fingerprints import key_of
-from airflow_provider_drchrono.incremental.poller import Poller
+from airflow_provider_drchrono.incremental.poller import Judge, Poller, trusting
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
@@ -46,10 +47,11 @@ class EventWriter(Poller):
         store: CursorStore,
         asset: str,
         timezones: TimezoneSource,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = own_clock,
+        judge: Judge = trusting,
     ) -> None:
         name = CursorName.of_asset(asset)
-        super().__init__(selection, store=store, name=name, run_id="", timezones=timezones, now=now)
+        super().__init__(selection, store=store, name=name, run_id="", timezones=timezones, now=now, judge=judge)
         self._asset = asset
         self._event: ChangeEvent | None = None
 

@@ -26,6 +26,7 @@ from airflow_provider_drchrono.common.colours import colour_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
 from airflow_provider_drchrono.compat import run_of, shortest_deferral, waits_in_triggerer
 from airflow_provider_drchrono.compat.sensors import ChoosesPokeInterval
+from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.cursor import CursorStore
     from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, Selection
     from airflow_provider_drchrono.incremental.poller import Poller
+    from airflow_provider_drchrono.incremental.suspicion import ReadFacts
     from airflow_provider_drchrono.sensors.base.explicit_window import ExplicitWindow
 
 POLL_INTERVAL = 360.0
@@ -71,6 +73,8 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         ones.
     :param output_path: object-storage path or URL of a file to write the records to, one JSON object a line, gzip if
         it ends in ``.gz``.
+    :param on_suspicious: what follows where a read may hide records, as the token lacks the scopes of the list or a
+        page in the middle of it was empty: ``warn`` in the log, or ``fail`` and give nothing.
     :param deferrable: wait in the triggerer and not on a worker; None leaves it to ``[operators] default_deferrable``.
     :param poke_interval: seconds between two polls, each of which is a call of the quota.
     :param mode: ``reschedule``, which frees the worker between two polls, or ``poke``.
@@ -110,6 +114,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
+        on_suspicious: OnSuspicious = "warn",
         deferrable: bool | None = None,
         poke_interval: timedelta | float = POLL_INTERVAL,
         mode: str = "reschedule",
@@ -131,6 +136,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         self.max_records = max_records
         self.batch_size = batch_size
         self.output_path = output_path
+        self.on_suspicious = on_suspicious
         self.deferrable = deferrable
         self.drchrono_conn_id = drchrono_conn_id
         self._list = Outlet(self, list_asset(self.resource, drchrono_conn_id))
@@ -204,6 +210,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             raise InvalidArgumentError(
                 f"{where}: change must be one of {', '.join(map(repr, changes))}, not {self.change!r}{why}"
             )
+        arguments.check_choice(where, "on_suspicious", self.on_suspicious, ON_SUSPICIOUS)
         arguments.check_size(where, self.max_records, self.batch_size, self.output_path)
         arguments.checked_lookback(where, self.lookback, timedelta(0))
         if self.until is not None and self.since is None:
@@ -229,7 +236,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             drchrono = self.hook.get_conn()
             if self.since is not None:
                 window = self._window(incremental_list, filters)
-                found, result = window.poll(drchrono, output.deliver)
+                found, result = window.poll(drchrono, output.deliver, self._judge)
                 span = (window.since, window.until)
             else:
                 poller = self._poller(context, incremental_list, filters)
@@ -237,11 +244,6 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
                 self._polled_at = None if found else poller.polled_at
                 if poller.window is not None:
                     span = (poller.window.before.since, poller.window.after.until)
-            if not found:
-                # An empty poll is usual. Only a grant that lacks the scopes is logged.
-                blind, why = self.hook.why_empty(self.operation_id)
-                if blind:
-                    self.log.warning("%s", why)
         except ForgottenRunError as error:
             raise AirflowFailException(f"{self.operation_id}: {error}") from None
         except CursorError as error:
@@ -252,6 +254,17 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             self.log.info("%s: %s", self.operation_id, output.summary(result))
             self._list.update(self, context, output.count(result), since=span[0], until=span[1])
         return found, result
+
+    def _judge(self, read: ReadFacts) -> bool:
+        """Tell whether a read may hide records, and say so.
+
+        :raises SuspiciousReadError: it may, and the sensor is to fail then.
+        """
+        from airflow_provider_drchrono.incremental.suspicion import act_on
+
+        found = self.hook.suspicions(self.operation_id, read)
+        act_on(found, self.on_suspicious)
+        return bool(found)
 
     def _poll_or_defer(self, context: Context, ends: float) -> Any:
         from airflow_provider_drchrono.client import RateLimitedError
@@ -297,6 +310,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
                 polled_at=self._polled_at.isoformat() if self._polled_at else None,
                 lookback=selection.lookback.total_seconds(),
                 poll_interval=self.poke_interval,
+                on_suspicious=self.on_suspicious,
                 not_before=max(
                     due, window.due.timestamp() if window and window.due else 0.0, time.time() + shortest_deferral()
                 ),
@@ -338,6 +352,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             cleared_from=cleared_from(context.get("dag_run")),
             timezones=self.hook,
             now=utcnow,
+            judge=self._judge,
         )
 
     def _window(self, incremental_list: IncrementalList, filters: dict[str, Any]) -> ExplicitWindow:

@@ -49,7 +49,7 @@ def test_connections_of_one_application_share_its_quota_and_not_its_grants(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variables = MemoryVariables()
-    monkeypatch.setattr("airflow_provider_drchrono.state.token_store.AirflowVariables", lambda: variables)
+    monkeypatch.setattr("airflow_provider_drchrono.state.variables.AirflowVariables", lambda team: variables)
     settings = DrChronoHook().settings
     north = settings.model_copy(update={"refresh_token": None})
     stores = [token_store_of(north, "north"), token_store_of(north, "south"), token_store_of(settings, "west")]

@@ -147,7 +147,7 @@ class Month:
             close=lambda: None,
             settings=SimpleNamespace(timezone=ZONE if seed % 2 else None),
             practice_timezones=lambda: (ZONE,),
-            why_empty=lambda operation_id: (False, ""),
+            suspicions=lambda operation_id, read: [],
         )
         patch.setattr(IncrementalSensor, "hook", hook)
         patch.setattr(IncrementalSensor, "cursor_store", self.store)
