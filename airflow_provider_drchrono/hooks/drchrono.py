@@ -15,12 +15,17 @@ from airflow_provider_drchrono.hooks.calls import CallsDirectly
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import AsyncDrChronoClient, CallQuota, ClientSettings, DrChronoClient
+    from airflow_provider_drchrono.incremental.cursor import CursorSource
     from airflow_provider_drchrono.incremental.suspicion import ReadFacts, Suspicion
     from airflow_provider_drchrono.state.lease import Timing
     from airflow_provider_drchrono.state.token_store import VariableTokenStore
 
 # Seconds beyond the longest time that a renewal can take, after which others take its process for dead.
 LEASE_MARGIN = 30.0
+
+
+UNDER_TEST = "connection test"
+"""Whose calls they are that the test of a connection makes; they count for the application as all others do."""
 
 
 class DrChronoHook(CallsDirectly, BaseHook):
@@ -42,6 +47,7 @@ class DrChronoHook(CallsDirectly, BaseHook):
         super().__init__(**kwargs)
         self.drchrono_conn_id = drchrono_conn_id
         self.quota_reserve = quota_reserve
+        self._counted_as = drchrono_conn_id
         self._client: DrChronoClient | None = None
         self._async_client: AsyncDrChronoClient | None = None
         self._timezones: tuple[str, ...] | None = None
@@ -72,7 +78,7 @@ class DrChronoHook(CallsDirectly, BaseHook):
         """
         from airflow_provider_drchrono.hooks.connection import quota_of
 
-        return quota_of(self.settings, self.drchrono_conn_id, reserve=self.quota_reserve)
+        return quota_of(self.settings, self._counted_as, reserve=self.quota_reserve)
 
     def get_conn(self) -> DrChronoClient:
         """Return the client of this hook, the same one each time. :meth:`close` closes it; do not close it yourself.
@@ -167,8 +173,29 @@ class DrChronoHook(CallsDirectly, BaseHook):
             group = None
         if group:
             return f"practice_group:{group}"
-        token = self.token_store.load()
-        return f"grant:{token.grant_id if token else self.token_store.grant_id}"
+        return f"grant:{self.grant_id}"
+
+    @property
+    def grant_id(self) -> str:
+        """What tells the connection's grant from others of the application; it is no secret, and no call is made.
+
+        :raises TokenStoreError: the token cannot be read.
+        """
+        from airflow_provider_drchrono.client.tokens import grant_id_of
+
+        if token := self.token_store.load():
+            return token.grant_id
+        refresh_token = self.settings.refresh_token
+        return grant_id_of(refresh_token.get_secret_value()) if refresh_token else self.token_store.grant_id
+
+    def continued_source(self, known: CursorSource | None) -> CursorSource:
+        """Return whose list this connection reads, given what a cursor remembers of that.
+
+        :raises CursorError: the cursor is of another practice.
+        """
+        from airflow_provider_drchrono.incremental.cursor import continued_source
+
+        return continued_source(known, self.drchrono_conn_id, self.grant_id, lambda: self.practice_key)
 
     @property
     def granted_scopes(self) -> tuple[str, ...]:
@@ -215,6 +242,8 @@ class DrChronoHook(CallsDirectly, BaseHook):
         """
         from airflow_provider_drchrono.client import DrChronoError
 
+        # The Test button gives the connection a random id, which would come up among those that have spent calls.
+        self._counted_as = UNDER_TEST
         try:
             user = self.get_conn().current_user()
             token = self.token_store.load()

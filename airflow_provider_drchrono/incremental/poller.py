@@ -19,7 +19,14 @@ from airflow_provider_drchrono.incremental.clocks import (
     own_clock,
     warn_of_difference,
 )
-from airflow_provider_drchrono.incremental.cursor import Cursor, CursorError, CursorName, CursorStore, read_cursor
+from airflow_provider_drchrono.incremental.cursor import (
+    Cursor,
+    CursorError,
+    CursorName,
+    CursorSource,
+    CursorStore,
+    read_cursor,
+)
 from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position, Window
 from airflow_provider_drchrono.incremental.lists import Selection
 from airflow_provider_drchrono.incremental.suspicion import ReadFacts
@@ -113,6 +120,8 @@ class Poller:
     :param cleared_from: see :func:`~airflow_provider_drchrono.incremental.cursor.cleared_from`.
     :param timezones: the hook of the connection, which knows the practice's zones.
     :param now: this machine's clock.
+    :param source: returns whose list is read, given what the cursor remembers of that; see
+        :func:`~airflow_provider_drchrono.incremental.cursor.continued_source`.
     :param judge: says whether a read may hide records. If it does and came back empty, nothing is remembered of it.
     :ivar polled_at: when the last poll was asked for, by the server's clock; None before the first one.
     :ivar window: what the run was given, once it was given something.
@@ -128,6 +137,7 @@ class Poller:
         cleared_from: datetime | None = None,
         timezones: TimezoneSource,
         now: Callable[[], datetime] = own_clock,
+        source: Callable[[CursorSource | None], CursorSource | None] = lambda known: known,
         judge: Judge = trusting,
     ) -> None:
         self._selection = selection
@@ -138,6 +148,7 @@ class Poller:
         self._cleared_from = cleared_from
         self._timezones = timezones
         self._now = now
+        self._source = source
         self._judge = judge
         self.polled_at: datetime | None = None
         self.window: Window | None = None
@@ -148,11 +159,14 @@ class Poller:
 
         What a run is given is stored before it is returned, and a run that was given something is given the same again.
 
-        :raises CursorError: the stored cursor cannot be used.
+        :raises CursorError: the stored cursor cannot be used, or is of another practice.
         """
         while True:
             text = self._store.load(self._name)
             cursor = self._opened(text)
+            source = self._source(cursor.source)
+            is_new_source = cursor.source is not None and source != cursor.source
+            cursor = replace(cursor, source=source)
             window = self._window_to_repeat(cursor)
             if window is not None:
                 log.info("%s: giving this run again what changed until %s", self._name, window.after.until)
@@ -163,6 +177,9 @@ class Poller:
             practice = current_practice(self._timezones, cursor.practice, self._now())
             cursor = self._repaired(drchrono, cursor, practice)
             moved, found, result = self._advance(drchrono, cursor, practice, deliver)
+            if moved is None and is_new_source:
+                # Or each poll would ask for the practice again.
+                moved = cursor
             if moved is None:
                 return False, None
             if self._saved(text, moved):

@@ -127,7 +127,14 @@ class _Watcher:
             act_on(found, "warn")
             return bool(found)
 
-        return EventWriter(selection, store=VariableCursorStore(), asset=self._asset, timezones=hook, judge=judge)
+        return EventWriter(
+            selection,
+            store=VariableCursorStore(),
+            asset=self._asset,
+            timezones=hook,
+            source=hook.continued_source,
+            judge=judge,
+        )
 
 
 def _pause_after(error: Exception, failures: int, poll_interval: float) -> float:

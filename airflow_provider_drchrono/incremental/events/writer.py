@@ -16,7 +16,7 @@ from airflow_provider_drchrono.incremental.poller import Judge, Poller, trusting
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
     from airflow_provider_drchrono.client.paging import Record
-    from airflow_provider_drchrono.incremental.cursor import CursorStore
+    from airflow_provider_drchrono.incremental.cursor import CursorSource, CursorStore
     from airflow_provider_drchrono.incremental.detection import Position, Window
     from airflow_provider_drchrono.incremental.lists import Selection
     from airflow_provider_drchrono.incremental.window import TimezoneSource
@@ -48,10 +48,13 @@ class EventWriter(Poller):
         asset: str,
         timezones: TimezoneSource,
         now: Callable[[], datetime] = own_clock,
+        source: Callable[[CursorSource | None], CursorSource | None] = lambda known: known,
         judge: Judge = trusting,
     ) -> None:
         name = CursorName.of_asset(asset)
-        super().__init__(selection, store=store, name=name, run_id="", timezones=timezones, now=now, judge=judge)
+        super().__init__(
+            selection, store=store, name=name, run_id="", timezones=timezones, now=now, source=source, judge=judge
+        )
         self._asset = asset
         self._event: ChangeEvent | None = None
 

@@ -352,6 +352,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             cleared_from=cleared_from(context.get("dag_run")),
             timezones=self.hook,
             now=utcnow,
+            source=self.hook.continued_source,
             judge=self._judge,
         )
 

@@ -148,6 +148,7 @@ class Month:
             settings=SimpleNamespace(timezone=ZONE if seed % 2 else None),
             practice_timezones=lambda: (ZONE,),
             suspicions=lambda operation_id, read: [],
+            continued_source=lambda known: known,
         )
         patch.setattr(IncrementalSensor, "hook", hook)
         patch.setattr(IncrementalSensor, "cursor_store", self.store)
