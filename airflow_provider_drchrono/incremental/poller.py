@@ -27,7 +27,7 @@ from airflow_provider_drchrono.incremental.cursor import (
     CursorStore,
     read_cursor,
 )
-from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position, Window
+from airflow_provider_drchrono.incremental.detection import EPOCH, ChangeDetector, Position, Window
 from airflow_provider_drchrono.incremental.lists import Selection
 from airflow_provider_drchrono.incremental.suspicion import ReadFacts
 from airflow_provider_drchrono.incremental.window import (
@@ -124,6 +124,8 @@ class Poller:
         :func:`~airflow_provider_drchrono.incremental.cursor.continued_source`.
     :param judge: says whether a read may hide records. If it does and came back empty, nothing is remembered of it.
     :ivar polled_at: when the last poll was asked for, by the server's clock; None before the first one.
+    :ivar quiet_since: the last time, by the server's clock, up to which all was given, where nothing is new; None for
+        the beginning.
     :ivar window: what the run was given, once it was given something.
     """
 
@@ -151,6 +153,7 @@ class Poller:
         self._source = source
         self._judge = judge
         self.polled_at: datetime | None = None
+        self.quiet_since: datetime | None = None
         self.window: Window | None = None
         self._lists = len(self._list.queries(selection.filters, None))
 
@@ -223,6 +226,7 @@ class Poller:
         before = self._position(cursor, practice)
         if before is None:
             position = self._baseline(drchrono, cursor, practice)
+            self.quiet_since = position.until
             return replace(cursor, practice=practice).moved_to(position), False, None
         poll = self._begun()
         detector = ChangeDetector(self._list, cursor.salt, before, self._selection.change)
@@ -235,6 +239,7 @@ class Poller:
             # What it hides is looked for again from the same position.
             return None, False, None
         self.polled_at = poll.began
+        self.quiet_since = None if before.until == EPOCH else before.until
         position = detector.position_after(poll.began, self._selection.lookback, practice.timezones, self._lists)
         known = replace(cursor, practice=practice, position=before)
         if first is not None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_drchrono.incremental.cursor import CursorName
-from airflow_provider_drchrono.triggers.waiting import sleep_until
+from airflow_provider_drchrono.triggers.waiting import described, may_pass, sleep_until
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, Selection
@@ -194,15 +194,14 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
             yield TriggerEvent(change.payload())  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> PollEvent:
-        from airflow_provider_drchrono.client import DrChronoError
-
         if not self.poll:
             in_time = await sleep_until(self.ends, self.not_before - time.time())
             return self._event("changes" if in_time else "timeout")
         try:
             summary = await self.wait_for_changes(self.subscriber(), not_before=self.not_before, ends=self.ends)
-        except DrChronoError as error:
-            return self._event("failed", message=str(error), transient=bool(error.transient))
+        except Exception as error:
+            # A trigger that raised it would have the task skipped with soft_fail, whatever it is.
+            return self._event("failed", message=described(error), transient=may_pass(error))
         if summary is None:
             return self._event("timeout")
         return self._event(

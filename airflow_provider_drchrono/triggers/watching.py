@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_provider_drchrono.client.errors import DrChronoError, RateLimitedError
-from airflow_provider_drchrono.compat import AirflowNotFoundException
+from airflow_provider_drchrono.client.errors import RateLimitedError
 from airflow_provider_drchrono.incremental.cursor import CursorError, CursorName
+from airflow_provider_drchrono.triggers.waiting import described
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
@@ -70,7 +69,7 @@ async def watch(trigger: WatchingTrigger, asset: str) -> AsyncIterator[ChangeEve
         except Exception as error:
             failures += 1
             pause = _pause_after(error, failures, trigger.poll_interval)
-            problem = CursorName.of_asset(asset).explain(error) if isinstance(error, CursorError) else _described(error)
+            problem = CursorName.of_asset(asset).explain(error) if isinstance(error, CursorError) else described(error)
             log.error("Asset %s: watching failed; trying again in %.0f seconds: %s", asset, pause, problem)
             await asyncio.sleep(pause)
             continue
@@ -84,7 +83,7 @@ async def watch(trigger: WatchingTrigger, asset: str) -> AsyncIterator[ChangeEve
         try:
             await asyncio.to_thread(watcher.acknowledge, event)
         except Exception as error:
-            log.warning("Asset %s: its last event may come twice, and is read once: %s", asset, _described(error))
+            log.warning("Asset %s: its last event may come twice, and is read once: %s", asset, described(error))
 
 
 class _Watcher:
@@ -141,11 +140,3 @@ def _pause_after(error: Exception, failures: int, poll_interval: float) -> float
     if isinstance(error, RateLimitedError) and error.retry_at is not None:
         return max(poll_interval, error.retry_at.timestamp() - time.time())
     return min(poll_interval * failures, max(poll_interval, LONGEST_PAUSE))
-
-
-def _described(error: Exception) -> str:
-    """Describe an error without patient data: of errors that are not ours, only the type and the place are named."""
-    if isinstance(error, DrChronoError | CursorError | AirflowNotFoundException):
-        return str(error)
-    places = traceback.extract_tb(error.__traceback__)[-1:]
-    return " ".join([type(error).__name__, *(f"in {each.filename}, line {each.lineno}" for each in places)])

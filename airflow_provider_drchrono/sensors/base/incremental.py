@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import (
-    AirflowException,
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSensorTimeout,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.poller import Poller
     from airflow_provider_drchrono.incremental.suspicion import ReadFacts
     from airflow_provider_drchrono.sensors.base.explicit_window import ExplicitWindow
+
+log = logging.getLogger(__name__)
 
 POLL_INTERVAL = 360.0
 """Seconds. At that pace all triggers together take 230 calls an hour, less than half of the quota."""
@@ -84,6 +86,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
     resource: ClassVar[str]
     operation_id: ClassVar[str]
     _polled_at: datetime | None = None
+    _quiet: str = ""
     template_fields: Sequence[str] = (
         "filters",
         "fields",
@@ -148,12 +151,24 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         :raises AirflowFailException: an argument, the connection or the stored cursor has to be changed first.
         """
         if not self.waits_in_triggerer:
-            return super().execute(context)
+            try:
+                return super().execute(context)
+            except AirflowSkipException as skipped:
+                # With never_fail, Airflow takes a used-up quota for a failure.
+                if not isinstance(skipped.__cause__, AirflowRescheduleException):
+                    raise
+                waits = skipped.__cause__
+            raise waits
         with self._soft():
             return self._poll_or_defer(context, time.time() + self.timeout)
 
     def execute_complete(self, context: Context, event: object) -> Any:
         """Resume when the trigger reports: read the records, or wait again if another run was given them."""
+        with self._soft():
+            return self._resumed(context, event)
+
+    def _resumed(self, context: Context, event: object) -> Any:
+        from airflow_provider_drchrono.client import DrChronoError
         from airflow_provider_drchrono.triggers.incremental import PollEvent
 
         try:
@@ -163,8 +178,11 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         if read.status == "timeout":
             raise AirflowSensorTimeout(f"{self.operation_id}: nothing changed within {self.timeout:g} seconds")
         if read.status == "failed":
-            kind = AirflowException if read.transient else AirflowFailException
-            raise kind(f"{self.operation_id}: waiting for changes failed: {read.message}")
+            message = f"{self.operation_id}: waiting for changes failed: {read.message}"
+            if read.transient:
+                # As on a worker: with soft_fail, Airflow takes each error of its own for a reason to skip.
+                raise DrChronoError(message, transient=True)
+            raise AirflowFailException(message)
         self.log.info("%s: the trigger saw %d new records", self.operation_id, read.count)
         return self._poll_or_defer(context, read.ends)
 
@@ -200,7 +218,14 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         from airflow_provider_drchrono.hooks.drchrono import next_interval
 
         bounds = [self.timeout - run_duration()] + ([self.max_wait.total_seconds()] if self.max_wait else [])
-        return max(interval, min(next_interval(self.hook, interval), *bounds))
+        seconds = max(interval, min(next_interval(self.hook, interval), *bounds))
+        self._say_quiet(seconds)
+        return seconds
+
+    def _say_quiet(self, seconds: float) -> None:
+        """Say that the sensor waits, and for what: without a word it would look as if it hung."""
+        if self._quiet:
+            log.info("%s: %s; next look in %.0f s", self.operation_id, self._quiet, seconds)
 
     def _check_options(self) -> None:
         where = self.operation_id
@@ -238,10 +263,16 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
                 window = self._window(incremental_list, filters)
                 found, result = window.poll(drchrono, output.deliver, self._judge)
                 span = (window.since, window.until)
+                self._quiet = _quiet_window(window)
             else:
                 poller = self._poller(context, incremental_list, filters)
                 found, result = poller.poll(drchrono, output.deliver)
                 self._polled_at = None if found else poller.polled_at
+                since = f"since {poller.quiet_since:%Y-%m-%d %H:%M:%S} UTC" if poller.quiet_since else "so far"
+                self._quiet = (
+                    f"nothing is new {since} (to read an earlier time again, give since, or begin anew with: airflow "
+                    f"drchrono cursor reset {_name(context).arguments})"
+                )
                 if poller.window is not None:
                     span = (poller.window.before.since, poller.window.after.until)
         except ForgottenRunError as error:
@@ -297,6 +328,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         selection = self._selection(incremental_list, filters)
         window = self._window(incremental_list, filters) if self.since is not None else None
         name = _name(context)
+        self._say_quiet(max(self.poke_interval, due - time.time()))
         self.defer(
             trigger=DrChronoIncrementalTrigger(
                 drchrono_conn_id=self.drchrono_conn_id,
@@ -383,6 +415,13 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             if self.never_fail:
                 raise AirflowSkipException(f"Skipped instead of failing: {error}") from None
             raise
+
+
+def _quiet_window(window: ExplicitWindow) -> str:
+    """Say what the sensor waits for that reads a window of its own."""
+    if window.due is not None:
+        return f"the window ends at {window.until} by the practice's clock, and is read after that"
+    return f"nothing has changed since {window.since} by the practice's clock"
 
 
 def utcnow() -> datetime:
