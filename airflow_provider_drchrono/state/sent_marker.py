@@ -77,14 +77,25 @@ class SentCreate:
         }
 
 
+class _OneTry(dict[str, Any]):
+    """What Airflow has as ``task_state_store``, for one try."""
+
+    set = dict.__setitem__
+    delete = dict.__delitem__
+
+
 class SentMarker:
     """The marker of one task instance.
+
+    Without the context of a task, as in a unit test, there is no other try for which it would have to be kept.
 
     :param context: the context of the running task.
     """
 
     def __init__(self, context: Context | Mapping[str, Any]) -> None:
         self._store: Any = context.get("task_state_store")
+        if self._store is None and "ti" not in context:
+            self._store = _OneTry()
         self._key = SENT_MARKER_KEY if self._store is not None else sent_marker_variable(context["ti"])
         self._variables = AirflowVariables()
 

@@ -18,7 +18,7 @@ from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameErro
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.common.outcomes import airflow_outcome
-from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
+from airflow_provider_drchrono.compat import AirflowException, AirflowFailException, instance_of
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious
 from airflow_provider_drchrono.incremental.window import first_start
@@ -163,7 +163,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     def _tell(self, context: Context, result: SyncResult) -> None:
         counts = result.counts
         # A try before this one may have loaded rows and been killed before it could say so.
-        repeated = getattr(context["ti"], "try_number", 1) > 1
+        repeated = getattr(instance_of(context, self), "try_number", 1) > 1
         self._table.update(
             self,
             context,
@@ -178,7 +178,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     def _sync(self, request: SyncRequest, hook: DrChronoHook, context: Context) -> SyncResult:
         key = request.key(hook.settings.base_url, hook.settings.client_id)
         folder = staging_folder(self._staging_root(), request.staging_name(key, self.warehouse_conn_id))
-        task = context["ti"]
+        task = instance_of(context, self)
         staging = Staging(folder, f"{task.dag_id}/{task.task_id}/{task.map_index}/{task.run_id}")
         if not staging.acquire():
             raise AirflowException(

@@ -10,7 +10,7 @@ from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice, check_size
-from airflow_provider_drchrono.compat import run_of
+from airflow_provider_drchrono.compat import instance_of, run_of
 from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         from airflow_provider_drchrono.incremental.events.deliveries import DeliveriesError
         from airflow_provider_drchrono.incremental.events.reader import LostEventError
 
-        name = CursorName.of_instance(context["ti"])
+        name = CursorName.of_instance(instance_of(context, self))
         operation_id = selection.incremental_list.operation_id
         try:
             delivery = self._reader(context, name, selection).take(self._triggering(context, operation_id))
@@ -177,11 +177,13 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         """
         from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 
-        all_events = context["triggering_asset_events"]
+        all_events = context.get("triggering_asset_events", {})
         events = all_events.get(self.asset, ())
         if not events:
             # Looking an asset up adds it, so how many there are says nothing.
-            by_another = any(all_events.values()) or context["dag_run"].run_type == "asset_triggered"
+            by_another = (
+                any(all_events.values()) or getattr(context.get("dag_run"), "run_type", "") == "asset_triggered"
+            )
             return [] if by_another else None
         payloads = [event.extra["payload"] for event in events if "payload" in (event.extra or {})]
         try:
