@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, Selection
     from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
     from airflow_provider_drchrono.incremental.suspicion import OnSuspicious
+    from airflow_provider_drchrono.triggers.shared_polls import PolledList
 
 Status = Literal["changes", "timeout", "failed"]
 
@@ -222,20 +223,37 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         :return: what is new; None if there was nothing in time.
         :raises DrChronoError: polling fails, and trying again does not help.
         """
-        from airflow_provider_drchrono.catalog import load
-        from airflow_provider_drchrono.incremental.subscribers import filters_key, split_filters
-        from airflow_provider_drchrono.triggers.shared_polls import PolledList, shared_polls
+        from airflow_provider_drchrono.triggers.shared_polls import shared_polls
 
-        sent, _ = split_filters(load(), self.resource, self.filters)
-        polled = PolledList(self.drchrono_conn_id, self.resource, self.verbose, filters_key(sent))
         return await shared_polls().wait(
-            polled,
+            self._polled_list(),
             subscriber,
             interval=self.poll_interval,
             not_before=not_before,
             ends=ends,
             on_suspicious=self.on_suspicious,
+            first=self.due() if self.watch is not None else None,
         )
+
+    def due(self) -> float | None:
+        """Return when the next poll is due after one in this process, in epoch seconds; None where it is due now."""
+        from airflow_provider_drchrono.triggers.shared_polls import shared_polls
+
+        return shared_polls().due(self._polled_list(), self.poll_interval)
+
+    def note_poll(self) -> None:
+        """Note that the list was polled just now."""
+        from airflow_provider_drchrono.triggers.shared_polls import shared_polls
+
+        shared_polls().note(self._polled_list())
+
+    def _polled_list(self) -> PolledList:
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.incremental.subscribers import filters_key, split_filters
+        from airflow_provider_drchrono.triggers.shared_polls import PolledList
+
+        sent, _ = split_filters(load(), self.resource, self.filters)
+        return PolledList(self.drchrono_conn_id, self.resource, self.verbose, filters_key(sent))
 
     def subscriber(self) -> Subscriber:
         """Return the subscriber that takes part in the shared polls for this trigger."""

@@ -60,6 +60,7 @@ class _Waiter:
     :param interval: seconds between two polls that it asks for.
     :param not_before: epoch seconds before which it does not want to be notified.
     :param on_suspicious: whether a poll that may hide records is to ``fail`` it.
+    :param first: epoch seconds at which it wants the first poll; None for an interval from now.
     :ivar has_summary: whether there is something new, of which it is notified at that time.
     """
 
@@ -67,6 +68,7 @@ class _Waiter:
     interval: float
     not_before: float
     on_suspicious: OnSuspicious = "warn"
+    first: float | None = None
     notified: asyncio.Future[PollSummary] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     has_summary: bool = False
 
@@ -88,6 +90,22 @@ class SharedPolls:
 
     def __init__(self) -> None:
         self._groups: dict[PolledList, _Group] = {}
+        self._polled_at: dict[PolledList, float] = {}
+
+    def note(self, polled: PolledList) -> None:
+        """Note that a list was polled just now, by this group or by a watcher itself."""
+        self._polled_at[polled] = time.time()
+
+    def due(self, polled: PolledList, interval: float) -> float | None:
+        """Return when a list is to be polled again that was polled in this process; None where it is due.
+
+        Airflow may begin a watcher anew at any time, such as when its arguments change; that alone is no reason to
+        poll sooner.
+
+        :param interval: seconds between two polls.
+        """
+        due = self._polled_at.get(polled, 0.0) + interval
+        return due if due > time.time() else None
 
     async def wait(
         self,
@@ -98,6 +116,7 @@ class SharedPolls:
         not_before: float = 0.0,
         ends: float | None,
         on_suspicious: OnSuspicious = "warn",
+        first: float | None = None,
     ) -> PollSummary | None:
         """Wait for something new; the first poll is an interval away, or sooner if others wait for it.
 
@@ -105,10 +124,11 @@ class SharedPolls:
         :param not_before: epoch seconds before which the trigger is not notified.
         :param ends: epoch seconds at which to give up; None for never.
         :param on_suspicious: whether a poll that may hide records ends the wait with an error.
+        :param first: epoch seconds of the first poll; None for an interval from now.
         :return: what is new; None if there was nothing in time.
         :raises DrChronoError: polling fails, and trying again does not help.
         """
-        with self._joined(polled, _Waiter(subscriber, interval, not_before, on_suspicious)) as waiter:
+        with self._joined(polled, _Waiter(subscriber, interval, not_before, on_suspicious, first)) as waiter:
             try:
                 async with asyncio.timeout(None if ends is None else max(0.0, ends - time.time())):
                     return await waiter.notified
@@ -119,7 +139,7 @@ class SharedPolls:
     def _joined(self, polled: PolledList, waiter: _Waiter) -> Iterator[_Waiter]:
         group = self._groups.get(polled)
         if group is None or group.is_over:
-            group = self._groups[polled] = _Group(polled)
+            group = self._groups[polled] = _Group(polled, self.note)
         group.join(waiter)
         try:
             yield waiter
@@ -140,8 +160,9 @@ def shared_polls() -> SharedPolls:
 class _Group:
     """The triggers that wait for changes of one list, and the asyncio task that polls for them."""
 
-    def __init__(self, polled: PolledList) -> None:
+    def __init__(self, polled: PolledList, note: Callable[[PolledList], None]) -> None:
         self._polled = polled
+        self._note = note
         self._waiters: set[_Waiter] = set()
         self._next = float("inf")
         self._sooner = asyncio.Event()
@@ -157,7 +178,7 @@ class _Group:
         """Add a trigger to those for which the list is polled."""
         self._waiters.add(waiter)
         now = time.time()
-        due = now + max(waiter.interval, waiter.not_before - now)
+        due = max(waiter.not_before, now + waiter.interval if waiter.first is None else waiter.first)
         if due < self._next:
             self._next = due
             self._sooner.set()
@@ -223,6 +244,8 @@ class _Group:
             located = await locate([each.subscriber for each in polled_for])
             found: list[Suspicion] = []
             summaries = await self._poll_for(hook, located, found) if located else {}
+            if located:
+                self._note(self._polled)
             act_on(found, "warn")
             for each in polled_for:
                 if found and each.on_suspicious == "fail":

@@ -46,6 +46,12 @@ class WatchingTrigger(Protocol):
     def subscriber(self) -> Subscriber:
         """Return the subscriber that takes part in the shared polls for the trigger."""
 
+    def due(self) -> float | None:
+        """Return when the next poll is due after one in this process; None where it is due now."""
+
+    def note_poll(self) -> None:
+        """Note that the list was polled just now."""
+
     async def wait_for_changes(self, subscriber: Subscriber) -> PollSummary | None:
         """Wait for something new."""
 
@@ -63,9 +69,15 @@ async def watch(trigger: WatchingTrigger, asset: str) -> AsyncIterator[ChangeEve
     begun, failures = False, 0
     while True:
         try:
-            if begun:
-                await trigger.wait_for_changes(subscriber)
-            event = await asyncio.to_thread(watcher.next_event)
+            event = None
+            if not begun and trigger.due() is not None:
+                # Airflow has begun the watcher anew, and the list was polled a moment ago.
+                begun, event = await asyncio.to_thread(watcher.resume)
+            if event is None:
+                if begun:
+                    await trigger.wait_for_changes(subscriber)
+                event = await asyncio.to_thread(watcher.next_event)
+                trigger.note_poll()
         except Exception as error:
             failures += 1
             pause = _pause_after(error, failures, trigger.poll_interval)
@@ -104,6 +116,10 @@ class _Watcher:
             hook.close()
         self.polled_at = writer.polled_at
         return event
+
+    def resume(self) -> tuple[bool, ChangeEvent | None]:
+        """Return whether the asset has been polled before, and the event that may not have arrived; poll nothing."""
+        return self._writer(self._hook()).resume()
 
     def acknowledge(self, event: ChangeEvent) -> None:
         """Note that an event has arrived."""

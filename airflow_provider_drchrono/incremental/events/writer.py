@@ -69,6 +69,15 @@ class EventWriter(Poller):
             return pending.event
         return self._event if found else None
 
+    def resume(self) -> tuple[bool, ChangeEvent | None]:
+        """Return whether there is a position to go on from, and the event that may not have arrived yet.
+
+        :raises CursorError: the stored cursor cannot be used.
+        """
+        text = self._store.load(self._name)
+        cursor = None if text is None else read_cursor(text, self._list.resource)
+        return (False, None) if cursor is None else (cursor.position is not None, cursor.pending_event)
+
     def acknowledge(self, event: ChangeEvent) -> None:
         """Store that an event has arrived.
 
