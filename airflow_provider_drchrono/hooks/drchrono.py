@@ -14,6 +14,7 @@ from airflow_provider_drchrono.compat import BaseHook
 from airflow_provider_drchrono.hooks.calls import CallsDirectly
 
 if TYPE_CHECKING:
+    from airflow_provider_drchrono.catalog import Catalog
     from airflow_provider_drchrono.client import AsyncDrChronoClient, CallQuota, ClientSettings, DrChronoClient
     from airflow_provider_drchrono.incremental.cursor import CursorSource
     from airflow_provider_drchrono.incremental.suspicion import ReadFacts, Suspicion
@@ -64,6 +65,19 @@ class DrChronoHook(CallsDirectly, BaseHook):
         settings = settings_of(connection)
         mask_secrets_of(connection)
         return settings
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The facts of the API, with those of the connection in place of what is inferred.
+
+        Do not ask for it on an event loop before :attr:`settings` was read: it blocks.
+
+        :raises ConfigurationError: the connection cannot work.
+        """
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.catalog.overrides import with_facts
+
+        return with_facts(load(), self.settings.facts)
 
     @cached_property
     def token_store(self) -> VariableTokenStore:
@@ -211,18 +225,16 @@ class DrChronoHook(CallsDirectly, BaseHook):
 
         :param operation_id: the operation that lists the records.
         """
-        from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.suspicion import suspicions
 
-        found = suspicions(load().operation(operation_id), read, self.granted_scopes)
+        found = suspicions(self.catalog.operation(operation_id), read, self.granted_scopes)
         return [each if each.may_pass else replace(each, text=f"{each.text}. {self._see_doctor}") for each in found]
 
     def why_empty(self, operation_id: str) -> str:
         """Say, in one line, which rights a list takes that came back empty: without them it comes back empty, too."""
-        from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.client.permissions import rights_to_see
 
-        operation = load().operation(operation_id)
+        operation = self.catalog.operation(operation_id)
         rights = rights_to_see(scopes=operation.scopes, permissions=operation.permissions, granted=self.granted_scopes)
         return f"{operation_id}: the list came back empty. If there should be something in it: {rights}. " + (
             self._see_doctor
@@ -297,6 +309,7 @@ def token_store_of(
     timing = lease_timing(settings)
     return VariableTokenStore(
         settings.client_id,
+        settings.client_secret.get_secret_value(),
         grant_id,
         connection=conn_id,
         variables=AirflowVariables(team),

@@ -177,7 +177,7 @@ class Poller:
                 return True, deliver(
                     read_again(drchrono, self._selection, cursor, window, now=self._now, judge=self._judge)
                 )
-            practice = current_practice(self._timezones, cursor.practice, self._now())
+            practice = current_practice(self._timezones, cursor.practice, self._now(), self._list.timezone)
             cursor = self._repaired(drchrono, cursor, practice)
             moved, found, result = self._advance(drchrono, cursor, practice, deliver)
             if moved is None and is_new_source:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -36,7 +36,7 @@ from airflow_provider_drchrono.incremental.window import (
 )
 from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
 from airflow_provider_drchrono.warehouses.base import LoadCounts, Run, SyncKey, Warehouse
-from airflow_provider_drchrono.warehouses.table import EXTRA, RowMaker, Table
+from airflow_provider_drchrono.warehouses.table import EXTRA, Row, RowMaker, Table
 
 log = logging.getLogger(__name__)
 
@@ -293,7 +293,9 @@ class Sync:
         resumes = staged is not None and staged.plan.watermark == watermark and staged.plan.timezones_read_at
         if staged is not None and resumes and not self._hook.settings.timezone:
             return staged.plan.practice
-        return current_practice(self._hook, state.practice if state else None, datetime.now(UTC))
+        incremental = self._request.resource.incremental
+        named = incremental.timezone if incremental else None
+        return current_practice(self._hook, state.practice if state else None, datetime.now(UTC), named)
 
     def _read(self, checkpoint: Checkpoint) -> Checkpoint:
         from airflow_provider_drchrono.client import BadRequestError, NotFoundError
@@ -312,21 +314,18 @@ class Sync:
     def _read_pages(self, checkpoint: Checkpoint) -> Checkpoint:
         client = self._hook.get_conn()
         filters = self._since(checkpoint.plan.since)
-        witness = ZoneWitness(self._request.resource.name)
-        server_time = None
+        is_first = True
         asked_at = reported_at = monotonic()
         calls = client.calls
-        pages = client.pages(
+        pages = client.raw_pages(
             self._request.resource.name, filters, verbose=self._request.verbose, next_url=checkpoint.next_url
         )
         for page in pages:
             own = own_clock()
-            if server_time is None:
+            if is_first:
                 warn_of_difference(page.server_time, own, self._request.resource.name)
-            server_time = page.server_time
-            read_at = earlier_clock(server_time, own)
-            for record in page.records:
-                witness.note(self._moved_at(record))
+                is_first = False
+            read_at = earlier_clock(page.server_time, own)
             checkpoint = self._staging.add(
                 checkpoint,
                 page.records,
@@ -341,8 +340,6 @@ class Sync:
             if monotonic() - reported_at > _PROGRESS_EVERY:
                 reported_at = monotonic()
                 log.info("Read %s rows with %s calls so far", f"{checkpoint.rows:,}", f"{checkpoint.calls:,}")
-        if server_time is not None:
-            witness.warn(max(server_time, own_clock()), checkpoint.plan.timezones)
         return checkpoint
 
     def _since(self, since: str | None) -> dict[str, Any]:
@@ -350,11 +347,18 @@ class Sync:
         incremental = self._request.resource.incremental
         return {**self._request.filters, **({incremental.filter: since} if since and incremental else {})}
 
-    def _moved_at(self, record: Mapping[str, Any]) -> datetime | None:
+    def _witnessed(self, rows: Iterable[Row], witness: ZoneWitness) -> Iterator[Row]:
+        """Yield the rows, and note when the one that changed last did."""
         incremental = self._request.resource.incremental
-        if incremental is None or not incremental.tracks_updates:
-            return None
-        return moment_of(record.get(incremental.cursor_field or ""))
+        names = [column.name for column in self._request.table.all_columns]
+        if incremental is None or not incremental.tracks_updates or incremental.cursor_field not in names:
+            yield from rows
+            return
+        place, newest = names.index(incremental.cursor_field), ""
+        for row in rows:
+            newest = max(newest, str(row[place] or ""))
+            yield row
+        witness.note(moment_of(newest))
 
     def _load(self, checkpoint: Checkpoint, *, anew: bool) -> tuple[LoadCounts, int, datetime | None]:
         """Load what is staged; return the counts of rows, and of records that became none, and the new watermark.
@@ -367,14 +371,21 @@ class Sync:
             start=datetime.fromisoformat(plan.start) if plan.start else None,
             practice=plan.practice,
         )
-        maker = RowMaker(self._request.table, plan.practice.timezone)
-        rows = maker.rows(self._staging.lines(checkpoint))
+        incremental = self._request.resource.incremental
+        # Only the change times of such a list are in that zone; of the others it is known what the connection says.
+        apart = incremental is not None and incremental.timezone is not None
+        zone = self._hook.settings.timezone if apart else plan.practice.timezone
+        maker = RowMaker(self._request.table, zone)
+        witness = ZoneWitness(self._request.resource.name)
+        rows = self._witnessed(maker.rows(self._staging.lines(checkpoint)), witness)
         run = Run(self._run_id, checkpoint.calls, anew)
         with closing(self._open_warehouse()) as warehouse:
             counts = warehouse.load(self._request.table, rows, self._key, state, run)
             # A run that was overtaken by another one finds a later watermark there.
             stored = warehouse.state(self._request.table, self._key) or state
         _report(maker, self._request.table)
+        now = own_clock()
+        witness.warn(max(self._hook.get_conn().server_time or now, now), plan.timezones)
         return counts, maker.without_key, stored.watermark
 
 

@@ -263,11 +263,10 @@ class _Group:
         self, hook: DrChronoHook, subscribers: Sequence[Subscriber], found: list[Suspicion]
     ) -> dict[Subscriber, PollSummary | None]:
         """Poll, and add to ``found`` why the read may hide records."""
-        from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.lists import IncrementalList
 
-        incremental_list = IncrementalList.of(load(), self._polled.resource)
         drchrono = await hook.get_async_conn()
+        incremental_list = IncrementalList.of(hook.catalog, self._polled.resource)
         filters = json.loads(self._polled.filters)
 
         async def judge(read: ReadFacts) -> bool:

@@ -18,6 +18,7 @@ from airflow_provider_drchrono.incremental.cursor import CursorError, CursorName
 from airflow_provider_drchrono.triggers.waiting import described
 
 if TYPE_CHECKING:
+    from airflow_provider_drchrono.catalog import Catalog
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
     from airflow_provider_drchrono.incremental.events.event import ChangeEvent
     from airflow_provider_drchrono.incremental.events.writer import EventWriter
@@ -40,10 +41,10 @@ class WatchingTrigger(Protocol):
     drchrono_conn_id: str
     poll_interval: float
 
-    def selection(self) -> Selection:
+    def selection(self, catalog: Catalog) -> Selection:
         """Return what is watched."""
 
-    def subscriber(self) -> Subscriber:
+    def subscriber(self, catalog: Catalog) -> Subscriber:
         """Return the subscriber that takes part in the shared polls for the trigger."""
 
     def due(self) -> float | None:
@@ -65,10 +66,11 @@ async def watch(trigger: WatchingTrigger, asset: str) -> AsyncIterator[ChangeEve
     :param asset: name of the asset.
     """
     watcher = _Watcher(trigger, asset)
-    subscriber = trigger.subscriber()
+    subscriber: Subscriber | None = None
     begun, failures = False, 0
     while True:
         try:
+            subscriber = subscriber or trigger.subscriber(await asyncio.to_thread(watcher.catalog))
             event = None
             if not begun and trigger.due() is not None:
                 # Airflow has begun the watcher anew, and the list was polled a moment ago.
@@ -106,6 +108,10 @@ class _Watcher:
         self._asset = asset
         self.polled_at: datetime | None = None
 
+    def catalog(self) -> Catalog:
+        """Return the catalogue with the facts of the connection."""
+        return self._hook().catalog
+
     def next_event(self) -> ChangeEvent | None:
         """Return the event that may not have arrived the last time, or else poll, and return what is new."""
         hook = self._hook()
@@ -135,7 +141,7 @@ class _Watcher:
         from airflow_provider_drchrono.incremental.suspicion import act_on
         from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
-        selection = self._trigger.selection()
+        selection = self._trigger.selection(hook.catalog)
 
         def judge(read: ReadFacts) -> bool:
             found = hook.suspicions(selection.incremental_list.operation_id, read)

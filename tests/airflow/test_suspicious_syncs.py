@@ -101,14 +101,14 @@ def test_an_empty_page_in_the_middle_of_a_list_is_told_or_fails(
     practice: Callable[..., Sandbox], fetch: Fetch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     practice()
-    take = Listing.take
+    taken = Listing._taken
 
     def one_empty(listing: Listing, answer: Any, server_time: datetime) -> Any:
         if listing._index == 1:
             answer = {**answer, "results": [], "data": []}
-        return take(listing, answer, server_time)
+        return taken(listing, answer, server_time)
 
-    monkeypatch.setattr(Listing, "take", one_empty)
+    monkeypatch.setattr(Listing, "_taken", one_empty)
     with pytest.raises(SuspiciousReadError, match="in the middle of the list: 1"):
         sync("appointments", on_suspicious="fail")
     assert watermark(fetch) == []
