@@ -24,10 +24,12 @@ from airflow_provider_drchrono.common.outcomes import airflow_outcome, put_off
 from airflow_provider_drchrono.compat import (
     AirflowException,
     AirflowFailException,
+    instance_of,
     shortest_deferral,
     waits_in_triggerer,
 )
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious
 from airflow_provider_drchrono.incremental.window import first_start
 from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError
 from airflow_provider_drchrono.transfers.extraction import WAYS, ReadBy
@@ -83,6 +85,9 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         API makes bulk lists of the resource and there is much to read. ``pages`` and ``bulk`` insist on one of them.
     :param deferrable: wait for bulk lists that take long in the triggerer; None leaves it to ``[operators]
         default_deferrable``. Otherwise the task is rescheduled meanwhile; a worker is held by neither.
+    :param on_suspicious: what follows where a list may hide records: it came back empty to a token that lacks its
+        scopes, a page in the middle of it was empty, or a read of everything returned less than half of the rows that
+        the table holds. ``warn`` in the log, or ``fail`` and load nothing.
     :param staging_path: folder or object storage URL for pages until they are loaded. By default ``staging_path`` in
         section ``[drchrono]`` of Airflow's configuration, else ``drchrono/staging`` in the folder ``AIRFLOW_HOME``.
     :param staging_retention: how long pages are kept that no run has resumed.
@@ -120,6 +125,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         full_refresh: bool | str = False,
         read_by: ReadBy = "auto",
         deferrable: bool | None = None,
+        on_suspicious: OnSuspicious = "warn",
         staging_path: str | None = None,
         staging_retention: timedelta = timedelta(hours=24),
         **kwargs: Any,
@@ -137,9 +143,11 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         self.verbose = verbose
         self.since = since
         self.lookback = lookback
+        arguments.check_choice(type(self).__name__, "on_suspicious", on_suspicious, ON_SUSPICIOUS)
         self.full_refresh = full_refresh
         self.read_by = read_by
         self.deferrable = deferrable
+        self.on_suspicious: OnSuspicious = on_suspicious
         self.staging_path = staging_path
         self.staging_retention = staging_retention
         source = list_asset(resource, drchrono_conn_id)
@@ -218,7 +226,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     def _tell(self, context: Context, result: SyncResult) -> None:
         counts = result.counts
         # A try before this one may have loaded rows and been killed before it could say so.
-        repeated = getattr(context["ti"], "try_number", 1) > 1
+        repeated = getattr(instance_of(context, self), "try_number", 1) > 1
         self._table.update(
             self,
             context,
@@ -233,7 +241,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     def _sync(self, request: SyncRequest, hook: DrChronoHook, context: Context) -> SyncResult:
         key = request.key(hook.settings.base_url, hook.settings.client_id)
         folder = staging_folder(self._staging_root(), request.staging_name(key, self.warehouse_conn_id))
-        task = context["ti"]
+        task = instance_of(context, self)
         staging = Staging(folder, f"{task.dag_id}/{task.task_id}/{task.map_index}/{task.run_id}")
         if not staging.acquire():
             raise AirflowException(
@@ -289,6 +297,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             full_refresh=full_refresh,
             retention=self.staging_retention,
             read_by=self.read_by,
+            on_suspicious=self.on_suspicious,
         )
 
     def _staging_root(self) -> str:

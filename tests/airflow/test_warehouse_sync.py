@@ -770,8 +770,8 @@ def test_an_empty_list_names_the_scopes_that_are_not_granted(
 
     assert result["rows_read"] == 0
     (warning,) = [each.getMessage() for each in caplog.records if "came back empty" in each.getMessage()]
-    assert "one of the scopes patients:read, patients:write, none of which is granted" in warning
-    assert "the user's permission manage-patients" in warning
+    assert "the scope patients:read or patients:write, and the token has only calendar:read" in warning
+    assert "a user with the permission manage-patients" in warning
     assert "airflow drchrono doctor drchrono_default --probe" in warning
 
 
@@ -783,7 +783,7 @@ def test_an_empty_list_of_a_grant_that_has_the_scopes_names_the_permission(
     assert sync("line_items")["rows_read"] == 0
     (warning,) = [each.getMessage() for each in caplog.records if "came back empty" in each.getMessage()]
     assert "scopes" not in warning
-    assert "the user's permission billing and show-billing-tab" in warning
+    assert "a user with the permission billing and show-billing-tab" in warning
     caplog.clear()
     assert sync("line_items")["rows_read"] == 0
     assert "came back empty" not in caplog.text
