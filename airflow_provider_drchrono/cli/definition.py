@@ -28,12 +28,18 @@ CONN_ID = _option("conn_id", help="The Airflow connection", metavar="CONN_ID")
 ANY_CONN_ID = _option(
     "conn_id", help="The Airflow connection; all in Airflow's database if left out", metavar="CONN_ID", nargs="?"
 )
+QUOTA_ACTION = _option(
+    "action", help="What to do: show, which may be left out, or reset", metavar="show|reset", nargs="?"
+)
 DEFAULT_CONN_ID = _option(
     "conn_id",
     help="The Airflow connection (default: %(default)s)",
     metavar="CONN_ID",
     nargs="?",
     default="drchrono_default",
+)
+QUOTA_CONN_ID = _option(
+    "conn_id", help="The Airflow connection (default: drchrono_default)", metavar="CONN_ID", nargs="?"
 )
 PORT = _option("--port", help="Port of the redirect URI http://localhost:PORT/", type=int, default=8000)
 REDIRECT_URI = _option("--redirect-uri", help="Another redirect URI; its answer is pasted if it leads elsewhere")
@@ -96,9 +102,9 @@ def get_drchrono_cli_commands() -> list[CLICommand]:
                 ),
                 ActionCommand(
                     name="quota",
-                    help="Show how many calls of the hour are used, by whom, and how many are left",
-                    func=lazy_load_command("airflow_provider_drchrono.cli.quota.show_quota"),
-                    args=(DEFAULT_CONN_ID, OUTPUT),
+                    help="Show how many calls of the hour are used, by whom, and how many are left; or forget it",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.quota.quota"),
+                    args=(QUOTA_ACTION, QUOTA_CONN_ID, OUTPUT),
                 ),
                 ActionCommand(
                     name="plan",

@@ -17,6 +17,7 @@ from airflow_provider_drchrono.client.errors import (
     PermissionDeniedError,
     UnexpectedAnswerError,
 )
+from airflow_provider_drchrono.incremental.clocks import earlier_clock, own_clock
 from airflow_provider_drchrono.transfers.extraction import jobs_at_once
 from airflow_provider_drchrono.transfers.staging import BulkProgress, Checkpoint, Job, Staging
 
@@ -126,7 +127,8 @@ class BulkReader:
                 raise BulkUnusableError(str(error)) from None
             # The server may have looked for the records as early as it was asked.
             waited = timedelta(seconds=time.monotonic() - asked_at)
-            asked = (self._client.server_time or datetime.now(UTC)) - waited
+            own = own_clock()
+            asked = earlier_clock(self._client.server_time or own, own) - waited
             bulk = bulk.started(Job(page, uuid, asked.astimezone(UTC).isoformat(), time.time()))
             checkpoint = self._staging.note(checkpoint, bulk, began=asked, calls=self._client.calls - calls)
         return checkpoint

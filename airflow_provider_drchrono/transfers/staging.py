@@ -160,6 +160,7 @@ class Checkpoint:
     """The progress of an extraction.
 
     :param began: server time at which its first page was asked for, ISO 8601 in UTC; None before the first page.
+    :param gaps: pages in the middle of the list that held no record.
     :param parts: how many parts each process that worked on it wrote, by the mark that is part of their names.
     :param next_url: the page to ask for next; None before the first page and after the last.
     :param bulk: how far a read in bulk has come; None for one page by page.
@@ -173,6 +174,7 @@ class Checkpoint:
     calls: int = 0
     next_url: str | None = None
     complete: bool = False
+    gaps: int = 0
     reader: str | None = None
     touched: str = ""
     format: int = FORMAT
@@ -280,6 +282,7 @@ class Staging:
         next_url: str | None,
         calls: int,
         bulk: BulkProgress | None = None,
+        gaps: int = 0,
     ) -> Checkpoint:
         """Write a page and then the checkpoint after it, and return that.
 
@@ -288,6 +291,7 @@ class Staging:
         :param began: server time at which the extraction began, used with its first page.
         :param calls: requests that this page took.
         :param bulk: how far a read in bulk has come with this page.
+        :param gaps: pages without a record that came right before it.
         """
         lines = [record if isinstance(record, bytes) else canonical(record) for record in records]
         parts = dict(checkpoint.parts)
@@ -305,6 +309,7 @@ class Staging:
             next_url=next_url,
             complete=next_url is None and (bulk is None or bulk.complete),
             bulk=bulk,
+            gaps=checkpoint.gaps + gaps,
         )
         self._write(following, self._reader)
         return following

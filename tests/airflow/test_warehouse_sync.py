@@ -770,8 +770,8 @@ def test_an_empty_list_names_the_scopes_that_are_not_granted(
 
     assert result["rows_read"] == 0
     (warning,) = [each.getMessage() for each in caplog.records if "came back empty" in each.getMessage()]
-    assert "one of the scopes patients:read, patients:write, none of which is granted" in warning
-    assert "the user's permission manage-patients" in warning
+    assert "the scope patients:read or patients:write, and the token has only calendar:read" in warning
+    assert "a user with the permission manage-patients" in warning
     assert "airflow drchrono doctor drchrono_default --probe" in warning
 
 
@@ -783,7 +783,48 @@ def test_an_empty_list_of_a_grant_that_has_the_scopes_names_the_permission(
     assert sync("line_items")["rows_read"] == 0
     (warning,) = [each.getMessage() for each in caplog.records if "came back empty" in each.getMessage()]
     assert "scopes" not in warning
-    assert "the user's permission billing and show-billing-tab" in warning
+    assert "a user with the permission billing and show-billing-tab" in warning
     caplog.clear()
     assert sync("line_items")["rows_read"] == 0
     assert "came back empty" not in caplog.text
+
+
+def test_a_sync_asks_what_the_facts_of_its_connection_say(practice: Callable[..., Sandbox]) -> None:
+    facts = {"lab_orders": {"page_size": 3, "requires_one_of": ["since", "doctor"], "lookback": 3600}}
+    sandbox = practice(extra={"facts": facts})
+
+    sync("lab_orders")
+    first, *_ = (each.query for each in sandbox.journal.calls(resource="lab_orders"))
+    assert (first["page_size"], first["since"]) == ("3", "1970-01-01T00:00:00")
+    sandbox.journal.clear()
+    sync("lab_orders", run_id="run 2")
+
+    since = datetime.fromisoformat(sandbox.journal.calls(resource="lab_orders")[0].query["since"])
+    assert timedelta(minutes=60) <= sandbox.clock.local() - since < timedelta(minutes=62)
+
+
+def test_a_sync_reads_a_list_by_its_own_clock(
+    practice: Callable[..., Sandbox], fetch: Callable[[str], list[tuple[Any, ...]]]
+) -> None:
+    sandbox = practice(extra={"facts": {"patients": {"timezone": "UTC"}}}, timezone="America/New_York")
+
+    sync()
+    sandbox.journal.clear()
+    sync(run_id="run 2")
+
+    since = datetime.fromisoformat(sandbox.journal.calls(resource="patients")[0].query["since"])
+    ago = sandbox.clock.now().replace(tzinfo=None) - since
+    assert timedelta(minutes=2) <= ago < timedelta(minutes=4)
+    # The other times of the records are still the practice's.
+    assert fetch("SELECT DISTINCT _drchrono_timezone FROM patients") == [("America/New_York",)]
+
+
+def test_a_sync_of_a_list_that_needs_a_filter_says_so_before_it_asks(practice: Callable[..., Sandbox]) -> None:
+    sandbox = practice(extra={"facts": {"lab_results": {"requires_one_of": ["doctor"]}}})
+
+    with pytest.raises(outcome("AirflowFailException"), match="at least one of doctor"):
+        sync("lab_results")
+    assert calls(sandbox, "lab_results") == 0
+
+    sync("lab_results", filters={"doctor": 1})
+    assert sandbox.journal.calls(resource="lab_results")[0].query["doctor"] == "1"
