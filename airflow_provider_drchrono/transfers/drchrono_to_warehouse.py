@@ -132,7 +132,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         _check_literals(resource, filters, extra_filters)
-        _check_way(resource, read_by)
+        _check_way(resource, read_by, extra_filters)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
@@ -364,7 +364,7 @@ def _checked_resource(catalog: Catalog, name: str) -> Resource:
     return resource
 
 
-def _check_way(resource: object, read_by: object) -> None:
+def _check_way(resource: object, read_by: object, extra_filters: object) -> None:
     """Judge the way of reading while the DAG is parsed.
 
     :raises InvalidArgumentError: there is no such way, or not to this list.
@@ -373,6 +373,10 @@ def _check_way(resource: object, read_by: object) -> None:
         raise arguments.InvalidArgumentError(f"read_by has to be one of {', '.join(WAYS)}, not {read_by!r}")
     if read_by != "bulk" or not isinstance(resource, str) or arguments.is_template(resource):
         return
+    if extra_filters:
+        raise arguments.InvalidArgumentError(
+            "read_by='bulk' does not go with extra_filters, which bulk lists do not take; leave one of them out"
+        )
     catalog = load()
     if catalog.resource(resource).bulk is None:
         able = ", ".join(each.name for each in catalog.resources.values() if each.bulk)

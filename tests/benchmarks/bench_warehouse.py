@@ -176,6 +176,7 @@ def sync_ours(base_url: str, root: Path, batch: int, open_warehouse: Callable[[]
         resource=load().resource("patients"),
         table=table_for(load(), load().resource("patients"), name="patients", schema=None, verbose=False),
         filters={},
+        extra_filters={},
         verbose=False,
         since=None,
         lookback=timedelta(minutes=2),

@@ -174,6 +174,7 @@ def test_a_read_makes_the_calls_that_were_forecast(
         resource=CATALOG.resource(resource),
         table=table,
         filters={},
+        extra_filters={},
         verbose=False,
         since=None,
         lookback=timedelta(0),
