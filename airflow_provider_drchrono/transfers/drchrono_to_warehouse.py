@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator
 
@@ -21,10 +21,17 @@ from airflow_provider_drchrono.common.outcomes import airflow_outcome
 from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.incremental.window import first_start
+from airflow_provider_drchrono.transfers.deletions import (
+    DoubtfulReadError,
+    OnSuspicious,
+    grant_of,
+    known_practice,
+)
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
-from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult
+from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult, prepare
 from airflow_provider_drchrono.warehouses.base import WarehouseError, open_warehouse
+from airflow_provider_drchrono.warehouses.deletions import CompleteEvery
 from airflow_provider_drchrono.warehouses.table import table_for
 
 if TYPE_CHECKING:
@@ -47,11 +54,12 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     The table is made from the catalogue: a typed column for each field, nested values as JSON, and four columns of
     the sync's own: ``_drchrono_digest``, ``_drchrono_extra`` (fields that the catalogue does not know and values that
     do not fit their columns), ``_drchrono_timezone`` (of the timestamps, which are the practice's wall clock) and
-    ``_drchrono_synced_at``. Deletions in DrChrono do not show in lists and so do not reach the table.
+    ``_drchrono_synced_at``. A row of a record that was deleted in DrChrono stays, with the time in
+    ``_drchrono_deleted_at``.
 
     It returns, and pushes to XCom, counts and times and no record: ``resource``, ``table``, ``calls``, ``rows_read``,
-    ``rows_new``, ``rows_changed``, ``rows_in_table``, ``records_set_aside``, ``seconds``, ``since``, ``watermark``. A
-    record without its id is set aside, since its row could not be found again; the others are loaded.
+    ``rows_new``, ``rows_changed``, ``rows_deleted``, ``rows_in_table``, ``records_set_aside``, ``seconds``, ``since``,
+    ``watermark``. A record without its id is set aside, since its row could not be found again; the others are loaded.
 
     :param resource: what to sync, such as ``patients``: any resource that can be listed and whose records have a key.
     :param warehouse_conn_id: Airflow connection of the database, of type ``sqlite`` or ``postgres``.
@@ -65,6 +73,14 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     :param lookback: read again what changed so shortly before the last run, as lists may show changes late; a timedelta
         or seconds. None: two minutes, or a day where the list goes by the time of creation.
     :param full_refresh: read the list again from ``since``, or from its beginning. It may be a template.
+    :param complete_every: how often a list that goes by change is read as a whole, which shows what was deleted: a
+        timedelta, ``auto`` or None for never. ``auto`` is once a week where the list does not tell of
+        deletions, and never where it does.
+    :param history: keep each version of each row, with the time from which and to which it held, in a table beside that
+        is named after this one with ``_history``. It begins with the rows that are there, and once begun it is kept up.
+    :param on_suspicious: what follows if a complete read does not see many rows that the table has, as happens when a
+        grant may see less than before. Such rows are not marked as deleted. ``warn`` says so in the log, ``fail`` fails
+        the task, and ``accept`` marks them.
     :param staging_path: folder or object storage URL for pages until they are loaded. By default ``staging_path`` in
         section ``[drchrono]`` of Airflow's configuration, else ``drchrono/staging`` in the folder ``AIRFLOW_HOME``.
     :param staging_retention: how long pages are kept that no run has resumed.
@@ -97,12 +113,16 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         since: str | date | datetime | None = None,
         lookback: timedelta | float | None = None,
         full_refresh: bool | str = False,
+        complete_every: CompleteEvery = "auto",
+        history: bool = False,
+        on_suspicious: OnSuspicious = "warn",
         staging_path: str | None = None,
         staging_retention: timedelta = timedelta(hours=24),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         _check_literals(resource, filters)
+        _check_choices(complete_every, on_suspicious)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
@@ -113,6 +133,9 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         self.since = since
         self.lookback = lookback
         self.full_refresh = full_refresh
+        self.complete_every = complete_every
+        self.history = history
+        self.on_suspicious = on_suspicious
         self.staging_path = staging_path
         self.staging_retention = staging_retention
         source = list_asset(resource, drchrono_conn_id)
@@ -140,6 +163,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             "rows_read": result.counts.read,
             "rows_new": result.counts.new,
             "rows_changed": result.counts.changed,
+            "rows_deleted": result.counts.deleted,
             "rows_in_table": result.counts.in_table,
             "records_set_aside": result.set_aside,
             "seconds": round(monotonic() - started, 3),
@@ -148,7 +172,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         }
         log.info(
             "Synced %(resource)s into %(table)s: calls %(calls)s, rows read %(rows_read)s, new %(rows_new)s, "
-            "changed %(rows_changed)s, in the table %(rows_in_table)s, seconds %(seconds)s",
+            "changed %(rows_changed)s, deleted %(rows_deleted)s, in the table %(rows_in_table)s, seconds %(seconds)s",
             summary,
         )
         return summary
@@ -160,17 +184,19 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         self._table.update(
             self,
             context,
-            counts.new + counts.changed,
+            counts.new + counts.changed + counts.deleted,
             even_if_none=repeated,
             new=counts.new,
             changed=counts.changed,
+            deleted=counts.deleted,
             since=result.since,
             until=result.watermark,
         )
 
     def _sync(self, request: SyncRequest, hook: DrChronoHook, context: Context) -> SyncResult:
-        key = request.key(hook.settings.base_url, hook.settings.client_id)
-        folder = staging_folder(self._staging_root(), request.staging_name(key, self.warehouse_conn_id))
+        grant_id = grant_of(hook)
+        name = request.staging_name(hook.settings.base_url, grant_id, self.warehouse_conn_id)
+        folder = staging_folder(self._staging_root(), name)
         task = context["ti"]
         staging = Staging(folder, f"{task.dag_id}/{task.task_id}/{task.map_index}/{task.run_id}")
         if not staging.acquire():
@@ -182,13 +208,18 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             swept = staging.sweep(self.staging_retention)
             if swept:
                 log.info("Removed the staged pages of %s other syncs that nobody resumed", swept)
+            open_it = partial(open_warehouse, self.warehouse_conn_id)
+            with closing(open_it()) as warehouse:
+                prepare(warehouse, request)
+                practice = known_practice(hook, warehouse, request.table, grant_id, staging.checkpoint())
             return Sync(
                 request,
                 hook=hook,
-                open_warehouse=partial(open_warehouse, self.warehouse_conn_id),
-                key=key,
+                open_warehouse=open_it,
+                key=request.key(hook.settings.base_url, practice.practice),
                 staging=staging,
                 run_id=task.run_id,
+                practice=practice,
             ).run()
         finally:
             staging.release()
@@ -222,6 +253,9 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             lookback=lookback,
             full_refresh=full_refresh,
             retention=self.staging_retention,
+            complete_every=self.complete_every,
+            history=self.history,
+            on_suspicious=self.on_suspicious,
         )
 
     def _staging_root(self) -> str:
@@ -247,6 +281,17 @@ def _check_literals(resource: object, filters: object) -> None:
         arguments.check_filters(filters_of(found), filters)
         return
     raise arguments.InvalidArgumentError(problem)
+
+
+def _check_choices(complete_every: object, on_suspicious: object) -> None:
+    if complete_every not in ("auto", None) and not isinstance(complete_every, timedelta):
+        raise arguments.InvalidArgumentError(
+            f"complete_every has to be a timedelta, 'auto' or None, not {complete_every!r}"
+        )
+    if on_suspicious not in get_args(OnSuspicious):
+        raise arguments.InvalidArgumentError(
+            f"on_suspicious has to be one of {', '.join(get_args(OnSuspicious))}, not {on_suspicious!r}"
+        )
 
 
 def filters_of(resource: Resource) -> Filters:
@@ -306,7 +351,7 @@ def _outcome() -> Iterator[None]:
     try:
         yield
         return
-    except WarehouseError as error:
+    except (WarehouseError, DoubtfulReadError) as error:
         message, transient = str(error), error.transient
     except StagingError as error:
         message, transient = str(error), True

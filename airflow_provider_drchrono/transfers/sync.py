@@ -23,8 +23,23 @@ from airflow_provider_drchrono.incremental.window import (
     first_start,
     next_start,
 )
+from airflow_provider_drchrono.transfers.deletions import (
+    DoubtfulReadError,
+    OnSuspicious,
+    logged_deletions,
+    settle_missing,
+)
 from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
-from airflow_provider_drchrono.warehouses.base import LoadCounts, Run, SyncKey, Warehouse
+from airflow_provider_drchrono.warehouses.base import (
+    CompleteRead,
+    KnownPractice,
+    LoadCounts,
+    LoggedDeletion,
+    Run,
+    SyncKey,
+    Warehouse,
+)
+from airflow_provider_drchrono.warehouses.deletions import CompleteEvery, complete_is_due, is_believable
 from airflow_provider_drchrono.warehouses.table import EXTRA, RowMaker, Table
 
 log = logging.getLogger(__name__)
@@ -43,6 +58,9 @@ class SyncRequest:
     :param since: where to begin, see :class:`DrChronoToWarehouseOperator`.
     :param lookback: how much earlier than the last extraction the next one begins.
     :param retention: how long staged pages may be used.
+    :param complete_every: how often a list that goes by change is read as a whole.
+    :param history: whether each version of a row is kept.
+    :param on_suspicious: what follows if a complete read did not see most of the rows.
     """
 
     resource: Resource
@@ -53,19 +71,34 @@ class SyncRequest:
     lookback: timedelta
     full_refresh: bool
     retention: timedelta
+    complete_every: CompleteEvery = "auto"
+    history: bool = False
+    on_suspicious: OnSuspicious = "warn"
 
     @property
     def selection(self) -> str:
         """A hash of what chooses the records: another choice is another sync."""
         return _hash({"filters": self.filters, "verbose": self.verbose})
 
-    def key(self, base_url: str, client_id: str) -> SyncKey:
-        """Return what the state of this sync is kept under."""
-        source = f"{base_url}#{_hash(client_id)}"
-        return SyncKey(source, self.resource.name, self.table.name, self.selection)
+    @property
+    def selects_all(self) -> bool:
+        """Whether no filter narrows the list."""
+        shown_by = self.resource.deletions.shown_by if self.resource.deletions else None
+        return set(self.filters) <= {shown_by}
 
-    def staging_name(self, key: SyncKey, warehouse_conn_id: str) -> str:
+    @property
+    def list_filters(self) -> dict[str, Any]:
+        """The filters that are sent: a list that leaves out what is deleted is asked for that, too."""
+        shown_by = self.resource.deletions.shown_by if self.resource.deletions else None
+        return ({shown_by: True} if shown_by else {}) | dict(self.filters)
+
+    def key(self, base_url: str, practice: str) -> SyncKey:
+        """Return what the state of this sync is kept under."""
+        return SyncKey(base_url, practice, self.resource.name, self.table.name, self.selection)
+
+    def staging_name(self, base_url: str, grant_id: str, warehouse_conn_id: str) -> str:
         """Return the name of the folder that this sync stages in: the same one for every run of it."""
+        key = self.key(base_url, grant_id)
         return f"{self.resource.name}-{_hash([asdict(key), self.table.schema, warehouse_conn_id])}"
 
 
@@ -89,6 +122,7 @@ class SyncResult:
             new=earlier.counts.new + self.counts.new,
             changed=earlier.counts.changed + self.counts.changed,
             in_table=self.counts.in_table,
+            deleted=earlier.counts.deleted + self.counts.deleted,
         )
         return replace(
             self,
@@ -99,13 +133,39 @@ class SyncResult:
         )
 
 
+def prepare(warehouse: Warehouse, request: SyncRequest) -> None:
+    """Make the table ready to be loaded, and say what that changed.
+
+    :raises WarehouseError: the table cannot be written.
+    """
+    table = request.table
+    added = warehouse.prepare(table, history=request.history)
+    if added:
+        log.warning(
+            "Table %s lacked columns that are known now and got them: %s. Rows that do not change keep what the API "
+            "sent for them in %s; full_refresh=True fills the columns",
+            table.label,
+            ", ".join(added),
+            EXTRA,
+        )
+    if not request.history and warehouse.keeps_history(table):
+        log.warning(
+            "Table %s has a history in %s, which is kept up although history is not asked for: a gap would make it "
+            "untrue. To end it, rename or drop %s",
+            table.label,
+            table.history.label,
+            table.history.label,
+        )
+
+
 class Sync:
-    """One sync in one task.
+    """One sync in one task, into a table that is prepared.
 
     :param open_warehouse: connects to the warehouse. That is done when needed: between the first and the last time, the
         API may be read for so long that firewalls forget a connection.
     :param staging: a folder that this process has taken.
     :param run_id: the DAG run, for people who read the state table.
+    :param practice: the practice of the connection.
     """
 
     def __init__(
@@ -117,6 +177,7 @@ class Sync:
         key: SyncKey,
         staging: Staging,
         run_id: str,
+        practice: KnownPractice | None = None,
     ) -> None:
         self._request = request
         self._hook = hook
@@ -124,23 +185,13 @@ class Sync:
         self._key = key
         self._staging = staging
         self._run_id = run_id
+        self._practice_known = practice
 
     def run(self) -> SyncResult:
         """Sync, resuming what an interrupted process has staged.
 
         :raises WarehouseError: the warehouse cannot be written.
         """
-        table = self._request.table
-        with closing(self._open_warehouse()) as warehouse:
-            added = warehouse.prepare(table)
-        if added:
-            log.warning(
-                "Table %s lacked columns that the catalogue now has and got them: %s. Rows that do not change keep "
-                "these values in %s; full_refresh=True fills the columns",
-                table.label,
-                ", ".join(added),
-                EXTRA,
-            )
         result, began, resumed = self._run_once(full_refresh=self._request.full_refresh)
         if resumed and datetime.now(UTC) - began > CATCH_UP_AFTER:
             log.info("The pages loaded were read some time ago; reading what changed since")
@@ -160,12 +211,14 @@ class Sync:
             log.info("Resuming after %s rows that are staged already", f"{checkpoint.rows:,}")
         checkpoint = self._read(checkpoint)
         try:
-            counts, set_aside = self._load(checkpoint)
+            counts, set_aside, other_calls = self._load(checkpoint, resumed=resumed)
         except StagingDamagedError:
             log.warning("The staged pages cannot be read any more; reading the list again")
             checkpoint = self._read(self._staging.restart(plan))
-            counts, set_aside = self._load(checkpoint)
+            counts, set_aside, other_calls = self._load(checkpoint, resumed=False)
         self._staging.clear()
+        calls += other_calls
+        self._judge(counts)
         operation = self._request.resource.list_operation
         if operation and not checkpoint.rows and plan.watermark is None:
             log.warning("%s", self._hook.why_empty(operation.id)[1])
@@ -180,7 +233,11 @@ class Sync:
         since = start = None
         if incremental is not None:
             asked = first_start(self._request.since, practice.timezones)
-            begin = next_start(state, practice, asked, self._request.lookback, full_refresh=full_refresh)
+            due = complete_is_due(
+                state, self._request.resource.deletions, self._request.complete_every, datetime.now(UTC)
+            )
+            whole = full_refresh or (due and asked is None)
+            begin = next_start(state, practice, asked, self._request.lookback, full_refresh=whole)
             since, start = (
                 begin.since or needed_start(self._request.resource.requires_one_of, self._request.filters),
                 begin.start,
@@ -191,6 +248,7 @@ class Sync:
             start=start.isoformat() if start else None,
             timezones=practice.timezones,
             timezones_read_at=practice.read_at.isoformat() if practice.read_at else None,
+            practice_key=self._key.practice,
         )
 
     def _practice(self, state: SyncState | None, watermark: str | None) -> Practice:
@@ -217,7 +275,7 @@ class Sync:
 
     def _read_pages(self, checkpoint: Checkpoint) -> Checkpoint:
         client = self._hook.get_conn()
-        filters = dict(self._request.filters)
+        filters = self._request.list_filters
         if checkpoint.plan.since and self._request.resource.incremental:
             filters[self._request.resource.incremental.filter] = checkpoint.plan.since
         asked_at = reported_at = monotonic()
@@ -242,21 +300,62 @@ class Sync:
                 log.info("Read %s rows with %s calls so far", f"{checkpoint.rows:,}", f"{checkpoint.calls:,}")
         return checkpoint
 
-    def _load(self, checkpoint: Checkpoint) -> tuple[LoadCounts, int]:
-        """Load what is staged; return the counts of rows, and of records that became none."""
-        plan = checkpoint.plan
+    def _load(self, checkpoint: Checkpoint, *, resumed: bool) -> tuple[LoadCounts, int, int]:
+        """Load what is staged; return the counts of rows, of records that became none, and of further calls."""
+        calls_before = self._hook.get_conn().calls
+        plan, request = checkpoint.plan, self._request
         state = SyncState(
             watermark=_began(checkpoint),
             start=datetime.fromisoformat(plan.start) if plan.start else None,
             practice=plan.practice,
+            # By our own clock, as it is compared with that.
+            completed_at=datetime.now(UTC) if plan.is_complete else None,
         )
-        maker = RowMaker(self._request.table, plan.practice.timezone)
+        complete = CompleteRead(
+            began=state.watermark,
+            selects_all=request.selects_all,
+            continuous=not resumed,
+            is_believable=lambda known, missing: request.on_suspicious == "accept" or is_believable(known, missing),
+            counts_if_doubtful=request.on_suspicious == "warn",
+        )
+        log_of = request.resource.deletions.log if request.resource.deletions else None
+        deletions: list[LoggedDeletion] = []
+        if log_of and not plan.is_complete:
+            deletions = logged_deletions(self._hook, log_of, request.resource, plan.since, plan.practice)
+        maker = RowMaker(request.table, plan.practice.timezone)
         rows = maker.rows(self._staging.lines(checkpoint))
-        run = Run(self._run_id, checkpoint.calls)
         with closing(self._open_warehouse()) as warehouse:
-            counts = warehouse.load(self._request.table, rows, self._key, state, run)
-        _report(maker, self._request.table)
-        return counts, maker.without_key
+            run = Run(self._run_id, checkpoint.calls, self._practice_known)
+            counts = warehouse.load(
+                request.table, rows, self._key, state, run,
+                complete=complete if plan.is_complete else None, deletions=deletions,
+            )  # fmt: skip
+            settled = settle_missing(
+                self._hook, warehouse, request.table, self._key, request.resource,
+                selects_all=request.selects_all, verbose=request.verbose, practice=plan.practice,
+            )  # fmt: skip
+        _report(maker, request.table)
+        if settled:
+            counts = replace(counts, changed=counts.changed + settled.changed, deleted=counts.deleted + settled.deleted)
+        return counts, maker.without_key, self._hook.get_conn().calls - calls_before
+
+    def _judge(self, counts: LoadCounts) -> None:
+        """Say that a complete read came back with much less than the table holds.
+
+        :raises DoubtfulReadError: that is to fail the task.
+        """
+        if counts.believed:
+            return
+        operation = self._request.resource.list_operation
+        rights = self._hook.why_empty(operation.id)[1].partition(": it needs ")[2] if operation else ""
+        message = (
+            f"A read of all {self._request.resource.plural} did not see {counts.missing:,} of {counts.known:,} rows of "
+            f"{self._request.table.label}, so none of them was marked as deleted. Check what the connection may see: "
+            f"the list needs {rights}. If they are gone in DrChrono, say on_suspicious='accept' once"
+        )
+        if self._request.on_suspicious == "fail":
+            raise DoubtfulReadError(message)
+        log.warning("%s", message)
 
 
 def _began(checkpoint: Checkpoint) -> datetime:
