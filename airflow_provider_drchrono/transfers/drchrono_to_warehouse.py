@@ -61,7 +61,9 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     ``rows_new``, ``rows_changed``, ``rows_deleted``, ``rows_in_table``, ``records_set_aside``, ``seconds``, ``since``,
     ``watermark``. A record without its id is set aside, since its row could not be found again; the others are loaded.
 
-    :param resource: what to sync, such as ``patients``: any resource that can be listed and whose records have a key.
+    Where records have no key, as those of ``audit_log``, rows are only ever added, each record once.
+
+    :param resource: what to sync, such as ``patients``: any resource that can be listed.
     :param warehouse_conn_id: Airflow connection of the database, of type ``sqlite`` or ``postgres``.
     :param drchrono_conn_id: Airflow connection of DrChrono.
     :param table: name of the table; the resource's by default.
@@ -305,14 +307,17 @@ def filters_of(resource: Resource) -> Filters:
 
 def _checked_resource(catalog: Catalog, name: str) -> Resource:
     resource = catalog.resource(name)
-    reason = None
     if resource.list_operation is None or resource.record is None:
-        reason = "the API has no list of them"
-    elif not resource.key:
-        reason = "their records have no key, so that a row could not be found again"
-    if reason:
-        raise ValueError(f"{resource.name} cannot be synced into a table: {reason}; sync another resource")
+        same = _served_in_bulk(catalog, resource)
+        remedy = f"sync {same}, whose records these are" if same else "sync another resource"
+        raise ValueError(f"{resource.name} cannot be synced into a table: the API has no list of them; {remedy}")
     return resource
+
+
+def _served_in_bulk(catalog: Catalog, resource: Resource) -> str | None:
+    """Return the resource whose records a resource serves in bulk."""
+    starts = {each.bulk.start: each.name for each in catalog.resources.values() if each.bulk}
+    return next((starts[name] for name in resource.operations if name in starts), None)
 
 
 def _check_options(resource: Resource, verbose: bool, since: str | date | datetime | None) -> None:

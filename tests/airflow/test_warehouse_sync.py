@@ -631,7 +631,14 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
         {"resource": "day_sheet_totals"},
         "day_sheet_totals cannot be synced into a table: the API has no list",
     ),
-    "no key": ({"resource": "audit_log"}, "audit_log cannot be synced into a table: their records have no key"),
+    "list in bulk only": ({"resource": "patients_list"}, "the API has no list of them; sync patients, whose records"),
+    "no filter": (
+        {"resource": "insurances"},
+        r"insurances_list: filters need payer_type \(one of emdeon, gateway, ihcfa\)",
+    ),
+    "history without a key": ({"resource": "audit_log", "history": True}, "Rows of audit_log never change"),
+    "no time between": ({"complete_every": "weekly"}, "complete_every has to be a timedelta, 'auto' or None"),
+    "no choice": ({"on_suspicious": "shout"}, "on_suspicious has to be one of warn, fail, accept"),
     "unknown filter": (
         {"filters": {"docter": 1}},
         r"there is no filter 'docter' \(did you mean 'doctor'",
@@ -777,3 +784,24 @@ def test_an_empty_list_of_a_grant_that_has_the_scopes_names_the_permission(
     caplog.clear()
     assert sync("line_items")["rows_read"] == 0
     assert "came back empty" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("resource", "field"), [("audit_log", "page"), ("telehealth_appointment_history", "description")]
+)
+def test_records_without_a_key_are_added_once(
+    practice: Callable[..., Sandbox], fetch: Any, resource: str, field: str
+) -> None:
+    sandbox = practice(patients=5, records={resource: 30}, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    for text in ("twice", "twice", "once"):
+        sandbox.practice.create(resource, {field: text})
+    first = sync(resource)
+    assert first["rows_new"] == first["rows_in_table"] == len(sandbox.practice.records(resource))
+
+    sandbox.clock.advance(60)
+    sandbox.practice.create(resource, {field: "later"})
+    second = sync(resource, run_id="run 2")
+
+    assert (second["rows_new"], second["rows_changed"], second["rows_deleted"]) == (1, 0, 0)
+    rows = dict(fetch(f"SELECT {field}, count(*) FROM {resource} GROUP BY 1"))
+    assert {name: rows[name] for name in ("twice", "once", "later")} == {"twice": 2, "once": 1, "later": 1}
