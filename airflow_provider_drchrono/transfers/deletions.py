@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
@@ -76,11 +77,12 @@ def logged_deletions(
     if since:
         start = datetime.fromisoformat(since) - timedelta(seconds=incremental.lookback)
         filters[incremental.filter] = start.isoformat()
+    zones = (incremental.timezone,) if incremental.timezone else practice.timezones
     deletions = []
     try:
         for page in hook.get_conn().pages(log_resource, filters):
             for each in page.records:
-                at = _latest_instant(each.get(incremental.cursor_field), practice)
+                at = _latest_instant(each.get(incremental.cursor_field), zones)
                 if each.get(identifier) not in (None, "") and at is not None:
                     found_at = page.server_time.replace(microsecond=0)
                     deletions.append(LoggedDeletion((each[identifier],), at, found_at))
@@ -100,12 +102,14 @@ def settle_missing(
     *,
     selects_all: bool,
     verbose: bool,
-    practice: Practice,
+    zone: str | None,
 ) -> LoadCounts | None:
     """Look up rows that are noted as missing, and mark those that the API knows no more; None if there are none.
 
     A record can be absent from a list and be there: it moved from one page to another while they were read, or out of
     what the filters select. The rest waits for the next run.
+
+    :param zone: IANA name of the zone of the records' timestamps.
     """
     if table.is_appended:
         return None
@@ -116,7 +120,7 @@ def settle_missing(
     needs_more = any(each.required and each.place == "query" for each in operation.parameters)
     if needs_more:
         return None
-    maker = RowMaker(table, practice.timezone)
+    maker = RowMaker(table, zone)
     rows, gone = [], []
     client = hook.get_conn()
     for suspect in suspects:
@@ -156,10 +160,10 @@ def _now(client: DrChronoClient) -> datetime:
     return (client.server_time or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
 
 
-def _latest_instant(value: Any, practice: Practice) -> datetime | None:
+def _latest_instant(value: Any, timezones: Sequence[str]) -> datetime | None:
     """Return the last instant that a wall-clock time of the practice can mean."""
     try:
         moment = datetime.fromisoformat(value).replace(tzinfo=None, fold=1)
     except (ValueError, TypeError):
         return None
-    return max(moment.replace(tzinfo=ZoneInfo(name)).astimezone(UTC) for name in practice.timezones)
+    return max(moment.replace(tzinfo=ZoneInfo(name)).astimezone(UTC) for name in timezones)
