@@ -87,8 +87,11 @@ class SyncRequest:
         return set(self.filters) <= {shown_by}
 
     @property
-    def list_filters(self) -> dict[str, Any]:
-        """The filters that are sent: a list that leaves out what is deleted is asked for that, too."""
+    def change_filters(self) -> dict[str, Any]:
+        """The filters of a read of changes: a list that leaves out what is deleted is asked for that, too.
+
+        A read of the whole list is not: there a deletion shows by what is missing.
+        """
         shown_by = self.resource.deletions.shown_by if self.resource.deletions else None
         return ({shown_by: True} if shown_by else {}) | dict(self.filters)
 
@@ -277,7 +280,8 @@ class Sync:
 
     def _read_pages(self, checkpoint: Checkpoint) -> Checkpoint:
         client = self._hook.get_conn()
-        filters = self._request.list_filters
+        request = self._request
+        filters = dict(request.filters) if checkpoint.plan.is_complete else request.change_filters
         if checkpoint.plan.since and self._request.resource.incremental:
             filters[self._request.resource.incremental.filter] = checkpoint.plan.since
         asked_at = reported_at = monotonic()

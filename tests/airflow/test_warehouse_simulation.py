@@ -58,5 +58,5 @@ def test_tables_and_histories_are_true_each_day(
 
     simulation.run(DAYS)
 
-    expected = ("backdated", "moved", "removed", "flagged", "killed", "quota", "omitted")
+    expected = ("backdated", "moved", "removed", "flagged", "killed", "quota", "omitted", "scopes")
     assert [each for each in expected if not simulation.happened[each]] == []

@@ -28,6 +28,8 @@ from tests.airflow.warehouse_checks import Fetch, differences
 Record = dict[str, Any]
 
 EACH_RUN = timedelta(0)
+TROUBLES = ("killed", "omitted", "quota", "killed", "scopes", "none", "truncated", "none")
+"""What happens to a table's sync, in turn: none of it may be seen in the table."""
 
 
 class Killed(BaseException):
@@ -106,8 +108,8 @@ class Simulation:
         for day in range(days):
             self._people_work(day)
             self.sandbox.clock.advance(3600)
-            for each in self.followed:
-                self._bring_up_to_date(each)
+            for number, each in enumerate(self.followed):
+                self._bring_up_to_date(each, TROUBLES[(day + number) % len(TROUBLES)])
             self.sandbox.clock.advance(3600)
             self._check(day)
             self.sandbox.clock.advance(86_400 - 2 * 3600)
@@ -154,9 +156,8 @@ class Simulation:
         records = self.practice.records(resource)
         return self.rng.sample(records, min(len(records), self.rng.randrange(most + 1)))
 
-    def _bring_up_to_date(self, each: Followed) -> None:
+    def _bring_up_to_date(self, each: Followed, trouble: str) -> None:
         """Try until it works, as Airflow does, whatever happens in between."""
-        trouble = self.rng.choice(["killed"] * 2 + ["quota", "scopes", "omitted", "truncated"] + ["none"] * 4)
         if trouble == "killed":
             with self._dying(), pytest.raises(Killed):
                 self._sync(each)
