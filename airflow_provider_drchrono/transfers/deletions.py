@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OnSuspicious: TypeAlias = Literal["warn", "fail", "accept"]
+OnSuspiciousSync: TypeAlias = Literal["warn", "fail", "accept"]
+"""What follows where a read may hide records: a warning, a task that fails, or nothing: the read is taken as it is."""
 
 
 class DoubtfulReadError(DrChronoError):

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.incremental.clocks import CLOCKS_DIFFER, own_clock
 from airflow_provider_drchrono.incremental.window import Practice, SyncState
 from airflow_provider_drchrono.warehouses.table import DIGEST, Column, ColumnType, Row, Shape, Table
 
@@ -118,11 +119,13 @@ class KnownPractice:
 class Run:
     """What the state table says about the run that wrote it: for people, and which practice it found.
 
+    :param anew: whether it has read everything again, so that the state is what it says, and not what was known before.
     :param practice: kept so that the next run need not ask; None if it is not known.
     """
 
     run_id: str
     calls: int
+    anew: bool = False
     practice: KnownPractice | None = None
 
 
@@ -230,6 +233,25 @@ class Warehouse(ABC):
     @abstractmethod
     def state(self, table: Table, key: SyncKey) -> SyncState | None:
         """Return the state of a sync; None before its first load."""
+
+    def expected_rows(self, table: Table, key: SyncKey) -> int | None:
+        """Return how many rows a complete read should find again; None where other syncs write the table, too."""
+        from airflow_provider_drchrono.warehouses import sql
+
+        values = (key.table_name, *key.values)
+        if self._number(table, sql.count_other_syncs(table, self.capabilities), values):
+            return None
+        return self._number(table, sql.count_rows(table, deleted=False), ())
+
+    def row_count(self, table: Table) -> int:
+        """Return how many rows a table has."""
+        from airflow_provider_drchrono.warehouses import sql
+
+        return self._number(table, sql.count_rows(table), ())
+
+    @abstractmethod
+    def _number(self, table: Table, query: str, values: Sequence[Any]) -> int:
+        """Return the one number that a query about a table, or its state, has for an answer."""
 
     @abstractmethod
     def practice_of(self, table: Table, source: str, grant_id: str) -> KnownPractice | None:
@@ -351,6 +373,11 @@ def read_practice(row: Sequence[Any]) -> KnownPractice:
     """Read grant_id, practice and practice_read_at as any database's driver returns them."""
     grant_id, practice, read_at = row
     return KnownPractice(grant_id, practice, _instant(read_at))
+
+
+def latest_reading() -> str:
+    """Return the instant after which no row can have been read, as text that every database takes."""
+    return instant_text(own_clock() + CLOCKS_DIFFER)
 
 
 def _moment(value: str | datetime) -> datetime:

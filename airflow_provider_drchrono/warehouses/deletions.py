@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from airflow_provider_drchrono.catalog import Deletions
+from airflow_provider_drchrono.incremental.suspicion import FEW
 from airflow_provider_drchrono.incremental.window import SyncState
 
 CompleteEvery: TypeAlias = timedelta | Literal["auto"] | None
@@ -19,9 +20,6 @@ MOST_LOOKUPS = 50
 
 LEAST_SEEN = 0.9
 """A complete read that sees a smaller share of what is known is not believed: a lost right is likelier than that."""
-
-FEW = 10
-"""Fewer missing rows are believed, unless nothing was seen at all: people delete as many in a day."""
 
 
 def is_believable(known: int, missing: int) -> bool:

@@ -18,6 +18,7 @@ from airflow_provider_drchrono.warehouses.base import (
     LoggedDeletion,
     SyncKey,
     instant_text,
+    latest_reading,
 )
 from airflow_provider_drchrono.warehouses.history import follow
 from airflow_provider_drchrono.warehouses.sql import (
@@ -226,7 +227,7 @@ def merge_statement(table: Table, capabilities: Capabilities, key: SyncKey) -> t
     """Return the statement that brings the incoming rows into the table, and its parameters."""
     if table.is_appended:
         return append(table, capabilities), (key.practice,)
-    return merge(table, capabilities), (key.practice, key.selection)
+    return merge(table, capabilities), (key.practice, key.selection, latest_reading())
 
 
 def missing_values(key: SyncKey, *, selects_all: bool, limit: int) -> tuple[Any, ...]:

@@ -99,7 +99,8 @@ def merge(table: Table, capabilities: Capabilities) -> str:
     """Return the statement that merges the incoming rows into the table; its parameters are practice and selection.
 
     What was read earlier never replaces what was read later: the readings are compared by the server's clock, not by
-    the records' own times, which run backwards when clocks are set back.
+    the records' own times, which run backwards when clocks are set back. A row that says it was read in the future,
+    because a clock was wrong then, is replaced; the present is the statement's one parameter.
     """
     own = f"{parameter('text', capabilities)}, {parameter('text', capabilities)}"
     columns = f"{name_list(table.all_columns)}, {quote(PRACTICE)}, {quote(SELECTION)}"
@@ -116,8 +117,9 @@ def merge(table: Table, capabilities: Capabilities) -> str:
         f"SELECT {name_list(table.all_columns)}, {own} FROM {quote(STAGE)} WHERE true "
         f"ON CONFLICT ({_keys(table.key)}) DO UPDATE SET {assignments}, {quote(MISSING_SINCE)} = NULL, "
         f"{quote(DELETED_AT)} = {deleted} "
-        f"WHERE ({differs} OR ({returns})) AND excluded.{quote(SYNCED_AT)} >= kept.{quote(SYNCED_AT)} "
-        f"AND (kept.{quote(DELETED_AT)} IS NULL OR excluded.{quote(SYNCED_AT)} >= kept.{quote(DELETED_AT)})"
+        f"WHERE ({differs} OR ({returns})) AND (excluded.{quote(SYNCED_AT)} >= kept.{quote(SYNCED_AT)} "
+        f"AND (kept.{quote(DELETED_AT)} IS NULL OR excluded.{quote(SYNCED_AT)} >= kept.{quote(DELETED_AT)}) "
+        f"OR kept.{quote(SYNCED_AT)} > {parameter('instant', capabilities)})"
     )
 
 
@@ -135,9 +137,22 @@ def append(table: Table, capabilities: Capabilities) -> str:
     )
 
 
-def count_rows(table: Table) -> str:
-    """Return the query for the number of rows in a table."""
-    return f"SELECT count(*) FROM {qualified(table.schema, table.name)}"
+def count_rows(table: Table, *, deleted: bool = True) -> str:
+    """Return the query for the number of rows in a table.
+
+    :param deleted: whether those count that are marked as deleted.
+    """
+    condition = "" if deleted or table.is_appended else f" WHERE {quote(DELETED_AT)} IS NULL"
+    return f"SELECT count(*) FROM {qualified(table.schema, table.name)}{condition}"
+
+
+def count_other_syncs(table: Table, capabilities: Capabilities) -> str:
+    """Return the query for how many other syncs write the table; its parameters are the table's name and the key."""
+    same = " AND ".join(f"{quote(name)} = {capabilities.placeholder}" for name in STATE_KEY)
+    return (
+        f"SELECT count(*) FROM {qualified(table.schema, STATE_TABLE)} "
+        f"WHERE {quote('table_name')} = {capabilities.placeholder} AND NOT ({same})"
+    )
 
 
 def select_state(table: Table, capabilities: Capabilities) -> str:
@@ -149,11 +164,14 @@ def select_state(table: Table, capabilities: Capabilities) -> str:
     )
 
 
-def write_state(table: Table, capabilities: Capabilities) -> str:
+def write_state(table: Table, capabilities: Capabilities, *, anew: bool = False) -> str:
     """Return the statement that writes a sync's state; its parameters are the values of all columns.
 
     The watermark never goes back: a run that was overtaken by another one must not undo what that one knows.
+
+    :param anew: set it back all the same, after everything was read again.
     """
+    watermark = "excluded.watermark" if anew else f"{capabilities.greatest}(kept.watermark, excluded.watermark)"
     kept = (*STATE_KEY, "watermark", "completed_at")
     rest = [column.name for column in STATE_COLUMNS if column.name not in kept]
     assignments = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in rest)
@@ -161,8 +179,7 @@ def write_state(table: Table, capabilities: Capabilities) -> str:
         f"INSERT INTO {qualified(table.schema, STATE_TABLE)} AS kept ({name_list(STATE_COLUMNS)}) "
         f"VALUES ({', '.join([capabilities.placeholder] * len(STATE_COLUMNS))}) "
         f"ON CONFLICT ({', '.join(quote(name) for name in STATE_KEY)}) DO UPDATE SET {assignments}, "
-        f"watermark = {capabilities.greatest}(kept.watermark, excluded.watermark), "
-        f"completed_at = COALESCE(excluded.completed_at, kept.completed_at)"
+        f"watermark = {watermark}, completed_at = COALESCE(excluded.completed_at, kept.completed_at)"
     )
 
 

@@ -138,6 +138,11 @@ class SqliteWarehouse(Warehouse):
             row = self._connection.execute(query, (source, grant_id)).fetchone()
         return None if row is None else read_practice(row)
 
+    def _number(self, table: Table, query: str, values: Sequence[Any]) -> int:
+        with self._explained(f"read table {table.label}"):
+            (number,) = self._connection.execute(query, tuple(values)).fetchone()
+        return int(number)
+
     def load(
         self,
         table: Table,
@@ -154,7 +159,7 @@ class SqliteWarehouse(Warehouse):
             with self._transaction():
                 counts = self._loading(table, key).load(read, complete, deletions)
                 values = state_values(key, state_after(state, complete, counts), run, counts)
-                self._connection.execute(sql.write_state(table, self.capabilities), values)
+                self._connection.execute(sql.write_state(table, self.capabilities, anew=run.anew), values)
             self._connection.execute(f"DROP TABLE temp.{sql.quote(sql.STAGE)}")
         return counts
 

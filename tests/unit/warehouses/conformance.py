@@ -72,7 +72,7 @@ def load(
     complete: CompleteRead | None = None,
     deletions: Sequence[LoggedDeletion] = (),
 ) -> LoadCounts:
-    run = Run("scheduled__1", 3, KnownPractice("grant 1", key.practice, state.watermark))
+    run = Run("scheduled__1", 3, practice=KnownPractice("grant 1", key.practice, state.watermark))
     rows = rows_of(records, at, table)
     return warehouse.load(table, rows, key, state, run, complete=complete, deletions=deletions)
 
