@@ -164,6 +164,8 @@ class BulkReader:
             raise self._pending(bulk, max(elapsed, SHORTEST_ABSENCE))
         # Only a look in vain tells how long a page took: others were made long ago, and waited for their turn.
         bulk = bulk.slower(elapsed if calls > 1 else min(elapsed, FIRST_POLL, LONGEST_LOOK))
+        if not bulk.pages:
+            log.info("Reading %s in bulk: %s pages of up to %s rows", self._resource, result.pages, self._bulk.size)
         return self._staging.add(
             checkpoint,
             result.records,

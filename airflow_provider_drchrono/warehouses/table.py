@@ -29,6 +29,13 @@ DIGEST = "_drchrono_digest"
 EXTRA = "_drchrono_extra"
 TIMEZONE = "_drchrono_timezone"
 SYNCED_AT = "_drchrono_synced_at"
+PRACTICE = "_drchrono_practice"
+SELECTION = "_drchrono_selection"
+MISSING_SINCE = "_drchrono_missing_since"
+DELETED_AT = "_drchrono_deleted_at"
+NUMBER = "_drchrono_number"
+VALID_FROM = "_drchrono_valid_from"
+VALID_TO = "_drchrono_valid_to"
 
 _MISFIT = object()
 _TEXT_OR_NOTHING = (str, type(None))
@@ -73,14 +80,39 @@ METADATA = (
     Column(SYNCED_AT, "instant", required=True),
 )
 
+OWNERSHIP = (Column(PRACTICE, "text"), Column(SELECTION, "text"))
+DELETION = (Column(MISSING_SINCE, "instant"), Column(DELETED_AT, "instant"))
+
+APPENDED_KEY = (PRACTICE, DIGEST, NUMBER)
+"""What tells two rows apart whose records have no key: equal records of one read are numbered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a table has to be in the database.
+
+    :param key: the primary key.
+    """
+
+    name: str
+    schema: str | None
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The table's name as people write it."""
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table for the records of one list.
 
     :param columns: the record's fields in the catalogue's order.
-    :param key: columns that tell two records apart.
+    :param key: columns that tell two records apart; empty where nothing does, and rows are only ever added.
     :param changed: the column with the time of a record's last change, if it has one.
+    :param deletion_flag: the column that says that the record is deleted, if it has one.
     """
 
     name: str
@@ -88,11 +120,37 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     changed: str | None
+    deletion_flag: str | None = None
+
+    @property
+    def is_appended(self) -> bool:
+        """Whether rows are only ever added, as nothing tells two records apart but what is in them."""
+        return not self.key
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
-        """The record's columns, then those that the sync keeps about each row."""
+        """The record's columns, then those that are known when a record is read."""
         return self.columns + METADATA
+
+    @property
+    def shape(self) -> Shape:
+        """The table with all that the sync keeps about each row."""
+        if self.is_appended:
+            own = (Column(PRACTICE, "text", required=True), Column(NUMBER, "integer", required=True))
+            return Shape(self.name, self.schema, self.all_columns + own, APPENDED_KEY)
+        return Shape(self.name, self.schema, self.all_columns + OWNERSHIP + DELETION, self.key)
+
+    @property
+    def history_name(self) -> str:
+        """The name of the table beside that holds each version of each row."""
+        return f"{self.name}_history"
+
+    @property
+    def history(self) -> Shape:
+        """The table with the versions. A row's version begins when it was read, and ends when the next one was."""
+        columns = tuple(column for column in self.all_columns if column.name != SYNCED_AT)
+        period = (Column(VALID_FROM, "instant", required=True), Column(VALID_TO, "instant"))
+        return Shape(self.history_name, self.schema, columns + OWNERSHIP[:1] + period, (*self.key, VALID_FROM))
 
     @property
     def label(self) -> str:
@@ -125,6 +183,7 @@ def table_for(catalog: Catalog, resource: Resource, *, name: str, schema: str | 
         columns=columns,
         key=resource.key,
         changed=changed if any(column.name == changed for column in columns) else None,
+        deletion_flag=resource.deletions.flag if resource.deletions else None,
     )
 
 

@@ -145,7 +145,7 @@ def sync_ours(base_url: str, root: Path, batch: int, open_warehouse: Callable[[]
     from airflow_provider_drchrono.client import ClientSettings, DrChronoClient, MemoryTokenStore
     from airflow_provider_drchrono.transfers.staging import Staging
     from airflow_provider_drchrono.transfers.staging_files import LocalFolder
-    from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest
+    from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, prepare
     from airflow_provider_drchrono.warehouses.table import table_for
 
     settings = ClientSettings(
@@ -186,8 +186,10 @@ def sync_ours(base_url: str, root: Path, batch: int, open_warehouse: Callable[[]
         read_by="pages",
     )
     key = request.key(base_url, "c")
-    staging = Staging(LocalFolder(root / request.staging_name(key, "bench")), "bench")
+    staging = Staging(LocalFolder(root / request.staging_name(base_url, "grant", "bench")), "bench")
     assert staging.acquire()
+    with closing(open_warehouse()) as warehouse:
+        prepare(warehouse, request)
     with closing(hook.client):
         result = Sync(request, hook=hook, open_warehouse=open_warehouse, key=key, staging=staging, run_id="bench").run()
     staging.release()
@@ -275,7 +277,7 @@ def load_ours(open_warehouse: Callable[[], Any], staging: Any, checkpoint: Any) 
         warehouse.load(
             table,
             maker.rows(staging.lines(checkpoint)),
-            SyncKey("bench", "patients", "patients", ""),
+            SyncKey("bench", "practice", "patients", "patients", ""),
             SyncState(datetime.now(UTC), None, Practice(("America/New_York",), None)),
             Run("bench", 1),
         )
