@@ -91,6 +91,7 @@ $(OTHER_TESTS): test-airflow-%: .venv-airflow-%/.ready
 .PHONY: generate
 generate: $(READY) ## Write operators and reference pages from the catalogue
 	$(BIN)/python -m airflow_provider_drchrono.codegen
+	$(BIN)/python scripts/plan_page.py
 
 .PHONY: bench
 bench: $(READY) ## Measure beside a named reference; ARGS=client runs one

@@ -27,7 +27,7 @@ def quota(args: Namespace) -> None:
     action, conn_id = _words(args.action, args.conn_id)
     try:
         counted = quota_of(settings_seen(conn_id), conn_id)
-        status = counted and (counted.status() if action == "show" else counted.reset())
+        status = None if counted is None else counted.status() if action == "show" else counted.reset()
     except DrChronoError as error:
         raise SystemExit(str(error)) from None
     if status is None:
