@@ -128,6 +128,7 @@ class BadRequestError(ResponseError):
 
     :param field_errors: the API's messages by field name. They may repeat values of the record, so they are kept out
         of the message; do not log them.
+    :param rules: those of the messages that say which parameters are needed; they hold no values.
     """
 
     def __init__(
@@ -137,9 +138,11 @@ class BadRequestError(ResponseError):
         operation_id: str | None = None,
         status: int | None = None,
         field_errors: Mapping[str, Sequence[str]] | None = None,
+        rules: Sequence[str] = (),
     ) -> None:
         super().__init__(message, operation_id=operation_id, status=status)
         self.field_errors = dict(field_errors or {})
+        self.rules = tuple(rules)
 
 
 class AuthenticationError(ResponseError):

@@ -34,6 +34,8 @@ from airflow_provider_drchrono.incremental.window import (
     first_start,
     next_start,
 )
+from airflow_provider_drchrono.transfers.bulk_reading import BulkReader, BulkUnusableError
+from airflow_provider_drchrono.transfers.extraction import ListFacts, ReadBy, ReadSoFar, next_way
 from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
 from airflow_provider_drchrono.warehouses.base import LoadCounts, Run, SyncKey, Warehouse
 from airflow_provider_drchrono.warehouses.table import EXTRA, Row, RowMaker, Table
@@ -51,26 +53,31 @@ _PROGRESS_EVERY = 60.0
 class SyncRequest:
     """What is to be synced, checked against the catalogue.
 
+    :param extra_filters: filters that the catalogue does not know.
     :param since: where to begin, see :class:`DrChronoToWarehouseOperator`.
     :param lookback: how much earlier than the last extraction the next one begins.
     :param retention: how long staged pages may be used.
+    :param read_by: the way of reading that is asked for.
     :param on_suspicious: what follows where the list may hide records.
     """
 
     resource: Resource
     table: Table
     filters: Mapping[str, Any]
+    extra_filters: Mapping[str, Any]
     verbose: bool
     since: str | date | datetime | None
     lookback: timedelta
     full_refresh: bool
     retention: timedelta
+    read_by: ReadBy = "auto"
     on_suspicious: OnSuspicious = "warn"
 
     @property
     def selection(self) -> str:
         """A hash of what chooses the records: another choice is another sync."""
-        return _hash({"filters": self.filters, "verbose": self.verbose})
+        extra = {"extra_filters": self.extra_filters} if self.extra_filters else {}
+        return _hash({"filters": self.filters, "verbose": self.verbose, **extra})
 
     def key(self, base_url: str, client_id: str) -> SyncKey:
         """Return what the state of this sync is kept under."""
@@ -312,13 +319,19 @@ class Sync:
         return self._read_pages(self._staging.restart(checkpoint.plan))
 
     def _read_pages(self, checkpoint: Checkpoint) -> Checkpoint:
+        if checkpoint.bulk is not None or self._goes_on_in_bulk(checkpoint):
+            return self._read_in_bulk(checkpoint)
         client = self._hook.get_conn()
-        filters = self._since(checkpoint.plan.since)
+        filters = self._filters(checkpoint.plan)
         is_first = True
         asked_at = reported_at = monotonic()
         calls = client.calls
         pages = client.raw_pages(
-            self._request.resource.name, filters, verbose=self._request.verbose, next_url=checkpoint.next_url
+            self._request.resource.name,
+            filters,
+            extra_filters=self._request.extra_filters,
+            verbose=self._request.verbose,
+            next_url=checkpoint.next_url,
         )
         for page in pages:
             own = own_clock()
@@ -340,12 +353,52 @@ class Sync:
             if monotonic() - reported_at > _PROGRESS_EVERY:
                 reported_at = monotonic()
                 log.info("Read %s rows with %s calls so far", f"{checkpoint.rows:,}", f"{checkpoint.calls:,}")
+            if page.next_url is not None and self._goes_on_in_bulk(checkpoint):
+                return self._read_in_bulk(checkpoint)
         return checkpoint
 
+    def _filters(self, plan: Plan) -> dict[str, Any]:
+        """Return the filters of a read from the plan's start on."""
+        return self._since(plan.since)
+
     def _since(self, since: str | None) -> dict[str, Any]:
-        """Return the filters of a read from a time on."""
         incremental = self._request.resource.incremental
         return {**self._request.filters, **({incremental.filter: since} if since and incremental else {})}
+
+    def _goes_on_in_bulk(self, checkpoint: Checkpoint) -> bool:
+        if checkpoint.bulk_unusable:
+            return False
+        request = self._request
+        facts = ListFacts.of(
+            self._hook.catalog, request.resource, self._filters(checkpoint.plan), verbose=request.verbose
+        )
+        read = ReadSoFar(pages=sum(checkpoint.parts.values()))
+        return next_way(facts, read, request.read_by) == "bulk"
+
+    def _read_in_bulk(self, checkpoint: Checkpoint) -> Checkpoint:
+        resource = self._request.resource
+        assert resource.bulk is not None  # noqa: S101 - the way was chosen by it
+        if checkpoint.bulk is None:
+            checkpoint = self._staging.begin_anew(checkpoint, in_bulk=True)
+        reader = BulkReader(
+            self._hook.get_conn(),
+            resource.name,
+            resource.bulk,
+            self._filters(checkpoint.plan),
+            verbose=self._request.verbose,
+            staging=self._staging,
+            calls_left=self._calls_left,
+        )
+        try:
+            return reader.read(checkpoint)
+        except BulkUnusableError as error:
+            log.warning("%s cannot be read in bulk and are read page by page: %s", resource.plural, error)
+        latest = self._staging.checkpoint() or checkpoint
+        return self._read_pages(self._staging.begin_anew(latest, in_bulk=False))
+
+    def _calls_left(self) -> int | None:
+        quota = self._hook.quota
+        return quota.status().left if quota else None
 
     def _witnessed(self, rows: Iterable[Row], witness: ZoneWitness) -> Iterator[Row]:
         """Yield the rows, and note when the one that changed last did."""

@@ -30,8 +30,8 @@ class VerboseGetOptions(GetOptions, total=False):
     verbose: bool
 
 
-class ListOptions(TaskOptions, total=False):
-    """What :class:`ListOperator` takes where the list has no verbose form."""
+class RecordsOptions(TaskOptions, total=False):
+    """What operators take that return many records."""
 
     fields: Sequence[str] | None
     max_records: int
@@ -40,13 +40,19 @@ class ListOptions(TaskOptions, total=False):
     on_suspicious: OnSuspicious
 
 
+class ListOptions(RecordsOptions, total=False):
+    """What :class:`ListOperator` takes where the list has no verbose form."""
+
+    extra_filters: Mapping[str, Any] | XComArg | str | None
+
+
 class VerboseListOptions(ListOptions, total=False):
     """What :class:`ListOperator` takes."""
 
     verbose: bool
 
 
-class BulkResultOptions(ListOptions, total=False):
+class BulkResultOptions(RecordsOptions, total=False):
     """What :class:`BulkResultOperator` takes."""
 
     wait_for_completion: bool

@@ -85,20 +85,27 @@ class SelectingOperator(DrChronoOperationOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
     takes_filters: ClassVar[bool] = True
 
-    def __init__(self, *, filters: Mapping[str, Any] | XComArg | str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        filters: Mapping[str, Any] | XComArg | str | None = None,
+        _has_extra: bool = False,
+        **kwargs: Any,
+    ) -> None:
         if self.takes_filters:
-            arguments.check_filters(arguments.operation_filters(self.operation_id), filters)
+            known = arguments.operation_filters(self.operation_id, has_extra=_has_extra)
+            arguments.check_filters(known, filters)
         super().__init__(**kwargs)
         self.filters = filters
 
-    def checked_filters(self) -> dict[str, Any]:
+    def checked_filters(self, *, has_extra: bool = False) -> dict[str, Any]:
         """Return the filters, coerced to what the API reads.
 
+        :param has_extra: whether filters are given beside that the catalogue does not know.
         :raises InvalidArgumentError: a name or a value is wrong.
         """
-        return arguments.checked_filters(
-            arguments.operation_filters(self.operation_id, self.hook.catalog), self.filters, zone=self.zone
-        )
+        known = arguments.operation_filters(self.operation_id, self.hook.catalog, has_extra=has_extra)
+        return arguments.checked_filters(known, self.filters, zone=self.zone)
 
 
 class RecordsOperator(SelectingOperator):
@@ -209,7 +216,22 @@ class ListOperator(RecordsOperator):
 
     When the quota runs out on the way, the task is rescheduled and begins again, unless it had used so much of the
     quota that it would never come to an end; then it fails and says what to use instead.
+
+    :param extra_filters: filters that the provider does not know, by name; they are sent as they are.
     """
+
+    template_fields: Collection[str] = ("filters", "extra_filters", "fields", "output_path", "drchrono_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json", "extra_filters": "json"}
+
+    def __init__(
+        self,
+        *,
+        extra_filters: Mapping[str, Any] | XComArg | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        arguments.check_extra_filters(self.operation_id, extra_filters)
+        super().__init__(_has_extra=bool(extra_filters), **kwargs)
+        self.extra_filters = extra_filters
 
     def execute(self, context: Context) -> Records | dict[str, Any]:
         """Make the calls and return the records, or path and count of the file with them."""
@@ -217,8 +239,10 @@ class ListOperator(RecordsOperator):
 
         with self.calling() as drchrono:
             output = self.checked_output()
-            filters = self.checked_filters()
-            records = _Pages(drchrono.pages(self.operation_id, filters, verbose=self.verbose))
+            extra = arguments.checked_extra_filters(self.operation_id, self.extra_filters)
+            filters = self.checked_filters(has_extra=bool(extra))
+            pages = drchrono.pages(self.operation_id, filters, extra_filters=extra, verbose=self.verbose)
+            records = _Pages(pages)
             try:
                 return self.deliver(records, output)
             except RateLimitedError as error:

@@ -60,6 +60,8 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
     It returns the records, ready for ``.expand``, or with ``output_path`` the path and count of a file with them.
 
     :param filters: what to select.
+    :param extra_filters: filters that the provider does not know, by name; they are sent as they are. A deferred sensor
+        then polls on a worker, for which it is resumed at each poll.
     :param change: ``created``, ``updated``, or ``any``. A record that is created and changed between two polls counts
         as created.
     :param fields: return only these fields of each record.
@@ -89,6 +91,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
     _quiet: str = ""
     template_fields: Sequence[str] = (
         "filters",
+        "extra_filters",
         "fields",
         "since",
         "until",
@@ -96,7 +99,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         "output_path",
         "drchrono_conn_id",
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json", "extra_filters": "json"}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -107,6 +110,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         self,
         *,
         filters: Mapping[str, Any] | XComArg | str | None = None,
+        extra_filters: Mapping[str, Any] | XComArg | str | None = None,
         change: Change = "any",
         fields: Sequence[str] | XComArg | str | None = None,
         verbose: bool = False,
@@ -125,10 +129,13 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, mode=mode, **kwargs)
-        arguments.check_filters(arguments.incremental_filters(self.resource), filters)
+        arguments.check_extra_filters(self.operation_id, extra_filters)
+        known = arguments.incremental_filters(self.resource, has_extra=bool(extra_filters))
+        arguments.check_filters(known, filters)
         for name, value, words in (("since", since, ()), ("until", until, ()), ("start", start, STARTS)):
             arguments.check_time(self.operation_id, name, value, words)
         self.filters = filters
+        self.extra_filters = extra_filters
         self.change = change
         self.fields = fields
         self.verbose = verbose
@@ -353,9 +360,12 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
                 poll_interval=self.poke_interval,
                 on_suspicious=self.on_suspicious,
                 not_before=max(
-                    due, window.due.timestamp() if window and window.due else 0.0, time.time() + shortest_deferral()
+                    due,
+                    window.due.timestamp() if window and window.due else 0.0,
+                    time.time() + (self.poke_interval if selection.extra_filters else shortest_deferral()),
                 ),
-                poll=window is None or window.due is None,
+                # Nobody knows whether extra filters may be stored, so the trigger is not given them.
+                poll=not selection.extra_filters and (window is None or window.due is None),
                 ends=ends,
             ),
             method_name="execute_complete",
@@ -363,11 +373,13 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         )
 
     def _checked_filters(self) -> dict[str, Any]:
-        return arguments.checked_filters(
-            arguments.incremental_filters(self.resource, self.hook.catalog),
-            self.filters,
-            zone=self.hook.settings.timezone,
+        known = arguments.incremental_filters(
+            self.resource, self.hook.catalog, has_extra=bool(self._checked_extra_filters())
         )
+        return arguments.checked_filters(known, self.filters, zone=self.hook.settings.timezone)
+
+    def _checked_extra_filters(self) -> dict[str, str]:
+        return arguments.checked_extra_filters(self.operation_id, self.extra_filters)
 
     def _selection(self, incremental_list: IncrementalList, filters: dict[str, Any]) -> Selection:
         from airflow_provider_drchrono.incremental.lists import Selection
@@ -381,6 +393,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             change=self.change,
             lookback=arguments.checked_lookback(self.operation_id, self.lookback, incremental_list.lookback),
             start=start,
+            extra_filters=self._checked_extra_filters(),
         )
 
     def _poller(self, context: Context, incremental_list: IncrementalList, filters: dict[str, Any]) -> Poller:

@@ -7,8 +7,8 @@ together. Nothing imports this module when a DAG is parsed.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 from airflow.sdk import XComArg
 
@@ -22,6 +22,7 @@ Time: TypeAlias = datetime.date | XComArg | str | None
 class SensorOptions(TaskOptions, total=False):
     """What :class:`IncrementalSensor` takes where all changes of the list look the same and it has no verbose form."""
 
+    extra_filters: Mapping[str, Any] | XComArg | str | None
     fields: Sequence[str] | XComArg | str | None
     since: Time
     until: Time
