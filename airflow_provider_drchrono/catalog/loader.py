@@ -317,6 +317,7 @@ def _field(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> Field
     if name := rest.pop("enumeration", None):
         rest["enum"] = enumerations[name]
     rest["enum"] = tuple(rest.get("enum", ()))
+    rest["advisory"] = tuple(rest.get("advisory", ()))
     rest["fields"] = tuple(_field(each, enumerations) for each in rest.get("fields", ()))
     if "items" in rest:
         rest["items"] = _field(rest["items"], enumerations)

@@ -348,7 +348,7 @@ class AppointmentData(AppointmentFields, total=False):
     """Place of the room in its office's list, most likely counted from 1; not an id"""
     office: Required[Whole]
     """Practice location where the visit takes place; id in offices"""
-    patient: Required[Whole]
+    patient: Required[Whole | None]
     """Who comes; id in patients, null for a break"""
     scheduled_time: Required[Moment]
     """Start of the visit on the practice's wall clock, without a zone"""
@@ -420,7 +420,7 @@ class AppointmentsListEntryData(AppointmentFields, total=False):
     """Place of the room in its office's list, most likely counted from 1; not an id"""
     office: Required[Whole]
     """Practice location where the visit takes place; id in offices"""
-    patient: Required[Whole]
+    patient: Required[Whole | None]
     """Who comes; id in patients, null for a break"""
     scheduled_time: Required[Moment]
     """Start of the visit on the practice's wall clock, without a zone"""

@@ -32,6 +32,13 @@ REFERENCES = {
 }
 DATE_RANGE = "2026-01-01/2026-01-31"
 TEXTS = {"date_of_birth": "1980-05-17"}
+PATTERNED = {
+    "default_due_date_offset": "2 12:00:00",
+    "employer_state": "NY",
+    "pain": "3",
+    "state": "MA",
+    "template_name": "shoe_size",
+}
 BY_FORMAT = {
     "base64": FILE,
     "date": "2026-03-04",
@@ -107,7 +114,7 @@ def example(sandbox: Sandbox, operation: Operation, *, full: bool) -> Example:
     body = None
     if load().data_fields(operation):
         arguments["data"] = data(sandbox, operation, full=full)
-        body = _as_sent(arguments["data"], multipart=_has_files(operation, arguments["data"]))
+        body = _as_sent(arguments["data"], multipart=_is_form(operation, arguments["data"]))
     return Example(arguments, path, {name: _text(value) for name, value in query.items()}, body)
 
 
@@ -140,6 +147,8 @@ def value_of(sandbox: Sandbox, expected: Field) -> Any:
     if expected.type == "object":
         inner = load().record(expected.record).fields.values() if expected.record else expected.fields
         return {each.name: value_of(sandbox, each) for each in inner if not each.read_only}
+    if expected.pattern:
+        return PATTERNED[expected.name]
     plain = {"integer": 1, "number": 1.5, "boolean": True, "any": "anything", "string": f"text {expected.name}"}
     return plain[expected.type]
 
@@ -219,7 +228,9 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _has_files(operation: Operation, values: Mapping[str, Any]) -> bool:
+def _is_form(operation: Operation, values: Mapping[str, Any]) -> bool:
+    if operation.body is not None and operation.body.multipart_only:
+        return True
     files = {each.name for each in load().body_fields(operation) if each.format == "file"}
     return bool(files & set(values))
 
