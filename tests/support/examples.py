@@ -19,6 +19,7 @@ FILE = {"name": "report.pdf", "content": b"%PDF-1.4 synthetic"}
 REFERENCES = {
     "appointment": "appointments",
     "appointment_id": "appointments",
+    "base_recurring_appointment": "appointments",
     "clinical_note_field": "clinical_note_field_types",
     "clinical_note_template": "clinical_note_templates",
     "consent_form": "consent_forms",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.catalog import RecordSchema
 from airflow_provider_drchrono.sandbox.sandbox_options import Spelling
@@ -34,6 +36,7 @@ class Table:
     :param key: name of the field that tells rows apart; None numbers them.
     :param changed_field: the field that ``since`` compares.
     :param first_key: the number of the first row.
+    :ivar zone: the practice's, in which rows hold times that views show in UTC with a Z; None where they show as held.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Table:
         self.changed_field = changed_field or HIDDEN_CHANGE
         self.origin = ""
         self.spelling: Spelling = "T"
+        self.zone: ZoneInfo | None = None
         self.elaborate: Elaborate | None = None
         self.version = 0
         self.next_key = first_key
@@ -187,7 +191,9 @@ class Table:
         if verbose:
             worked_out = self.elaborate(row) if self.elaborate and any(n not in row for n in self.verbose) else {}
             shown.update({name: row.get(name, worked_out.get(name)) for name in self.verbose})
-        if self.spelling != "T":
+        if self.zone is not None:
+            shown.update({name: _in_utc(shown[name], self.zone) for name in self.moments if shown.get(name)})
+        elif self.spelling != "T":
             self._respell(shown)
         return shown
 
@@ -228,6 +234,11 @@ class Table:
             self._encoded.clear()
         else:
             self._encoded.pop(key, None)
+
+
+def _in_utc(moment: str, zone: ZoneInfo) -> str:
+    local = datetime.fromisoformat(moment).replace(tzinfo=zone)
+    return local.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _as_number(moment: Any) -> int:

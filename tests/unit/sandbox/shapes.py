@@ -13,6 +13,7 @@ FORMATS = {
     "time": r"\d{2}:\d{2}:\d{2}",
     "decimal": r"-?\d+\.\d{2}",
 }
+UTC_TIME = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z"
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -23,11 +24,17 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def departures(record: str, row: Mapping[str, Any], *, verbose: bool) -> list[str]:
-    """Return one line for each field of a record that is missing, surplus or not as it should be."""
+def departures(record: str, row: Mapping[str, Any], *, verbose: bool, partly: bool = False) -> list[str]:
+    """Return one line for each field of a record that is missing, surplus or not as it should be.
+
+    :param partly: whether fields may be missing that come on demand only.
+    """
     fields = CATALOG.record(record).fields
     expected = {name for name, each in fields.items() if verbose or not each.verbose}
-    found = [f"{name} is missing" for name in expected - set(row)] + [f"{name} is new" for name in set(row) - expected]
+    on_demand = {name for name in expected if partly and fields[name].returned_if}
+    found = [f"{name} is missing" for name in expected - on_demand - set(row)] + [
+        f"{name} is new" for name in set(row) - expected
+    ]
     for name in expected & set(row):
         found += _departures(fields[name], row[name], name)
     return found
@@ -41,6 +48,8 @@ def _departures(expected: Field, value: Any, where: str) -> Iterator[str]:
         yield f"{where} is {type(value).__name__}, not {expected.type}"
         return
     pattern = FORMATS.get(expected.format or "")
+    if expected.utc and str(value).endswith("Z"):
+        pattern = UTC_TIME
     if pattern and not re.fullmatch(pattern, str(value)):
         yield f"{where} {value!r} is no {expected.format}"
     if expected.enum and not expected.open_enum and value not in expected.enum and value != "":

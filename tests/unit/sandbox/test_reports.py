@@ -1,6 +1,6 @@
-"""Day sheets, free slots, documents, and the actions on single records."""
+"""Day sheets, free time, series, documents, and the actions on single records."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -58,19 +58,56 @@ def test_day_sheets_need_a_span(api: httpx.Client, query: dict[str, str]) -> Non
     assert api.get("/api/day_sheet_charges", params=query).status_code == 400
 
 
-def test_free_slots_keep_clear_of_visits(sandbox: Sandbox, api: httpx.Client) -> None:
+@pytest.mark.parametrize("whose", ["doctor", "exam_room"])
+def test_free_time_keeps_clear_of_visits(sandbox: Sandbox, api: httpx.Client, whose: str) -> None:
     visit = next(row for row in sandbox.practice.records("appointments") if not row["deleted_flag"])
     day = visit["scheduled_time"][:10]
+    asked = {whose: visit[whose], "office": visit["office"], "duration": 15}
 
-    slots = api.get("/api/availability", params={"date": day, "doctor": visit["doctor"], "duration": 15}).json()
+    free = api.get("/api/availability", params=asked | {"date": day}).json()
 
     begun = datetime.fromisoformat(visit["scheduled_time"])
     ended = begun + timedelta(minutes=visit["duration"])
-    assert slots["results"]
-    for slot in slots["results"]:
-        start, end = (datetime.fromisoformat(slot[name]) for name in ("start_time", "end_time"))
-        assert slot["doctor"] == visit["doctor"]
-        assert end <= begun or start >= ended
+    assert {name: free[name] for name in ("date", *asked)} == asked | {"date": day}
+    assert free["open_slots"]
+    for stretch in free["open_slots"]:
+        assert stretch["end"] <= begun.isoformat() or stretch["start"] >= ended.isoformat()
+        assert stretch["availability"][0]["start"] == stretch["start"]
+        assert stretch["availability"][-1]["end"] <= stretch["end"]
+
+    span = api.get("/api/availability", params=asked | {"date_range": f"{day}/{day}"}).json()
+    assert span == {"date_range": f"{day}/{day}", "dates": [{"date": day, "open_slots": free["open_slots"]}]}
+
+
+def test_a_series_is_a_bare_array_of_days(sandbox: Sandbox, api: httpx.Client) -> None:
+    base = next(row for row in sandbox.practice.records("appointments") if not row["deleted_flag"])
+    begin = datetime.fromisoformat(base["scheduled_time"])
+    query = {"base_recurring_appointment": base["id"], "end_date": str((begin + timedelta(weeks=2)).date())}
+    path = "/api/recurring_appointment_instances"
+    assert [row["id"] for row in api.get(path, params=query).json()] == [base["id"]], "a visit that does not recur"
+
+    sandbox.practice.change("appointments", base["id"], {"recurring_appointment": True})
+    days = api.get(path, params=query).json()
+    later = api.get(path, params=query | {"start_date": str(begin.date() + timedelta(days=1)), "fields": "id"}).json()
+
+    assert [row["id"] for row in days] == [base["id"], None, None]
+    assert [row["scheduled_time"] for row in days] == [
+        (begin + timedelta(weeks=number)).isoformat() for number in range(3)
+    ]
+    assert later == [{"id": None}, {"id": None}]
+    assert api.get(path, params=query | {"base_recurring_appointment": 1}).status_code == 400
+
+
+def test_message_threads_show_utc_and_a_patch_answers_the_record(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.clock.set(datetime(2026, 7, 1, 16, tzinfo=UTC))
+    listed = api.get("/api/message_threads").json()["data"]
+    thread = listed[0]["id"]
+    assert all(row[name].endswith("Z") for row in listed for name in ("created_at", "updated_at", "last_message_at"))
+
+    answer = api.patch(f"/api/message_threads/{thread}", json={"archived": True})
+
+    assert answer.status_code == 200
+    assert (answer.json()["archived"], answer.json()["updated_at"]) == (True, "2026-07-01T16:00:00Z")
 
 
 @pytest.mark.parametrize("kind", ["ccda", "qrda1"])
