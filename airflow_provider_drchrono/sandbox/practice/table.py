@@ -192,7 +192,7 @@ class Table:
             worked_out = self.elaborate(row) if self.elaborate and any(n not in row for n in self.verbose) else {}
             shown.update({name: row.get(name, worked_out.get(name)) for name in self.verbose})
         if self.zone is not None:
-            shown.update({name: _in_utc(shown[name], self.zone) for name in self.moments if shown.get(name)})
+            shown |= {name: _in_utc(str(shown[name]), self.zone) for name in self.moments if shown.get(name)}
         elif self.spelling != "T":
             self._respell(shown)
         return shown
