@@ -8,6 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from airflow_provider_drchrono.client.bounds import size_limit
 from airflow_provider_drchrono.client.bulk_lists import (
     DEADLINE,
     BulkListing,
@@ -19,11 +20,10 @@ from airflow_provider_drchrono.client.bulk_lists import (
 )
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.files import FileArgument
-from airflow_provider_drchrono.client.flow import Authorize, BlockingStep, Flow, Step, Wait
 from airflow_provider_drchrono.client.paging import Listing, Page, Record
 from airflow_provider_drchrono.client.quota import Quota
-from airflow_provider_drchrono.client.receiving import size_limit
 from airflow_provider_drchrono.client.request import Body, Id, Request
+from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Step, Wait
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import AsyncHttpClient

@@ -41,8 +41,8 @@ generator know nothing of the client and have errors of their own.
     ├── PendingError (plugin.pending)                            an answer that belongs to no pending authorization
     ├── NotAllowedError (plugin.app)                             the user of Airflow's UI may not do this
     ├── UnreadableError (client.responses)                       this one and the rest never leave the package
-    ├── BrokenEncodingError (client.receiving)
-    ├── TooLargeError (client.receiving)
+    ├── BrokenEncodingError (client.bounds)
+    ├── TooLargeError (client.bounds)
     ├── InDoubtError (operators.base.own_records)
     └── _UnacknowledgedError (incremental.events.writer)
 

@@ -12,8 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from airflow_provider_drchrono.catalog import Catalog, Operation, Resource, UnknownNameError
 from airflow_provider_drchrono.client.errors import InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_drchrono.client.filters import Filters, encode
-from airflow_provider_drchrono.client.links import own_link, same_origin
-from airflow_provider_drchrono.client.request import Request, build_request
+from airflow_provider_drchrono.client.request import Request, build_request, own_link, same_origin
 
 log = logging.getLogger("airflow_provider_drchrono.client")
 

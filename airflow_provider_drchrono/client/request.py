@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlsplit
 from uuid import UUID
 
 from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Resource
@@ -20,6 +20,7 @@ from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client.errors import InvalidArgumentError
 from airflow_provider_drchrono.client.files import FileArgument, Multipart, open_upload
 from airflow_provider_drchrono.client.filters import convert, encode, split_range
+from airflow_provider_drchrono.client.settings import DEFAULT_PORTS, is_host
 
 Id = int | str
 Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -278,3 +279,56 @@ def _refuse_missing(operation: Operation, given: Mapping[str, object], known: Ma
     missing = [each.name for each in known.values() if each.required and given.get(each.name) is None]
     if missing:
         raise InvalidArgumentError(f"{operation.id} needs {', '.join(missing)}", operation_id=operation.id)
+
+
+API_PATH = "/api/"
+
+
+def same_origin(base_url: str, url: str) -> bool:
+    """Tell whether an address has the scheme, host and port of the base URL, and nothing to hide its host behind."""
+    try:
+        own, other = urlsplit(base_url), urlsplit(url)
+        return _origin(own) == _origin(other) and _is_plain(url, other)
+    except ValueError:
+        return False
+
+
+def own_link(base_url: str, link: str, found_at: str | None = None) -> str | None:
+    """Return the address, at the own origin, that a link stands for; None if the link must not be followed.
+
+    :param base_url: scheme, host and, if it is unusual, port of the connection.
+    :param link: absolute or relative, as the API sent it.
+    :param found_at: the address that a relative link starts from; the base URL if left out.
+    """
+    try:
+        url = urljoin(found_at or f"{base_url}/", link)
+        parts = urlsplit(url)
+        if not same_origin(base_url, url) and not _is_of_api(link, parts):
+            return None
+    except ValueError:
+        return None
+    path = parts.path or "/"
+    return f"{base_url}{path}?{parts.query}" if parts.query else f"{base_url}{path}"
+
+
+def _is_of_api(link: str, parts: SplitResult) -> bool:
+    """Tell whether a link with another origin is one of the API's own, as far as its form goes."""
+    segments = unquote(parts.path).split("/")
+    return (
+        parts.scheme in DEFAULT_PORTS
+        and not link.lstrip().startswith("/")
+        and is_host(parts.hostname or "")
+        and _is_plain(link, parts)
+        and parts.path.startswith(API_PATH)
+        and not {".", ".."} & set(segments)
+        # Reading the port raises for one that is none.
+        and parts.port != 0
+    )
+
+
+def _is_plain(url: str, parts: SplitResult) -> bool:
+    return "@" not in parts.netloc and "\\" not in url and url.isprintable() and " " not in url
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)

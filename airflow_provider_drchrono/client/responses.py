@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from airflow_provider_drchrono.catalog import Operation
+from airflow_provider_drchrono.client.bounds import MEBIBYTE
 from airflow_provider_drchrono.client.errors import (
     AuthenticationError,
     BadRequestError,
@@ -29,7 +30,6 @@ from airflow_provider_drchrono.client.errors import (
     UnexpectedAnswerError,
 )
 from airflow_provider_drchrono.client.permissions import refused_access
-from airflow_provider_drchrono.client.receiving import MEBIBYTE
 from airflow_provider_drchrono.client.request import Request
 from airflow_provider_drchrono.client.retry import RetryReason, available_in, hour_left, http_date
 from airflow_provider_drchrono.client.settings import ClientSettings

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.templates import rendered_none
 from airflow_provider_drchrono.compat import AirflowFailException
-from airflow_provider_drchrono.compat.rendering import NoticesRendering
+from airflow_provider_drchrono.compat.task_run import NoticesRendering
 
 MASK = "***"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.result_files import write_records
-from airflow_provider_drchrono.incremental.fingerprints import Record
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.client.paging import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_drchrono.catalog import Catalog
 from airflow_provider_drchrono.catalog.model import Change as Change
 from airflow_provider_drchrono.client.filters import Filters
-from airflow_provider_drchrono.incremental.fingerprints import Record
 from airflow_provider_drchrono.incremental.window import BEGINNING
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient, Page
+    from airflow_provider_drchrono.client.paging import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorError, CursorName, CursorStore, read_cursor
 from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position, Window
-from airflow_provider_drchrono.incremental.fingerprints import Record
 from airflow_provider_drchrono.incremental.lists import Selection
 from airflow_provider_drchrono.incremental.window import (
     Practice,
@@ -25,6 +24,7 @@ from airflow_provider_drchrono.incremental.window import (
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient, Page
+    from airflow_provider_drchrono.client.paging import Record
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ MOST_PASSES = 10
 WORTH_STORING = 100
 """A cursor for which nothing else has changed is stored if it gets smaller by so many fingerprints."""
 
-Deliver = Callable[[Iterator[Record]], Any]
+Deliver = Callable[[Iterator["Record"]], Any]
 """Takes all records that a run is given, and returns what becomes of them. It may be called again from the start."""
 
 

@@ -16,7 +16,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_drchrono.assets.outlets import Outlet, list_asset, table_asset
 from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
 from airflow_provider_drchrono.common import arguments
-from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
+from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.common.outcomes import airflow_outcome
 from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
@@ -200,7 +200,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         """
         try:
             resource = _checked_resource(catalog, self.resource)
-            filters = arguments.checked_filters(filters_of(resource), unmask(self.filters), zone=zone)
+            filters = arguments.checked_filters(filters_of(resource), self.filters, zone=zone)
             _check_options(resource, self.verbose, self.since)
             lookback = _checked_lookback(resource, self.lookback)
             full_refresh = _as_bool(self.full_refresh)

@@ -20,7 +20,7 @@ from itertools import chain, repeat
 from typing import Any
 
 from airflow_provider_drchrono.client.errors import DrChronoError
-from airflow_provider_drchrono.incremental.fingerprints import canonical
+from airflow_provider_drchrono.incremental.detection import canonical
 from airflow_provider_drchrono.incremental.window import Practice
 from airflow_provider_drchrono.transfers.staging_files import StagingError, StagingFolder
 

@@ -278,7 +278,7 @@ def _load() -> None:
     """Load what waiting takes, if no other trigger has."""
     from airflow_provider_drchrono import client
     from airflow_provider_drchrono.catalog import load
-    from airflow_provider_drchrono.hooks import polling
+    from airflow_provider_drchrono.hooks import drchrono as polling
     from airflow_provider_drchrono.incremental import subscribers
     from airflow_provider_drchrono.state import cursor_store
     from airflow_provider_drchrono.triggers import shared_polls, watching

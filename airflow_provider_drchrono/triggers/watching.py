@@ -110,7 +110,7 @@ class _Watcher:
         self._writer(self._hook()).acknowledge(event)
 
     def _hook(self) -> DrChronoHook:
-        from airflow_provider_drchrono.hooks.polling import polling_hook
+        from airflow_provider_drchrono.hooks.drchrono import polling_hook
 
         return polling_hook(self._trigger.drchrono_conn_id)
 

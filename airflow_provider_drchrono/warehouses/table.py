@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from airflow_provider_drchrono.catalog import Catalog, Field, Resource
-from airflow_provider_drchrono.incremental.fingerprints import canonical, comparable, storable
+from airflow_provider_drchrono.incremental.detection import canonical, comparable, storable
 
 ColumnType = Literal["text", "integer", "decimal", "boolean", "date", "time", "timestamp", "json", "instant"]
 

@@ -9,7 +9,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice
-from airflow_provider_drchrono.common.masking import unmask
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
 if TYPE_CHECKING:
@@ -95,9 +94,7 @@ class SelectingOperator(DrChronoOperationOperator):
 
         :raises InvalidArgumentError: a name or a value is wrong.
         """
-        return arguments.checked_filters(
-            arguments.operation_filters(self.operation_id), unmask(self.filters), zone=self.zone
-        )
+        return arguments.checked_filters(arguments.operation_filters(self.operation_id), self.filters, zone=self.zone)
 
 
 class RecordsOperator(SelectingOperator):

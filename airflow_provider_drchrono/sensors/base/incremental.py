@@ -23,7 +23,7 @@ from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.colours import colour_of
-from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
+from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.compat import run_of, shortest_deferral, waits_in_triggerer
 from airflow_provider_drchrono.compat.sensors import ChoosesPokeInterval
 
@@ -173,7 +173,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
     @cached_property
     def hook(self) -> DrChronoHook:
         """The hook of the connection, which leaves calls to actions; its client is closed after each poll."""
-        from airflow_provider_drchrono.hooks.polling import polling_hook
+        from airflow_provider_drchrono.hooks.drchrono import polling_hook
 
         return polling_hook(self.drchrono_conn_id)
 
@@ -191,7 +191,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
 
     def next_poke_interval(self, interval: float, run_duration: Callable[[], float]) -> float:
         """Return the seconds to the next poke: Airflow's own, or more where the hour's calls run short."""
-        from airflow_provider_drchrono.hooks.polling import next_interval
+        from airflow_provider_drchrono.hooks.drchrono import next_interval
 
         bounds = [self.timeout - run_duration()] + ([self.max_wait.total_seconds()] if self.max_wait else [])
         return max(interval, min(next_interval(self.hook, interval), *bounds))
@@ -309,7 +309,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
 
     def _checked_filters(self) -> dict[str, Any]:
         return arguments.checked_filters(
-            arguments.incremental_filters(self.resource), unmask(self.filters), zone=self.hook.settings.timezone
+            arguments.incremental_filters(self.resource), self.filters, zone=self.hook.settings.timezone
         )
 
     def _selection(self, incremental_list: IncrementalList, filters: dict[str, Any]) -> Selection:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_drchrono.incremental.fingerprints import canonical
+from airflow_provider_drchrono.incremental.detection import canonical
 from airflow_provider_drchrono.warehouses.table import (
     DIGEST,
     EXTRA,
