@@ -457,6 +457,10 @@ class Sources(Protocol):
     def reasons(self) -> Mapping[str, Reason]:
         """Why facts are held to be true that the contract does not state."""
 
+    @property
+    def corrected(self) -> frozenset[tuple[str, ...]]:
+        """What corrections overwrite: ``operation``, id and fact; or ``field``, record, name and fact."""
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
