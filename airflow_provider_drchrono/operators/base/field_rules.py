@@ -107,8 +107,8 @@ def _relations(field: Field, record: Mapping[str, Any]) -> Iterator[Breach]:
     if field.only_with is not None and not _says_something(record.get(field.only_with)):
         yield Breach(f"[{field.name!r}]", f"can be sent only together with {field.only_with}", False)
     later = record.get(field.before) if field.before is not None else None
-    if isinstance(value, str) and isinstance(later, str) and later < value:
-        yield Breach(f"[{field.name!r}]", f"is after {field.before}", False)
+    if isinstance(value, str) and isinstance(later, str) and later <= value:
+        yield Breach(f"[{field.name!r}]", f"must be before {field.before}", False)
 
 
 def _no_text(field: Field, record: Mapping[str, Any]) -> Iterator[Breach]:

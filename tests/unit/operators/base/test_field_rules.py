@@ -107,8 +107,14 @@ def test_a_break_is_put_on_the_calendar(sandbox: Sandbox) -> None:
         pytest.param(
             "schedule_blocks_create",
             BLOCK | {"end_time": "2026-01-05T09:00:00"},
-            "['start_time'] is after end_time",
+            "['start_time'] must be before end_time",
             id="order",
+        ),
+        pytest.param(
+            "schedule_blocks_create",
+            BLOCK | {"end_time": BLOCK["start_time"]},
+            "['start_time'] must be before end_time",
+            id="no time at all",
         ),
         pytest.param("tasks_create", {"title": "None", "status": 1}, "['title'] is the word None", id="no text"),
         pytest.param("tasks_create", {"title": None, "status": 1}, "['title'] must not be null (did its", id="null"),
