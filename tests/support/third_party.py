@@ -59,6 +59,9 @@ class Judge:
     def problems(self, request: Request) -> list[str]:
         """Return what is wrong with a request: nothing where it is as the document wants it."""
         found = [f"no parameter {name!r}" for name in self._unknown_parameters(request)]
+        media = self._operation(request).get("requestBody", {}).get("content", {})
+        if request.body and media and request.content_type not in media:
+            found.append(f"a body of {request.content_type}, where it takes {', '.join(media)}")
         try:
             self._openapi.validate_request(AsSent(self.host, request, self._form(request)))
         except OpenAPIError as error:
