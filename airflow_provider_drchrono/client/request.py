@@ -33,11 +33,13 @@ class Request:
     """What is sent, apart from what is the same for all requests.
 
     :param url: absolute. It may hold filters and therefore patient data, so it is not shown.
+    :param raw: leave the records of the answer as they came, each one as a line of JSON.
     """
 
     operation: Operation
     url: str = field(repr=False)
     body: bytes | Multipart | None = field(default=None, repr=False)
+    raw: bool = False
 
     @property
     def method(self) -> str:
@@ -197,21 +199,25 @@ def _multipart(
         raise InvalidArgumentError(
             f"{operation.id}: a list of records cannot be sent together with files", operation_id=operation.id
         )
-    plain = {name: _form_value(operation, name, value) for name, value in (body or {}).items()}
+    plain = {name: form_value(operation.id, name, value) for name, value in (body or {}).items()}
     return Multipart(plain, tuple(open_upload(name, each) for name, each in files.items()))
 
 
-def _form_value(operation: Operation, name: str, value: object) -> str:
+def form_value(operation_id: str, name: str, value: object) -> str:
+    """Return the value of a form field as text.
+
+    :raises InvalidArgumentError: it is a nested value, or nothing that a form can hold.
+    """
     if value is None:
         # A form has no null; the API takes an empty value for it.
         return ""
     if isinstance(value, Mapping | list | tuple):
         raise InvalidArgumentError(
-            f"{operation.id}: {name} is a nested value, which the API takes only in requests without files; "
+            f"{operation_id}: {name} is a nested value, which the API takes only in requests without files; "
             "send it in a second call",
-            operation_id=operation.id,
+            operation_id=operation_id,
         )
-    return _scalar(f"{operation.id}: {name}", operation.id, value)
+    return scalar(f"{operation_id}: {name}", operation_id, value)
 
 
 def encode_json(operation_id: str, body: object) -> bytes:
@@ -222,7 +228,7 @@ def encode_json(operation_id: str, body: object) -> bytes:
 
     def encode(value: object) -> str:
         if isinstance(value, datetime | date | time | Decimal | UUID):
-            return _scalar(f"{operation_id}: a time in the body", operation_id, value)
+            return scalar(f"{operation_id}: a time in the body", operation_id, value)
         raise InvalidArgumentError(
             f"{operation_id}: the body holds a {type(value).__name__}, which cannot be sent as JSON",
             operation_id=operation_id,
@@ -240,7 +246,12 @@ def encode_json(operation_id: str, body: object) -> bytes:
     )
 
 
-def _scalar(where: str, operation_id: str, value: object) -> str:
+def scalar(where: str, operation_id: str, value: object) -> str:
+    """Return a single value as the text that the API reads.
+
+    :param where: what the error names.
+    :raises InvalidArgumentError: it has a time zone, or is nothing that text stands for.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime | time) and value.tzinfo is not None:

@@ -32,6 +32,9 @@ from airflow_provider_drchrono.client.transport import Failure, Outcome, Reply
 
 log = logging.getLogger("airflow_provider_drchrono.client")
 
+Observer = Callable[[Reply], None]
+"""Is given each reply as it came; it holds patient data."""
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
@@ -199,8 +202,6 @@ def status_of(outcome: Outcome) -> int | None:
     return outcome.status if isinstance(outcome, Reply) else None
 
 
-log = logging.getLogger("airflow_provider_drchrono.client")
-
 REDIRECTS = (301, 302, 307, 308)
 MOST_REDIRECTS = 5
 
@@ -223,11 +224,13 @@ class RequestRunner:
     :param settings: how often to try and how long to wait.
     :param quota: asked before each request; None means that nothing is counted.
     :param granted: returns the scopes of the token in use, as far as they are known, for the error of a 403.
+    :param observer: is given each reply as it came, before it is judged. It holds patient data.
     """
 
     settings: ClientSettings
     quota: Quota | None
     granted: Callable[[], tuple[str, ...]] = tuple
+    observer: Observer | None = None
     calls: int = 0
     server_time: datetime | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -250,6 +253,8 @@ class RequestRunner:
         outcome = yield from (self._send_within(self.quota, call) if self.quota else _send(call))
         call.seconds = time.monotonic() - began
         self._count(outcome)
+        if self.observer is not None and isinstance(outcome, Reply):
+            self.observer(outcome)
         return outcome
 
     def _send_within(self, quota: Quota, call: _Call) -> Flow[Outcome]:

@@ -172,6 +172,8 @@ def _nullable(annotation: str, required: bool) -> str:
 
 def _scalar(field: Field) -> str:
     plain = BY_FORMAT[field.format] if field.format else BY_TYPE[field.type]
+    if field.json_text:
+        plain = f"Sequence[Any] | {plain}"
     if field.enum and len(field.enum) <= LONGEST_LITERAL:
         return f"Literal[{', '.join(repr(each) for each in field.enum)}] | {plain}"
     return plain

@@ -151,6 +151,8 @@ def _value(key: str, value: Any) -> Any:
         if isinstance(value, bool):
             raise ValueError(f"Its extra field {key} is not a number")
         return value
+    if kind == "mapping":
+        return _mapping(key, value)
     if kind == "words" and isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
     # In a URI a token made of digits arrives as a number.
@@ -159,6 +161,18 @@ def _value(key: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError(f"Its extra field {key} is not text; in a URI, put the whole extra as JSON into __extra__")
     return value.replace(",", " ") if kind == "words" else value
+
+
+def _mapping(key: str, value: Any) -> Any:
+    """Return a JSON object, which a URI or the form may hold as text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, Mapping):
+        raise ValueError(f"Its extra field {key} is not a JSON object; write it as one")
+    return value
 
 
 def _misspelling(key: str) -> str | None:

@@ -14,6 +14,7 @@ from airflow_provider_drchrono.compat import BaseHook
 from airflow_provider_drchrono.hooks.calls import CallsDirectly
 
 if TYPE_CHECKING:
+    from airflow_provider_drchrono.catalog import Catalog
     from airflow_provider_drchrono.client import AsyncDrChronoClient, CallQuota, ClientSettings, DrChronoClient
     from airflow_provider_drchrono.state.lease import Timing
     from airflow_provider_drchrono.state.token_store import VariableTokenStore
@@ -57,6 +58,19 @@ class DrChronoHook(CallsDirectly, BaseHook):
         settings = settings_of(connection)
         mask_secrets_of(connection)
         return settings
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The facts of the API, with those of the connection in place of what is inferred.
+
+        Do not ask for it on an event loop before :attr:`settings` was read: it blocks.
+
+        :raises ConfigurationError: the connection cannot work.
+        """
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.catalog.overrides import with_facts
+
+        return with_facts(load(), self.settings.facts)
 
     @cached_property
     def token_store(self) -> VariableTokenStore:
@@ -250,6 +264,7 @@ def token_store_of(
     timing = lease_timing(settings)
     return VariableTokenStore(
         settings.client_id,
+        settings.client_secret.get_secret_value(),
         grant_id,
         connection=conn_id,
         variables=AirflowVariables(team),

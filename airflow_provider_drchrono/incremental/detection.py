@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,18 @@ def canonical(value: Any) -> bytes:
         return _encode(value)
     except UnicodeEncodeError:
         return _encode(storable(value))
+
+
+def parsed(line: bytes) -> Any:
+    """Return the value of a line of JSON, whoever wrote it.
+
+    :raises ValueError: it is not JSON.
+    """
+    try:
+        return _decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # The standard library also takes numbers beyond all bounds, and halves of characters.
+        return _decode(canonical(json.loads(line)))
 
 
 def comparable(line: bytes) -> bytes:

@@ -118,7 +118,7 @@ class Poller:
                 log.info("%s: giving this run again what changed until %s", self._name, window.after.until)
                 self.window = window
                 return True, deliver(read_again(drchrono, self._selection, cursor, window))
-            practice = current_practice(self._timezones, cursor.practice, self._now())
+            practice = current_practice(self._timezones, cursor.practice, self._now(), self._list.timezone)
             moved, found, result = self._advance(drchrono, cursor, practice, deliver)
             if moved is None:
                 return False, None

@@ -226,11 +226,10 @@ class _Group:
     async def _poll_for(
         self, hook: DrChronoHook, subscribers: Sequence[Subscriber]
     ) -> dict[Subscriber, PollSummary | None]:
-        from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.lists import IncrementalList
 
-        incremental_list = IncrementalList.of(load(), self._polled.resource)
         drchrono = await hook.get_async_conn()
+        incremental_list = IncrementalList.of(hook.catalog, self._polled.resource)
         filters = json.loads(self._polled.filters)
         return await poll_for(drchrono, incremental_list, filters, subscribers, verbose=self._polled.verbose)
 

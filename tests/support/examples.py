@@ -4,8 +4,10 @@ import importlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from functools import lru_cache
 from importlib import resources
+from itertools import count
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Field, Operation, Parameter, load
@@ -48,6 +50,7 @@ BY_FORMAT = {
     "file": FILE,
     "time": "09:30:00",
 }
+DAYS = count()
 EARLIER = "2026-03-04T09:00:00"
 # What has to be done to a record before an operation finds anything to do.
 BEFORE = {
@@ -131,6 +134,9 @@ def data(sandbox: Sandbox, operation: Operation, *, full: bool, numbers: bool = 
         # A multipart body is flat.
         wanted = [each for each in wanted if each.type not in ("array", "object")]
     values = {each.name: value_of(sandbox, each, numbers=numbers) for each in wanted}
+    if "scheduled_time" in values and operation.resource.startswith("appointments"):
+        # On a day of its own, since visits may not overlap.
+        values["scheduled_time"] = f"{date(2031, 1, 6) + timedelta(days=next(DAYS))}T09:30:00"
     if operation.kind == "create" and operation.resource.startswith("patients"):
         values["first_name"] = f"Only {operation.id} {full}"
     return values
@@ -145,21 +151,26 @@ def value_of(sandbox: Sandbox, expected: Field, *, numbers: bool = False) -> Any
         return str(key) if expected.type == "string" else key
     if expected.enum:
         return next(each for each in expected.enum if each != "")
-    if expected.before is not None:
-        return EARLIER
     if expected.format == "decimal" and expected.type == "number" and numbers:
         return 12.5
-    if expected.format:
-        return BY_FORMAT[expected.format]
+    if ruled := _kept_rule(expected):
+        return ruled
     if expected.type == "array":
         return [value_of(sandbox, expected.items, numbers=numbers)] if expected.items else []
     if expected.type == "object":
         inner = load().record(expected.record).fields.values() if expected.record else expected.fields
         return {each.name: value_of(sandbox, each, numbers=numbers) for each in inner if not each.read_only}
-    if expected.pattern:
-        return PATTERNED[expected.name]
     plain = {"integer": 1, "number": 1.5, "boolean": True, "any": "anything", "string": f"text {expected.name}"}
     return plain[expected.type]
+
+
+def _kept_rule(expected: Field) -> Any:
+    """Return a value that keeps to a format, or to a rule in the vendor's words; None where there is none."""
+    if expected.before is not None:
+        return EARLIER
+    if expected.json_text:
+        return '["text"]'
+    return BY_FORMAT.get(expected.format or "") or PATTERNED.get(expected.name if expected.pattern else "")
 
 
 def identifier_of(sandbox: Sandbox, resource: str, *, skip: int = 0) -> Any:

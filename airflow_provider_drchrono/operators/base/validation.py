@@ -302,6 +302,8 @@ def _check_of(field_: Field) -> Check:
     if field_.enum and not field_.open_enum:
         chosen = values.choice_of(field_.enum)
         return lambda value, _: chosen(value)
+    if field_.json_text:
+        return lambda value, _: values.to_json_text(value)
     if field_.format == "decimal" and field_.type == "string":
         return lambda value, _: str(values.to_decimal(value))
     if field_.format:

@@ -220,7 +220,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         from airflow_provider_drchrono.incremental.cursor import CursorError, ForgottenRunError
         from airflow_provider_drchrono.incremental.lists import IncrementalList
 
-        incremental_list = IncrementalList.of(load(), self.resource)
+        incremental_list = IncrementalList.of(self.hook.catalog, self.resource)
         filters = self._checked_filters()
         fields = arguments.checked_fields(self.operation_id, self.fields, verbose=self.verbose)
         output = Output(self.operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
@@ -279,7 +279,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         left = ends - time.time()
         if left <= 0:
             raise AirflowSensorTimeout(f"{self.operation_id}: nothing changed within {self.timeout:g} seconds")
-        incremental_list = IncrementalList.of(load(), self.resource)
+        incremental_list = IncrementalList.of(self.hook.catalog, self.resource)
         filters = self._checked_filters()
         selection = self._selection(incremental_list, filters)
         window = self._window(incremental_list, filters) if self.since is not None else None
@@ -309,7 +309,9 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
 
     def _checked_filters(self) -> dict[str, Any]:
         return arguments.checked_filters(
-            arguments.incremental_filters(self.resource), self.filters, zone=self.hook.settings.timezone
+            arguments.incremental_filters(self.resource, self.hook.catalog),
+            self.filters,
+            zone=self.hook.settings.timezone,
         )
 
     def _selection(self, incremental_list: IncrementalList, filters: dict[str, Any]) -> Selection:
@@ -348,7 +350,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             self._selection(incremental_list, filters),
             since=self.since,
             until=self.until,
-            timezones=lambda: current_practice(self.hook, None, utcnow()).timezones,
+            timezones=lambda: current_practice(self.hook, None, utcnow(), incremental_list.timezone).timezones,
             now=utcnow(),
         )
 

@@ -45,6 +45,13 @@ def test_a_visit_needs_a_patient(patient: dict[str, Any], appt_is_break: Any) ->
     assert "data needs patient, unless appt_is_break is true" in told
 
 
+@pytest.mark.parametrize("given", [["scan", "2026"], '["scan", "2026"]'], ids=["list", "text"])
+def test_a_list_is_sent_as_the_json_that_the_words_want(given: Any) -> None:
+    (body,) = check_body("documents_partial_update", {"metatags": given})
+
+    assert body.fields == {"metatags": '["scan", "2026"]'}
+
+
 def test_what_makes_up_for_a_field_may_stand_in_extra_fields() -> None:
     (body,) = check_body("appointments_create", SLOT, {"appt_is_break": True})
 
@@ -115,6 +122,9 @@ def test_a_break_is_put_on_the_calendar(sandbox: Sandbox) -> None:
             BLOCK | {"end_time": BLOCK["start_time"]},
             "['start_time'] must be before end_time",
             id="no time at all",
+        ),
+        pytest.param(
+            "documents_partial_update", {"metatags": "a, b"}, "['metatags'] must be a list, or JSON as text", id="json"
         ),
         pytest.param("tasks_create", {"title": "None", "status": 1}, "['title'] is the word None", id="no text"),
         pytest.param("tasks_create", {"title": None, "status": 1}, "['title'] must not be null (did its", id="null"),
