@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from airflow_provider_drchrono.codegen.plan import DomainPlan, OperatorPlan
+
+SPELLED = {"Flag": "bool | str | XComArg", "Text": "str | XComArg", "Whole": "int | str | XComArg"}
+
+
+def annotation_label(annotation: str) -> str:
+    """Return an annotation for a cell of a table, with our own names for types spelled out."""
+    return about_label(re.sub(r"\w+", lambda found: SPELLED.get(found[0], found[0]), annotation))
 
 
 def about_label(text: str) -> str:

@@ -120,6 +120,7 @@ def _environment(catalog: Catalog) -> Environment:
     )
     environment.filters |= {
         "attribute_doc": attribute_doc,
+        "annotation": labels.annotation_label,
         "cell": labels.about_label,
         "docstring": operator_docstring,
         "example": lambda operator: example(catalog, operator),

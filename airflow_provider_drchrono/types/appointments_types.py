@@ -9,9 +9,8 @@ AppointmentsListEntryData, AppointmentsListEntryFilters, AppointmentsListEntryUp
 AvailabilityFilters, CustomAppointmentFieldData, CustomAppointmentFieldFilters, CustomAppointmentFieldUpdate,
 RecurringAppointmentInstancesFilters, ReminderProfileData, ReminderProfileFields, ReminderProfileFilters,
 ReminderProfileReminders, ReminderProfileUpdate, ScheduleBlockData, ScheduleBlockFields, ScheduleBlockFilters,
-ScheduleBlockUpdate, TelehealthAppointmentData, TelehealthAppointmentEventData,
-TelehealthAppointmentEventFilters, TelehealthAppointmentFields, TelehealthAppointmentFilters,
-TelehealthAppointmentUpdate.
+ScheduleBlockUpdate, TelehealthAppointmentData, TelehealthAppointmentEventData, TelehealthAppointmentEventFilters,
+TelehealthAppointmentFields, TelehealthAppointmentFilters, TelehealthAppointmentUpdate.
 """
 
 from __future__ import annotations

@@ -27,8 +27,7 @@ class CommunicationLogFilters(TypedDict, total=False):
     """The filters of ``comm_logs_list``."""
 
     since: Date | None
-    """Only communication logs created or changed at or after this time, by the practice's clock, without a
-    zone."""
+    """Only communication logs created or changed at or after this time, by the practice's clock, without a zone."""
     patient: Whole | None
     """Id of the patient with whom there was contact."""
     doctor: Whole | None
