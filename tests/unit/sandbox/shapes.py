@@ -14,6 +14,7 @@ FORMATS = {
     "time": r"\d{2}:\d{2}:\d{2}",
     "decimal": r"-?\d+\.\d{2}",
 }
+UTC_TIME = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z"
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -52,7 +53,7 @@ def _departures(expected: Field, value: Any, where: str) -> Iterator[str]:
     if not isinstance(value, TYPES[expected.type]) or (expected.type == "integer" and isinstance(value, bool)):
         yield f"{where} is {type(value).__name__}, not {expected.type}"
         return
-    pattern = FORMATS.get(expected.format or "")
+    pattern = UTC_TIME if expected.utc and str(value).endswith("Z") else FORMATS.get(expected.format or "")
     if pattern and not re.fullmatch(pattern, str(value)) and value != expected.default:
         yield f"{where} {value!r} is no {expected.format}"
     if expected.enum and not expected.open_enum and value not in expected.enum:

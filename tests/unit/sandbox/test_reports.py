@@ -1,6 +1,6 @@
 """Day sheets, free slots, documents, and the actions on single records."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -98,6 +98,18 @@ def test_free_slots_keep_clear_of_visits(sandbox: Sandbox, api: httpx.Client) ->
 )
 def test_free_slots_of_odd_days(api: httpx.Client, query: dict[str, str], status: int) -> None:
     assert api.get("/api/availability", params=query).status_code == status
+
+
+def test_message_threads_show_utc_and_a_patch_answers_the_record(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.clock.set(datetime(2026, 7, 1, 16, tzinfo=UTC))
+    listed = api.get("/api/message_threads").json()["data"]
+    thread = listed[0]["id"]
+    assert all(row[name].endswith("Z") for row in listed for name in ("created_at", "updated_at", "last_message_at"))
+
+    answer = api.patch(f"/api/message_threads/{thread}", json={"archived": True})
+
+    assert answer.status_code == 200
+    assert (answer.json()["archived"], answer.json()["updated_at"]) == (True, "2026-07-01T16:00:00Z")
 
 
 @pytest.mark.parametrize("kind", ["ccda", "qrda1"])
