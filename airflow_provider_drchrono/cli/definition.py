@@ -28,6 +28,7 @@ CONN_ID = _option("conn_id", help="The Airflow connection", metavar="CONN_ID")
 ANY_CONN_ID = _option(
     "conn_id", help="The Airflow connection; all in Airflow's database if left out", metavar="CONN_ID", nargs="?"
 )
+SOURCE = _option("source", help="A file, or an http(s) address, of OpenAPI 2 or 3 in JSON", metavar="FILE_OR_URL")
 DEFAULT_CONN_ID = _option(
     "conn_id",
     help="The Airflow connection (default: %(default)s)",
@@ -97,6 +98,12 @@ def get_drchrono_cli_commands() -> list[CLICommand]:
                     help="Show how far sensors and assets have come, set one to a time, or reset it",
                     func=lazy_load_command("airflow_provider_drchrono.cli.cursor.cursor"),
                     args=(CURSOR_ACTION, DAG_ID, TASK_ID, MAP_INDEX, ASSET, TO, OUTPUT),
+                ),
+                ActionCommand(
+                    name="drift",
+                    help="Show how an OpenAPI document of the vendor differs from the catalogue; exits 1 if it does",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.drift.drift"),
+                    args=(SOURCE, OUTPUT),
                 ),
                 *_grant_commands(),
             ),

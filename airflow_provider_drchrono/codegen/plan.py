@@ -234,7 +234,7 @@ def _operator(catalog: Catalog, resource: Resource, operation: Operation, catego
     own = (
         *ids,
         *(each for each in explicit if each.default is None),
-        *_data_arguments(operation, resource, stem, data_fields),
+        *_data_arguments(operation, resource, stem, data_fields, optional=catalog.can_do_without_body(operation)),
         *_filter_arguments(operation, resource, stem, filters, one_of),
         *_uuid_arguments(operation),
         *(each for each in explicit if each.default is not None),
@@ -290,11 +290,15 @@ def _about_id(argument: str, resource: Resource) -> str:
 
 
 def _data_arguments(
-    operation: Operation, resource: Resource, stem: str, data_fields: Sequence[Field]
+    operation: Operation, resource: Resource, stem: str, data_fields: Sequence[Field], *, optional: bool
 ) -> Iterable[Argument]:
     if not data_fields:
         return
     name = naming.data_type(operation, resource, stem)
+    if optional:
+        about = f"more fields of the {resource.noun}, where there is more to say than the other arguments do."
+        yield Argument("data", f"{name} | XComArg | str | None", "None", about)
+        return
     if operation.kind == "create":
         about = f"the fields of the {resource.noun}, or a list of {resource.plural}, which one call creates together."
         yield Argument("data", f"{name} | Sequence[{name}] | XComArg | str", None, about)

@@ -78,7 +78,9 @@ def typed_dicts_of(
     for each in fields:
         annotation, inner = _field(catalog, name, each, depth)
         is_required = each.name in required
-        typed.append(TypedField(each.name, _nullable(annotation, is_required), is_required, each.about))
+        # A field that another one makes up for is there all the same, and null.
+        never_null = is_required and each.required_unless is None
+        typed.append(TypedField(each.name, _nullable(annotation, never_null), is_required, each.about))
         yield from inner
     yield TypedDictPlan(name, about, tuple(typed), depth)
 

@@ -11,21 +11,22 @@ DrChronoDeleteAppointmentsListEntryOperator, DrChronoDeleteReminderProfileOperat
 DrChronoDeleteScheduleBlockOperator, DrChronoGetAppointmentOperator, DrChronoGetAppointmentProfileOperator,
 DrChronoGetAppointmentTemplateOperator, DrChronoGetAppointmentsListEntryOperator,
 DrChronoGetAppointmentsListOperator, DrChronoGetAvailabilityOperator,
-DrChronoGetCustomAppointmentFieldOperator, DrChronoGetReminderProfileOperator,
-DrChronoGetScheduleBlockOperator, DrChronoGetTelehealthAppointmentEventOperator,
-DrChronoGetTelehealthAppointmentOperator, DrChronoListAppointmentProfilesOperator,
-DrChronoListAppointmentTemplatesOperator, DrChronoListAppointmentsListEntriesOperator,
-DrChronoListAppointmentsOperator, DrChronoListCustomAppointmentFieldsOperator,
-DrChronoListReminderProfilesOperator, DrChronoListScheduleBlocksOperator,
-DrChronoListTelehealthAppointmentEventsOperator, DrChronoListTelehealthAppointmentsOperator,
-DrChronoReplaceAppointmentOperator, DrChronoReplaceAppointmentProfileOperator,
-DrChronoReplaceAppointmentTemplateOperator, DrChronoReplaceAppointmentsListEntryOperator,
-DrChronoReplaceCustomAppointmentFieldOperator, DrChronoReplaceReminderProfileOperator,
-DrChronoReplaceScheduleBlockOperator, DrChronoReplaceTelehealthAppointmentOperator,
-DrChronoUpdateAppointmentOperator, DrChronoUpdateAppointmentProfileOperator,
-DrChronoUpdateAppointmentTemplateOperator, DrChronoUpdateAppointmentsListEntryOperator,
-DrChronoUpdateCustomAppointmentFieldOperator, DrChronoUpdateReminderProfileOperator,
-DrChronoUpdateScheduleBlockOperator, DrChronoUpdateTelehealthAppointmentOperator.
+DrChronoGetCustomAppointmentFieldOperator, DrChronoGetRecurringAppointmentInstancesOperator,
+DrChronoGetReminderProfileOperator, DrChronoGetScheduleBlockOperator,
+DrChronoGetTelehealthAppointmentEventOperator, DrChronoGetTelehealthAppointmentOperator,
+DrChronoListAppointmentProfilesOperator, DrChronoListAppointmentTemplatesOperator,
+DrChronoListAppointmentsListEntriesOperator, DrChronoListAppointmentsOperator,
+DrChronoListCustomAppointmentFieldsOperator, DrChronoListReminderProfilesOperator,
+DrChronoListScheduleBlocksOperator, DrChronoListTelehealthAppointmentEventsOperator,
+DrChronoListTelehealthAppointmentsOperator, DrChronoReplaceAppointmentOperator,
+DrChronoReplaceAppointmentProfileOperator, DrChronoReplaceAppointmentTemplateOperator,
+DrChronoReplaceAppointmentsListEntryOperator, DrChronoReplaceCustomAppointmentFieldOperator,
+DrChronoReplaceReminderProfileOperator, DrChronoReplaceScheduleBlockOperator,
+DrChronoReplaceTelehealthAppointmentOperator, DrChronoUpdateAppointmentOperator,
+DrChronoUpdateAppointmentProfileOperator, DrChronoUpdateAppointmentTemplateOperator,
+DrChronoUpdateAppointmentsListEntryOperator, DrChronoUpdateCustomAppointmentFieldOperator,
+DrChronoUpdateReminderProfileOperator, DrChronoUpdateScheduleBlockOperator,
+DrChronoUpdateTelehealthAppointmentOperator.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_drchrono.operators.base import options
     from airflow_provider_drchrono.types import appointments_types as types
+    from airflow_provider_drchrono.types.values import Flag, Text
 
 
 class DrChronoListAppointmentProfilesOperator(ListOperator):
@@ -613,7 +615,7 @@ class DrChronoDeleteAppointmentsListEntryOperator(DeleteOperator):
 
 
 class DrChronoGetAvailabilityOperator(ReportOperator):
-    """Find the free time of a doctor or office, on a day or over a range of days.
+    """Find the free time of a doctor, office or exam room, on a day or over a range of days.
 
     ``GET /api/availability``. Returns the report, or ``{'path', 'bytes'}`` of a file. Further arguments:
     :class:`ReportOperator`.
@@ -747,6 +749,33 @@ class DrChronoUpdateCustomAppointmentFieldOperator(UpdateOperator):
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.custom_appointment_field_id = custom_appointment_field_id
+
+
+class DrChronoGetRecurringAppointmentInstancesOperator(ReportOperator):
+    """List the days of a recurring visit; days that are not stored yet have no id.
+
+    ``GET /api/recurring_appointment_instances``. One of the scopes ``calendar:read``, ``clinical:read``.
+    Returns the report, or ``{'path', 'bytes'}`` of a file. Further arguments: :class:`ReportOperator`.
+
+    :param filters: what to select; DrChrono insists on ``base_recurring_appointment``.
+    :param fields: id of the fields.
+    :param verbose: id of the verbose.
+    """
+
+    operation_id = "recurring_appointment_instances_list"
+    query_arguments: ClassVar[dict[str, str]] = {"fields": "fields", "verbose": "verbose"}
+
+    def __init__(
+        self,
+        *,
+        filters: types.RecurringAppointmentInstancesFilters | XComArg | str,
+        fields: Text | None = None,
+        verbose: Flag | None = None,
+        **kwargs: Unpack[options.ReportOptions],
+    ) -> None:
+        super().__init__(filters=filters, **kwargs)
+        self.fields = fields
+        self.verbose = verbose
 
 
 class DrChronoListReminderProfilesOperator(ListOperator):

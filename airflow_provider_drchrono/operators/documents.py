@@ -354,8 +354,8 @@ class DrChronoCreateSignedConsentFormOperator(CreateOperator):
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
         ``2026-01-31_123``.
     :param consent_form_id: id of the consent form.
-    :param data: the fields of the signed consent form, or a list of signed consent forms, which one call
-        creates together.
+    :param data: more fields of the signed consent form, where there is more to say than the other arguments
+        do.
     """
 
     operation_id = "signed_consent_forms_create"
@@ -371,7 +371,7 @@ class DrChronoCreateSignedConsentFormOperator(CreateOperator):
         patient_id: Whole,
         appointment_id: Whole,
         consent_form_id: Whole,
-        data: types.SignedConsentFormData | Sequence[types.SignedConsentFormData] | XComArg | str,
+        data: types.SignedConsentFormData | XComArg | str | None = None,
         **kwargs: Unpack[options.CreateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)

@@ -3,11 +3,12 @@
 
 DrChronoCreateCommunicationLogOperator, DrChronoCreateMessageOperator,
 DrChronoCreatePrescriptionMessagesListOperator, DrChronoDeleteMessageOperator,
-DrChronoGetCommunicationLogOperator, DrChronoGetMessageOperator, DrChronoGetPrescriptionMessageOperator,
-DrChronoGetPrescriptionMessagesListOperator, DrChronoListCommunicationLogsOperator,
-DrChronoListMessagesOperator, DrChronoListPrescriptionMessagesOperator,
-DrChronoReplaceCommunicationLogOperator, DrChronoReplaceMessageOperator,
-DrChronoUpdateCommunicationLogOperator, DrChronoUpdateMessageOperator.
+DrChronoGetCommunicationLogOperator, DrChronoGetMessageOperator, DrChronoGetMessageThreadOperator,
+DrChronoGetPrescriptionMessageOperator, DrChronoGetPrescriptionMessagesListOperator,
+DrChronoListCommunicationLogsOperator, DrChronoListMessageThreadsOperator, DrChronoListMessagesOperator,
+DrChronoListPrescriptionMessagesOperator, DrChronoReplaceCommunicationLogOperator,
+DrChronoReplaceMessageOperator, DrChronoUpdateCommunicationLogOperator, DrChronoUpdateMessageOperator,
+DrChronoUpdateMessageThreadOperator.
 """
 
 from __future__ import annotations
@@ -145,6 +146,72 @@ class DrChronoUpdateCommunicationLogOperator(UpdateOperator):
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.communication_log_id = communication_log_id
+
+
+class DrChronoListMessageThreadsOperator(ListOperator):
+    """List the message threads of the message center (beta).
+
+    ``GET /api/message_threads``. One of the scopes ``messages:read``, ``messages:write``. Permissions in
+    DrChrono: ``message-center``. Returns a list of records (``id``, ``archived``, ``assigned_groups``,
+    ``assigned_user_profiles``, ``created_at``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
+    :class:`ListOperator`.
+
+    :param filters: what to select; None selects all.
+    """
+
+    operation_id = "message_threads_list"
+
+    def __init__(
+        self,
+        *,
+        filters: types.MessageThreadFilters | XComArg | str | None = None,
+        **kwargs: Unpack[options.ListOptions],
+    ) -> None:
+        super().__init__(filters=filters, **kwargs)
+
+
+class DrChronoGetMessageThreadOperator(GetOperator):
+    """Read a message thread by id (beta).
+
+    ``GET /api/message_threads/{id}``. One of the scopes ``messages:read``, ``messages:write``. Permissions in
+    DrChrono: ``message-center``. Returns the record (``id``, ``archived``, ``assigned_groups``,
+    ``assigned_user_profiles``, ``created_at``, ...), or None where it is missing and may be. Further
+    arguments: :class:`GetOperator`.
+
+    :param message_thread_id: id of the message thread.
+    """
+
+    operation_id = "message_threads_read"
+    path_arguments: ClassVar[dict[str, str]] = {"message_thread_id": "id"}
+
+    def __init__(self, *, message_thread_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+        super().__init__(**kwargs)
+        self.message_thread_id = message_thread_id
+
+
+class DrChronoUpdateMessageThreadOperator(UpdateOperator):
+    """Archive, star or assign a message thread (beta).
+
+    ``PATCH /api/message_threads/{id}``. Scope: ``messages:write``. Permissions in DrChrono:
+    ``message-center``. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
+    :class:`UpdateOperator`.
+
+    :param message_thread_id: id of the message thread.
+    :param data: the fields to change; all others stay as they are.
+    """
+
+    operation_id = "message_threads_partial_update"
+    path_arguments: ClassVar[dict[str, str]] = {"message_thread_id": "id"}
+
+    def __init__(
+        self,
+        *,
+        message_thread_id: int | str | XComArg,
+        data: types.MessageThreadUpdate | XComArg | str,
+        **kwargs: Unpack[options.UpdateOptions],
+    ) -> None:
+        super().__init__(data=data, **kwargs)
+        self.message_thread_id = message_thread_id
 
 
 class DrChronoListMessagesOperator(ListOperator):
