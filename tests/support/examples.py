@@ -1,9 +1,11 @@
 """Valid arguments for any generated operator, worked out from the catalogue and the records of a sandbox."""
 
 import importlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -48,6 +50,7 @@ BY_FORMAT = {
     "file": FILE,
     "time": "09:30:00",
 }
+HOURS = itertools.count()
 EARLIER = "2026-03-04T09:00:00"
 # What has to be done to a record before an operation finds anything to do.
 BEFORE = {
@@ -133,6 +136,9 @@ def data(sandbox: Sandbox, operation: Operation, *, full: bool, numbers: bool = 
     values = {each.name: value_of(sandbox, each, numbers=numbers) for each in wanted}
     if operation.kind == "create" and operation.resource.startswith("patients"):
         values["first_name"] = f"Only {operation.id} {full}"
+    if "scheduled_time" in values and operation.resource.startswith("appointments"):
+        # Two visits of a doctor at one time are a conflict.
+        values["scheduled_time"] = (datetime(2031, 1, 1) + timedelta(hours=next(HOURS))).isoformat()
     return values
 
 
@@ -156,6 +162,8 @@ def value_of(sandbox: Sandbox, expected: Field, *, numbers: bool = False) -> Any
     if expected.type == "object":
         inner = load().record(expected.record).fields.values() if expected.record else expected.fields
         return {each.name: value_of(sandbox, each, numbers=numbers) for each in inner if not each.read_only}
+    if expected.json_text:
+        return '["text"]'
     if expected.pattern:
         return PATTERNED[expected.name]
     plain = {"integer": 1, "number": 1.5, "boolean": True, "any": "anything", "string": f"text {expected.name}"}
