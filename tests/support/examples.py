@@ -38,6 +38,8 @@ TEXTS = {"date_of_birth": "1980-05-17"}
 PATTERNED = {
     "default_due_date_offset": "2 12:00:00",
     "employer_state": "NY",
+    "json_data": "{}",
+    "metatags": '["text"]',
     "pain": "3",
     "state": "MA",
     "template_name": "shoe_size",
@@ -162,9 +164,7 @@ def value_of(sandbox: Sandbox, expected: Field, *, numbers: bool = False) -> Any
     if expected.type == "object":
         inner = load().record(expected.record).fields.values() if expected.record else expected.fields
         return {each.name: value_of(sandbox, each, numbers=numbers) for each in inner if not each.read_only}
-    if expected.json_text:
-        return '["text"]'
-    if expected.pattern:
+    if expected.pattern or expected.json_text:
         return PATTERNED[expected.name]
     plain = {"integer": 1, "number": 1.5, "boolean": True, "any": "anything", "string": f"text {expected.name}"}
     return plain[expected.type]
