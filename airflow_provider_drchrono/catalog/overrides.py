@@ -69,12 +69,12 @@ def checked_facts(catalog: Catalog, given: object) -> dict[str, ListFacts]:
     :raises ValueError: everything that is wrong, each with its place; no value is repeated.
     """
     if not isinstance(given, Mapping):
-        raise ValueError(f"they are a {type(given).__name__}, not a mapping of resources to facts")
+        raise ValueError(f"they are of type {type(given).__name__}, not a mapping of resources to facts")
     problems: list[str] = []
     facts: dict[str, ListFacts] = {}
     for name, each in given.items():
         if not isinstance(each, Mapping):
-            problems.append(f"facts[{name!r}] is a {type(each).__name__}, not a mapping of facts")
+            problems.append(f"facts[{name!r}] is of type {type(each).__name__}, not a mapping of facts")
             continue
         try:
             resource = None if name == EVERY_LIST else catalog.resource(str(name))

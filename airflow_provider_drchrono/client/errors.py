@@ -33,6 +33,7 @@ generator know nothing of the client and have errors of their own.
     ├── CursorError (incremental.cursor)                         a stored cursor cannot be resumed
     │   ├── ForgottenRunError (incremental.cursor)
     │   └── DeliveriesError (incremental.events.deliveries)
+    ├── SuspiciousReadError (incremental.suspicion)              a read may have come back with less than there is
     ├── LostEventError (incremental.events.reader)               it is not known any more what an event was about
     ├── StagingError (transfers.staging_files)                   the staging folder cannot be used
     ├── StagingDamagedError (transfers.staging)
@@ -127,6 +128,7 @@ class BadRequestError(ResponseError):
 
     :param field_errors: the API's messages by field name. They may repeat values of the record, so they are kept out
         of the message; do not log them.
+    :param rules: those of the messages that say which parameters are needed; they hold no values.
     """
 
     def __init__(
@@ -136,9 +138,11 @@ class BadRequestError(ResponseError):
         operation_id: str | None = None,
         status: int | None = None,
         field_errors: Mapping[str, Sequence[str]] | None = None,
+        rules: Sequence[str] = (),
     ) -> None:
         super().__init__(message, operation_id=operation_id, status=status)
         self.field_errors = dict(field_errors or {})
+        self.rules = tuple(rules)
 
 
 class AuthenticationError(ResponseError):

@@ -87,7 +87,7 @@ class _Never:
 class MasksTemplateFields(NoticesRendering):
     """For operators and sensors: masks ``masked_fields`` from their rendering until Airflow has stored them."""
 
-    masked_fields: ClassVar[tuple[str, ...]] = ("data", "extra_fields", "filters")
+    masked_fields: ClassVar[tuple[str, ...]] = ("data", "extra_fields", "filters", "extra_filters")
 
     # Whether Airflow stores the fields again after the task has run; they are not masked any more then.
     overwrite_rtif_after_execution: bool = _Never()  # type: ignore[assignment]

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from airflow_provider_drchrono.catalog import Resource
+from airflow_provider_drchrono.client.paging import ENVELOPE_KEYS
 from airflow_provider_drchrono.client.request import same_origin
 from airflow_provider_drchrono.conformance.findings import Finding, Question, Verdict, counted, named
 from airflow_provider_drchrono.conformance.session import Answer, Record, Session, list_of
@@ -139,7 +140,8 @@ def _envelope(resource: Resource, answer: Answer) -> Finding:
     if key == believed:
         return Finding(ENVELOPE.id, "as believed", believed, key, resource.name)
     fact = named([key]) if key not in ("a bare list", "no list") else ""
-    facts = {resource.name: {"records_key": fact}} if fact else {}
+    # The client takes either of the two keys that are in dispute.
+    facts = {resource.name: {"records_key": fact}} if fact and fact not in ENVELOPE_KEYS else {}
     return Finding(ENVELOPE.id, "differs", believed, key if " " in key else fact or "another key", resource.name, facts)
 
 

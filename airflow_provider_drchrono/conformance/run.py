@@ -39,7 +39,7 @@ def run(
     quota: Any,
     state_path: Path,
     progress: Progress = lambda step, calls: None,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] | None = None,
 ) -> Report:
     """Ask everything that has not been asked yet, and return the report.
 
@@ -47,7 +47,7 @@ def run(
 
     :param state_path: the file with the state of the run.
     :param progress: is told each step before it is asked, and the calls made so far.
-    :param sleep: lets seconds pass.
+    :param sleep: lets seconds pass; ``time.sleep`` if left out.
     :raises DrChronoError: the service cannot be asked now; what was found is kept.
     """
     state = load_state(state_path, identity_of(settings))
@@ -58,7 +58,7 @@ def run(
         quota=quota,
         tally=Tally(state.tally),
         headers=state.headers,
-        sleep=sleep,
+        sleep=sleep or time.sleep,
         spent=state.calls,
     )
     try:

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_drchrono.assets.outlets import Outlet, list_asset, table_asset
 from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
+from airflow_provider_drchrono.client.bulk_lists import LONGEST_POLL
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.file_fence import inside_fence, place_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
-from airflow_provider_drchrono.common.outcomes import airflow_outcome
-from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
+from airflow_provider_drchrono.common.outcomes import airflow_outcome, put_off
+from airflow_provider_drchrono.compat import (
+    AirflowException,
+    AirflowFailException,
+    instance_of,
+    shortest_deferral,
+    waits_in_triggerer,
+)
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious
 from airflow_provider_drchrono.incremental.window import first_start
+from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError
+from airflow_provider_drchrono.transfers.extraction import WAYS, ReadBy
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
 from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult
@@ -34,6 +45,9 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.client.filters import Filters
 
 log = logging.getLogger(__name__)
+
+# After that the sync looks for itself, and starts what is gone.
+_LONGEST_DEFERRAL = timedelta(minutes=30)
 
 _YES_OR_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False, "none": False}
 
@@ -60,12 +74,20 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     :param table: name of the table; the resource's by default.
     :param schema: schema of the table, for databases that have schemas; the connection's own by default.
     :param filters: filters of the list, such as ``{"doctor": 123}``. Each set of filters is a sync of its own.
+    :param extra_filters: filters that the provider does not know, by name; they are sent as they are.
     :param verbose: read the verbose fields too; pages are smaller then, so it takes more calls.
     :param since: sync only records changed since then: a date, a time of the practice's wall clock, a time with an
         offset, or one of these as ISO 8601 text. Making it earlier later on reads the list again from there.
     :param lookback: read again what changed so shortly before the last run, as lists may show changes late; a timedelta
         or seconds. None: two minutes, or a day where the list goes by the time of creation.
     :param full_refresh: read the list again from ``since``, or from its beginning. It may be a template.
+    :param read_by: ``auto`` reads each time in the way that takes the fewest calls: page by page, or in bulk where the
+        API makes bulk lists of the resource and there is much to read. ``pages`` and ``bulk`` insist on one of them.
+    :param deferrable: wait for bulk lists that take long in the triggerer; None leaves it to ``[operators]
+        default_deferrable``. Otherwise the task is rescheduled meanwhile; a worker is held by neither.
+    :param on_suspicious: what follows where a list may hide records: it came back empty to a token that lacks its
+        scopes, a page in the middle of it was empty, or a read of everything returned less than half of the rows that
+        the table holds. ``warn`` in the log, or ``fail`` and load nothing.
     :param staging_path: folder or object storage URL for pages until they are loaded. By default ``staging_path`` in
         section ``[drchrono]`` of Airflow's configuration, else ``drchrono/staging`` in the folder ``AIRFLOW_HOME``.
     :param staging_retention: how long pages are kept that no run has resumed.
@@ -78,11 +100,13 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         "table",
         "schema",
         "filters",
+        "extra_filters",
         "since",
         "full_refresh",
         "staging_path",
     )
-    template_fields_renderers = {"filters": "json"}  # noqa: RUF012 - Airflow declares it as an attribute of the instance.
+    # Airflow declares it as an attribute of the instance.
+    template_fields_renderers = {"filters": "json", "extra_filters": "json"}  # noqa: RUF012
     ui_color = "#e3f0ea"
 
     def __init__(
@@ -94,26 +118,36 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         table: str | None = None,
         schema: str | None = None,
         filters: Mapping[str, Any] | None = None,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         since: str | date | datetime | None = None,
         lookback: timedelta | float | None = None,
         full_refresh: bool | str = False,
+        read_by: ReadBy = "auto",
+        deferrable: bool | None = None,
+        on_suspicious: OnSuspicious = "warn",
         staging_path: str | None = None,
         staging_retention: timedelta = timedelta(hours=24),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_literals(resource, filters)
+        _check_literals(resource, filters, extra_filters)
+        _check_way(resource, read_by)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
         self.table = table
         self.schema = schema
         self.filters = filters
+        self.extra_filters = extra_filters
         self.verbose = verbose
         self.since = since
         self.lookback = lookback
+        arguments.check_choice(type(self).__name__, "on_suspicious", on_suspicious, ON_SUSPICIOUS)
         self.full_refresh = full_refresh
+        self.read_by = read_by
+        self.deferrable = deferrable
+        self.on_suspicious: OnSuspicious = on_suspicious
         self.staging_path = staging_path
         self.staging_retention = staging_retention
         source = list_asset(resource, drchrono_conn_id)
@@ -125,14 +159,49 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         """Sync, and return counts and times.
 
         :raises AirflowFailException: an argument, a connection or the table has to be changed first.
-        :raises AirflowRescheduleException: the quota is used up; what was read is kept.
+        :raises AirflowRescheduleException: the quota is used up, or a bulk list takes long; what was read is kept.
         """
         started = monotonic()
-        with airflow_outcome(), _outcome():
-            hook = DrChronoHook(self.drchrono_conn_id)
-            request = self._request(hook.catalog, hook.settings.timezone)
-            with closing(hook):
-                result = self._sync(request, hook, context)
+        try:
+            with airflow_outcome(), _outcome():
+                hook = DrChronoHook(self.drchrono_conn_id)
+                request = self._request(hook.catalog, hook.settings.timezone)
+                with closing(hook):
+                    result = self._sync(request, hook, context)
+        except BulkPendingError as error:
+            pending = error
+        else:
+            return self._report(context, result, request, monotonic() - started)
+        self._come_back(pending)
+
+    def execute_complete(self, context: Context, event: object) -> dict[str, Any]:
+        """Go on after the triggerer has waited for a bulk list; whatever it says, the sync looks for itself."""
+        return self.execute(context)
+
+    def _come_back(self, pending: BulkPendingError) -> NoReturn:
+        """Give the worker free until the pages of a bulk list are likely to be made."""
+        if not waits_in_triggerer(self.deferrable):
+            raise put_off(str(pending), pending.retry_at)
+        from airflow_provider_drchrono.triggers.bulk import DrChronoBulkListTrigger
+        from airflow_provider_drchrono.triggers.waiting import GRACE
+
+        ends = pending.retry_at.timestamp() + _LONGEST_DEFERRAL.total_seconds()
+        log.info("%s; waiting in the triggerer", pending)
+        self.defer(
+            # One of the pages is enough to wait for, as each look costs a call: they are made side by side.
+            trigger=DrChronoBulkListTrigger(
+                drchrono_conn_id=self.drchrono_conn_id,
+                resource=pending.resource,
+                uuids=[pending.uuid],
+                ends=ends,
+                poll_interval=LONGEST_POLL,
+                not_before=max(pending.retry_at.timestamp(), time.time() + shortest_deferral()),
+            ),
+            method_name="execute_complete",
+            timeout=_LONGEST_DEFERRAL + GRACE + max(pending.retry_at - datetime.now(UTC), timedelta(0)),
+        )
+
+    def _report(self, context: Context, result: SyncResult, request: SyncRequest, seconds: float) -> dict[str, Any]:
         self._tell(context, result)
         summary = {
             "resource": request.resource.name,
@@ -143,7 +212,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             "rows_changed": result.counts.changed,
             "rows_in_table": result.counts.in_table,
             "records_set_aside": result.set_aside,
-            "seconds": round(monotonic() - started, 3),
+            "seconds": round(seconds, 3),
             "since": result.since,
             "watermark": result.watermark,
         }
@@ -157,7 +226,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     def _tell(self, context: Context, result: SyncResult) -> None:
         counts = result.counts
         # A try before this one may have loaded rows and been killed before it could say so.
-        repeated = getattr(context["ti"], "try_number", 1) > 1
+        repeated = getattr(instance_of(context, self), "try_number", 1) > 1
         self._table.update(
             self,
             context,
@@ -172,7 +241,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     def _sync(self, request: SyncRequest, hook: DrChronoHook, context: Context) -> SyncResult:
         key = request.key(hook.settings.base_url, hook.settings.client_id)
         folder = staging_folder(self._staging_root(), request.staging_name(key, self.warehouse_conn_id))
-        task = context["ti"]
+        task = instance_of(context, self)
         staging = Staging(folder, f"{task.dag_id}/{task.task_id}/{task.map_index}/{task.run_id}")
         if not staging.acquire():
             raise AirflowException(
@@ -201,7 +270,10 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         """
         try:
             resource = _checked_resource(catalog, self.resource)
-            filters = arguments.checked_filters(filters_of(resource, catalog), self.filters, zone=zone)
+            operation = resource.list_operation
+            extra = arguments.checked_extra_filters(operation.id, self.extra_filters) if operation else {}
+            known = filters_of(resource, catalog, has_extra=bool(extra))
+            filters = arguments.checked_filters(known, self.filters, zone=zone)
             _check_options(resource, self.verbose, self.since)
             lookback = _checked_lookback(resource, self.lookback)
             full_refresh = _as_bool(self.full_refresh)
@@ -218,11 +290,14 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             resource=resource,
             table=table,
             filters=filters,
+            extra_filters=extra,
             verbose=self.verbose,
             since=self.since or None,
             lookback=lookback,
             full_refresh=full_refresh,
             retention=self.staging_retention,
+            read_by=self.read_by,
+            on_suspicious=self.on_suspicious,
         )
 
     def _staging_root(self) -> str:
@@ -245,7 +320,7 @@ def _check_staging_path(path: str) -> None:
     raise arguments.InvalidArgumentError(f"staging_path {problem}")
 
 
-def _check_literals(resource: object, filters: object) -> None:
+def _check_literals(resource: object, filters: object, extra_filters: object) -> None:
     """Judge, while the DAG is parsed, what is not a template.
 
     :raises InvalidArgumentError: the resource cannot be synced, or a filter cannot be right.
@@ -257,21 +332,24 @@ def _check_literals(resource: object, filters: object) -> None:
     except (UnknownNameError, ValueError) as error:
         problem = str(error)
     else:
-        arguments.check_filters(filters_of(found), filters)
+        known = filters_of(found, has_extra=bool(extra_filters))
+        arguments.check_extra_filters(known.operation_id, extra_filters)
+        arguments.check_filters(known, filters)
         return
     raise arguments.InvalidArgumentError(problem)
 
 
-def filters_of(resource: Resource, catalog: Catalog | None = None) -> Filters:
+def filters_of(resource: Resource, catalog: Catalog | None = None, *, has_extra: bool = False) -> Filters:
     """Return the filters that a sync of a resource takes: all but the one that it sets by itself.
 
     :param catalog: the one with the facts of a connection; None while no connection is known.
+    :param has_extra: whether filters are given beside that the catalogue does not know.
     """
     if resource.incremental is not None:
-        return arguments.incremental_filters(resource.name, catalog)
+        return arguments.incremental_filters(resource.name, catalog, has_extra=has_extra)
     operation = resource.list_operation
     assert operation is not None  # noqa: S101 - the resource was judged before
-    return arguments.operation_filters(operation.id, catalog)
+    return arguments.operation_filters(operation.id, catalog, has_extra=has_extra)
 
 
 def _checked_resource(catalog: Catalog, name: str) -> Resource:
@@ -284,6 +362,21 @@ def _checked_resource(catalog: Catalog, name: str) -> Resource:
     if reason:
         raise ValueError(f"{resource.name} cannot be synced into a table: {reason}; sync another resource")
     return resource
+
+
+def _check_way(resource: object, read_by: object) -> None:
+    """Judge the way of reading while the DAG is parsed.
+
+    :raises InvalidArgumentError: there is no such way, or not to this list.
+    """
+    if read_by not in WAYS:
+        raise arguments.InvalidArgumentError(f"read_by has to be one of {', '.join(WAYS)}, not {read_by!r}")
+    if read_by != "bulk" or not isinstance(resource, str) or arguments.is_template(resource):
+        return
+    catalog = load()
+    if catalog.resource(resource).bulk is None:
+        able = ", ".join(each.name for each in catalog.resources.values() if each.bulk)
+        raise arguments.InvalidArgumentError(f"{resource} has no bulk list; leave read_by out, or sync one of {able}")
 
 
 def _check_options(resource: Resource, verbose: bool, since: str | date | datetime | None) -> None:
