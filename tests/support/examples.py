@@ -1,13 +1,13 @@
 """Valid arguments for any generated operator, worked out from the catalogue and the records of a sandbox."""
 
 import importlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from importlib import resources
-from itertools import count
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Field, Operation, Parameter, load
@@ -38,6 +38,8 @@ TEXTS = {"date_of_birth": "1980-05-17"}
 PATTERNED = {
     "default_due_date_offset": "2 12:00:00",
     "employer_state": "NY",
+    "json_data": "{}",
+    "metatags": '["text"]',
     "pain": "3",
     "state": "MA",
     "template_name": "shoe_size",
@@ -50,7 +52,7 @@ BY_FORMAT = {
     "file": FILE,
     "time": "09:30:00",
 }
-DAYS = count()
+HOURS = itertools.count()
 EARLIER = "2026-03-04T09:00:00"
 # What has to be done to a record before an operation finds anything to do.
 BEFORE = {
@@ -134,11 +136,11 @@ def data(sandbox: Sandbox, operation: Operation, *, full: bool, numbers: bool = 
         # A multipart body is flat.
         wanted = [each for each in wanted if each.type not in ("array", "object")]
     values = {each.name: value_of(sandbox, each, numbers=numbers) for each in wanted}
-    if "scheduled_time" in values and operation.resource.startswith("appointments"):
-        # On a day of its own, since visits may not overlap.
-        values["scheduled_time"] = f"{date(2031, 1, 6) + timedelta(days=next(DAYS))}T09:30:00"
     if operation.kind == "create" and operation.resource.startswith("patients"):
         values["first_name"] = f"Only {operation.id} {full}"
+    if "scheduled_time" in values and operation.resource.startswith("appointments"):
+        # Two visits of a doctor at one time are a conflict.
+        values["scheduled_time"] = (datetime(2031, 1, 1) + timedelta(hours=next(HOURS))).isoformat()
     return values
 
 
@@ -160,6 +162,8 @@ def value_of(sandbox: Sandbox, expected: Field, *, numbers: bool = False) -> Any
     if expected.type == "object":
         inner = load().record(expected.record).fields.values() if expected.record else expected.fields
         return {each.name: value_of(sandbox, each, numbers=numbers) for each in inner if not each.read_only}
+    if expected.pattern or expected.json_text:
+        return PATTERNED[expected.name]
     plain = {"integer": 1, "number": 1.5, "boolean": True, "any": "anything", "string": f"text {expected.name}"}
     return plain[expected.type]
 

@@ -227,9 +227,9 @@ class Practice:
             changed = "updated_at"
         table = Table(resource.name, record, key=key, changed_field=changed, first_key=first_key)
         table.spelling = self.options.timestamps
-        table.zone = self.clock.zone if resource.name in IN_UTC else None
         table.features = frozenset(self.options.features)
         table.links = self.file_links
+        table.zone = self.clock.zone if resource.name in IN_UTC else None
         return table
 
 

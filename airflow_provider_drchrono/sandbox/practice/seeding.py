@@ -98,10 +98,10 @@ PATIENTS_FOR_ONE: Mapping[str, int] = {
 def seed_practice(catalog: Catalog, clock: Clock, options: Options) -> Practice:
     """Return the practice that the options ask for.
 
-    :raises ValueError: ``options.records`` names a resource that has no records of its own.
+    :raises ValueError: the options name a resource that has no records of its own.
     """
     practice = Practice(catalog, clock, options, RULES, EFFECTS)
-    unknown = sorted(set(options.records) - set(practice.tables))
+    unknown = sorted({*options.records, *options.clocks, *options.refuse_unfiltered} - set(practice.tables))
     if unknown:
         raise ValueError(f"No records of their own: {', '.join(unknown)}; choose from {', '.join(practice.tables)}")
     for name, elaborate in ELABORATE.items():
