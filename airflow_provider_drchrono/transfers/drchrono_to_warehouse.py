@@ -148,7 +148,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         _check_literals(resource, filters, extra_filters)
-        _check_way(resource, read_by, extra_filters)
+        _check_way(resource, read_by, has_extra=bool(extra_filters))
         _check_complete_every(complete_every)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
@@ -276,7 +276,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
                 log.info("Removed the staged pages of %s other syncs that nobody resumed", swept)
             open_it = partial(open_warehouse, self.warehouse_conn_id)
             with closing(open_it()) as warehouse:
-                prepare(warehouse, request)
+                is_widened = prepare(warehouse, request)
                 practice = known_practice(hook, warehouse, request.table, grant_id, staging.checkpoint())
             return Sync(
                 request,
@@ -286,6 +286,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
                 staging=staging,
                 run_id=task.run_id,
                 practice=practice,
+                is_widened=is_widened,
             ).run()
         finally:
             staging.release()
@@ -403,19 +404,19 @@ def _served_in_bulk(catalog: Catalog, resource: Resource) -> str | None:
     return next((starts[name] for name in resource.operations if name in starts), None)
 
 
-def _check_way(resource: object, read_by: object, extra_filters: object) -> None:
+def _check_way(resource: object, read_by: object, *, has_extra: bool) -> None:
     """Judge the way of reading while the DAG is parsed.
 
     :raises InvalidArgumentError: there is no such way, or not to this list.
     """
     if read_by not in WAYS:
         raise arguments.InvalidArgumentError(f"read_by has to be one of {', '.join(WAYS)}, not {read_by!r}")
+    if read_by == "bulk" and has_extra:
+        raise arguments.InvalidArgumentError(
+            "read_by='bulk' takes no extra_filters: nobody knows whether the bulk list has them; leave read_by out"
+        )
     if read_by != "bulk" or not isinstance(resource, str) or arguments.is_template(resource):
         return
-    if extra_filters:
-        raise arguments.InvalidArgumentError(
-            "read_by='bulk' does not go with extra_filters, which bulk lists do not take; leave one of them out"
-        )
     catalog = load()
     if catalog.resource(resource).bulk is None:
         able = ", ".join(each.name for each in catalog.resources.values() if each.bulk)
