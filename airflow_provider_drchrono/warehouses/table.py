@@ -38,7 +38,7 @@ VALID_FROM = "_drchrono_valid_from"
 VALID_TO = "_drchrono_valid_to"
 
 _MISFIT = object()
-_TEXT_OR_NOTHING = (str, type(None))
+_TEXT_OR_NOTHING = frozenset((str, type(None)))
 # Databases know ASCII digits only, and one value with another would stop the whole load. Up to 15 digits: no database
 # rounds these, not even one that keeps decimals as binary fractions.
 _DECIMAL = re.compile(r"(?=[+-]?[0-9.]{1,16}$)[+-]?([0-9]{1,15}(\.[0-9]*)?|\.[0-9]+)")
@@ -220,6 +220,8 @@ class RowMaker:
         converters = _converters(timezone)
         kinds = [(index, column.kind) for index, column in enumerate(table.columns)]
         self._texts = [index for index, kind in kinds if kind == "text"]
+        # Two indexes at least, since an itemgetter of one returns no tuple: a key that is looked at twice does no harm.
+        self._text_values = itemgetter(*(self._texts if len(self._texts) > 1 else self._texts * 2 or (0, 0)))
         self._others = [(index, _TAKEN_AS_IT_IS.get(kind), converters[kind]) for index, kind in kinds if kind != "text"]
         self._key = [self._names.index(name) for name in table.key]
 
@@ -241,7 +243,8 @@ class RowMaker:
         for index in self._key:
             if row[index] is None or row[index] == "":
                 return None
-        self.misfits.update(misfits.keys())
+        if misfits:
+            self.misfits.update(misfits.keys())
         extra = misfits if record.keys() <= self._known else misfits | self._unknown_fields(record)
         row += (digest(canonical(record), extra), _json(extra) if extra else None, self._timezone, read_at)
         return row
@@ -251,10 +254,12 @@ class RowMaker:
         try:
             row = list(self._values(record))
         except KeyError:
-            row = [record.get(name) for name in self._names]
+            row = list(map(record.get, self._names))
         misfits: dict[str, Any] = {}
-        # Texts are most of a record and hardly ever need a conversion: they are only looked at.
-        odd_texts = [(index, None, _text) for index in self._texts if row[index].__class__ not in _TEXT_OR_NOTHING]
+        # Texts are most of a record and hardly ever need a conversion: they are only looked at, all at once.
+        odd_texts = []
+        if not _TEXT_OR_NOTHING.issuperset(map(type, self._text_values(row))):
+            odd_texts = [(index, None, _text) for index in self._texts if type(row[index]) not in _TEXT_OR_NOTHING]
         for index, as_it_is, convert in chain(odd_texts, self._others):
             value = row[index]
             if value is not None and value.__class__ is not as_it_is:
