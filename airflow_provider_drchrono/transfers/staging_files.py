@@ -43,7 +43,8 @@ class StagingFolder(Protocol):
     def write(self, name: str, content: bytes, *, durable: bool) -> None:
         """Write a file so that it is there whole or not at all.
 
-        :param durable: return only when the content would survive a loss of power.
+        :param durable: return only when the content would survive a loss of power. Until then, a part of the file may
+            be there.
         """
 
     def read(self, name: str) -> bytes | None:
@@ -87,15 +88,18 @@ class LocalFolder:
             self._lock = None
 
     def write(self, name: str, content: bytes, *, durable: bool) -> None:
-        unfinished = self.path / f"{name}.unfinished"
+        path = self.path / name
+        # What a checkpoint names once it is written need not appear at once: that would be one more change of the disk.
+        written = path if durable else self.path / f"{name}.unfinished"
         with self._explained():
-            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(descriptor, "wb") as file:
                 file.write(content)
                 if durable:
                     file.flush()
                     os.fsync(descriptor)
-            unfinished.replace(self.path / name)
+            if not durable:
+                written.replace(path)
 
     def read(self, name: str) -> bytes | None:
         with self._explained():
