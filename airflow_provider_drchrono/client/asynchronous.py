@@ -19,11 +19,12 @@ from airflow_provider_drchrono.client.bulk_lists import (
     ticket_of,
 )
 from airflow_provider_drchrono.client.core import Core
+from airflow_provider_drchrono.client.download import Download
 from airflow_provider_drchrono.client.files import FileArgument
 from airflow_provider_drchrono.client.paging import Listing, Page, PageChain, RawPage, Record
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.request import Body, Id, Request
-from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Observer, Step, Wait
+from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Fetch, Flow, Observer, Step, Wait
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import AsyncHttpClient
@@ -189,15 +190,21 @@ class AsyncDrChronoClient:
         request = self._core.bulk_result_request(resource, uuid)
         return result_of(request.operation, await self._run(self._core.runner.run(request)))
 
-    async def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing) -> BulkResult | None:
+    async def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing, *, raw: bool = False) -> BulkResult | None:
         """Ask for a page of a bulk list until it is made; see :meth:`DrChronoClient.bulk_wait`."""
-        request = self._core.bulk_result_request(resource, uuid)
+        request = self._core.bulk_result_request(resource, uuid, raw=raw)
         return await self._run(result_when_made(self._core.runner, request, pacing))
 
     async def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
         """Return one record; see :meth:`DrChronoClient.read`."""
         record: Record = await self._value(self._core.read_request(resource, record_id, verbose=verbose))
         return record
+
+    async def download(
+        self, resource: str, record_id: Id, field: str | None = None, *, max_bytes: int | None = None
+    ) -> Download:
+        """Fetch the file that a record links to; see :meth:`DrChronoClient.download`."""
+        return await self._run(self._core.file_link(resource, record_id, field, max_bytes).fetch())
 
     async def create(
         self,
@@ -302,5 +309,7 @@ class AsyncDrChronoClient:
             return await self._core.auth.ready_async()
         if isinstance(step, BlockingStep):
             return await asyncio.to_thread(step.work)
+        if isinstance(step, Fetch):
+            return await self._http.fetch(step.url, step.sink, step.limit, with_token=step.with_token)
         request = step.request
         return await self._http.send(request.method, request.url, request.body, size_limit(request.operation))

@@ -12,6 +12,7 @@ from airflow_provider_drchrono.catalog.model import OperationKind
 from airflow_provider_drchrono.catalog.overrides import with_facts
 from airflow_provider_drchrono.client.auth import DrChronoAuth, TokenSource
 from airflow_provider_drchrono.client.bulk_lists import BulkListing, result_request, start_request
+from airflow_provider_drchrono.client.download import FileLink, file_link
 from airflow_provider_drchrono.client.errors import ConfigurationError, InvalidArgumentError
 from airflow_provider_drchrono.client.files import FileArgument
 from airflow_provider_drchrono.client.free_request import FreeListing, free_request
@@ -139,6 +140,18 @@ class Core:
         """Return the request that reads one record."""
         return self.item_request("read", resource, record_id, query={"verbose": True} if verbose else None)
 
+    def file_link(self, resource: str, record_id: Id, field: str | None, max_bytes: int | None) -> FileLink:
+        """Return the link from which the file of a record is fetched."""
+        record = self.catalog.resources[resource].record if resource in self.catalog.resources else None
+        return file_link(
+            self.settings,
+            self.runner,
+            self.catalog.record(record) if record else None,
+            lambda: self.read_request(resource, record_id, verbose=False),
+            field,
+            max_bytes,
+        )
+
     def listing(
         self,
         name: str,
@@ -187,9 +200,9 @@ class Core:
             page=page,
         )
 
-    def bulk_result_request(self, resource: str, uuid: str) -> Request:
+    def bulk_result_request(self, resource: str, uuid: str, *, raw: bool = False) -> Request:
         """Return the request for the result of a bulk list."""
-        return result_request(self.catalog, self.settings.base_url, resource, uuid)
+        return result_request(self.catalog, self.settings.base_url, resource, uuid, raw=raw)
 
     def bulk_listing(
         self,

@@ -33,6 +33,7 @@ generator know nothing of the client and have errors of their own.
     ├── CursorError (incremental.cursor)                         a stored cursor cannot be resumed
     │   ├── ForgottenRunError (incremental.cursor)
     │   └── DeliveriesError (incremental.events.deliveries)
+    ├── SuspiciousReadError (incremental.suspicion)              a read may have come back with less than there is
     ├── LostEventError (incremental.events.reader)               it is not known any more what an event was about
     ├── StagingError (transfers.staging_files)                   the staging folder cannot be used
     ├── StagingDamagedError (transfers.staging)

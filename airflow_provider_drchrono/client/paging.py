@@ -35,12 +35,14 @@ class Page:
     :param next_url: the address of the next page; it holds the filters of the list, so it is not shown either.
     :param server_time: the API's clock when it answered, aware, in UTC.
     :param index: the number of the page in this iteration, from 0.
+    :param gaps: how many pages without a record came right before this one, which holds some.
     """
 
     records: list[Record] = field(repr=False)
     next_url: str | None = field(repr=False)
     server_time: datetime
     index: int
+    gaps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class RawPage:
     next_url: str | None = field(repr=False)
     server_time: datetime
     index: int
+    gaps: int = 0
 
 
 def envelope_keys(operation: Operation) -> tuple[str, ...]:
@@ -140,6 +143,7 @@ class PageChain:
         self._seen: set[int] = set()
         self._index = 0
         self._idle = 0
+        self._empty = 0
         self._last: list[Any] = []
         self._mended = False
 
@@ -154,7 +158,7 @@ class PageChain:
         """Do what :meth:`take` does, for records that were left as they came."""
         return RawPage(*self._taken(answer, server_time))
 
-    def _taken(self, answer: Any, server_time: datetime) -> tuple[list[Any], str | None, datetime, int]:
+    def _taken(self, answer: Any, server_time: datetime) -> tuple[list[Any], str | None, datetime, int, int]:
         records = records_of(self.operation, answer)
         next_url = next_url_of(self.operation, self._base_url, answer)
         self._log_mended(next_url, answer)
@@ -163,10 +167,12 @@ class PageChain:
         if next_url is not None and self._is_beyond_end(records, next_url):
             log.warning("%s: the last page names a next one; the list is taken to end here", self.operation.id)
             records, next_url = [], None
+        gaps = self._empty if records else 0
+        self._empty = 0 if records else self._empty + 1
         if next_url is None and self._later:
             next_url = self._later.pop(0).url
-            self._idle = 0
-        page = records, next_url, server_time, self._index
+            self._idle = self._empty = 0
+        page = records, next_url, server_time, self._index, gaps
         self._index += 1
         self._last = records
         self.request = self._following(next_url)

@@ -46,6 +46,7 @@ DOUBT = "; it may have been carried out all the same, so look before you do it a
 
 _split_page = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
 _split_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_LIST = ord("[")
 _decode = msgspec.json.Decoder().decode
 
 INVALID_UUID = b"Invalid uuid"
@@ -146,7 +147,7 @@ def _with_lines(page: dict[str, msgspec.Raw] | list[msgspec.Raw], keys: Collecti
     if isinstance(page, list):
         return _lines(page)
     return {
-        name: _lines(_split_list(raw)) if name in keys and bytes(memoryview(raw)[:1]) == b"[" else _decode(raw)
+        name: _lines(_split_list(raw)) if name in keys and memoryview(raw)[0] == _LIST else _decode(raw)
         for name, raw in page.items()
     }
 

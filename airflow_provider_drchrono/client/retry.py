@@ -153,9 +153,9 @@ def http_date(text: str | None) -> datetime | None:
         return None
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
 
 
 def hour_left(now: datetime) -> float:

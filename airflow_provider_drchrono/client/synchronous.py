@@ -19,6 +19,7 @@ from airflow_provider_drchrono.client.bulk_lists import (
     ticket_of,
 )
 from airflow_provider_drchrono.client.core import Core
+from airflow_provider_drchrono.client.download import Download
 from airflow_provider_drchrono.client.files import FileArgument
 from airflow_provider_drchrono.client.paging import Listing, Page, PageChain, RawPage, Record
 from airflow_provider_drchrono.client.quota import Quota
@@ -26,6 +27,7 @@ from airflow_provider_drchrono.client.request import Body, Id, Request
 from airflow_provider_drchrono.client.request_runner import (
     Authorize,
     BlockingStep,
+    Fetch,
     Flow,
     Observer,
     Step,
@@ -265,14 +267,15 @@ class DrChronoClient:
         request = self._core.bulk_result_request(resource, uuid)
         return result_of(request.operation, self._run(self._core.runner.run(request)))
 
-    def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing) -> BulkResult | None:
+    def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing, *, raw: bool = False) -> BulkResult | None:
         """Ask for a page of a bulk list until it is made.
 
         :param pacing: when to ask, and when to give up.
+        :param raw: leave the records as they come, to be stored.
         :return: the page, or None if it was not made in time.
         :raises BulkExpiredError: the API no longer knows the uuid.
         """
-        request = self._core.bulk_result_request(resource, uuid)
+        request = self._core.bulk_result_request(resource, uuid, raw=raw)
         return self._run(result_when_made(self._core.runner, request, pacing))
 
     def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
@@ -282,6 +285,24 @@ class DrChronoClient:
         """
         record: Record = self._value(self._core.read_request(resource, record_id, verbose=verbose))
         return record
+
+    def download(
+        self, resource: str, record_id: Id, field: str | None = None, *, max_bytes: int | None = None
+    ) -> Download:
+        """Fetch the file that a record links to, such as a document's, as a whole.
+
+        It reads the record (``GET`` of the resource), follows its link, and reads the record once more if the link has
+        expired. The token goes to the connection's own host only. What fails on the way is tried again.
+
+        :param resource: such as ``documents`` or ``lab_documents``.
+        :param field: the record's field that holds the link; by default its only file.
+        :param max_bytes: how large the file may be, in bytes; by default 512 MiB.
+        :return: the content with its size, SHA-256 and content type. Close it, or use it in a ``with`` block.
+        :raises InvalidArgumentError: the resource has no such field; nothing was sent.
+        :raises NotFoundError: there is no such record, or it has no file, or not yet.
+        :raises UnexpectedAnswerError: the file is too large, or the link is none that can be followed.
+        """
+        return self._run(self._core.file_link(resource, record_id, field, max_bytes).fetch())
 
     def create(
         self,
@@ -375,5 +396,7 @@ class DrChronoClient:
             return self._core.auth.ready()
         if isinstance(step, BlockingStep):
             return step.work()
+        if isinstance(step, Fetch):
+            return self._http.fetch(step.url, step.sink, step.limit, with_token=step.with_token)
         request = step.request
         return self._http.send(request.method, request.url, request.body, size_limit(request.operation))

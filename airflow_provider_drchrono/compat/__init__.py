@@ -16,7 +16,13 @@ from airflow.sdk.exceptions import (
 )
 
 from airflow_provider_drchrono.compat.folders import quota_folder
-from airflow_provider_drchrono.compat.task_run import mask_secret, run_of, shortest_deferral, waits_in_triggerer
+from airflow_provider_drchrono.compat.task_run import (
+    instance_of,
+    mask_secret,
+    run_of,
+    shortest_deferral,
+    waits_in_triggerer,
+)
 from airflow_provider_drchrono.compat.teams import team_of_connection
 from airflow_provider_drchrono.compat.variables import delete_variable, read_variable, write_variable
 
@@ -27,6 +33,7 @@ __all__ = [
     "AirflowRescheduleException",
     "BaseHook",
     "delete_variable",
+    "instance_of",
     "mask_secret",
     "quota_folder",
     "read_variable",

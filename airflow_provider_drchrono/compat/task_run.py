@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, conf
@@ -15,6 +16,22 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+BY_HAND = "by_hand"
+"""The DAG run of a task whose ``execute`` somebody calls without one, as a unit test does."""
+
+
+def instance_of(context: Context | Mapping[str, Any], task: BaseOperator) -> Any:
+    """Return the task instance that runs, or a stand-in where ``execute`` is called without the context of a task.
+
+    :param context: the context of the running task; an empty one will do.
+    :param task: the operator.
+    """
+    found: Any = context.get("ti")
+    if found is not None:
+        return found
+    return SimpleNamespace(dag_id=task.dag_id, task_id=task.task_id, run_id=BY_HAND, map_index=-1, try_number=1)
+
+
 def run_of(context: Context | Mapping[str, Any]) -> str:
     """Return what all tries of a task have in common, and no other execution of it: the DAG run's id, as a rule.
 
@@ -23,7 +40,8 @@ def run_of(context: Context | Mapping[str, Any]) -> str:
 
     :param context: the context of the running task.
     """
-    run_id = str(context["ti"].run_id)
+    ti: Any = context.get("ti")
+    run_id = BY_HAND if ti is None else str(ti.run_id)
     loop: Any = context.get("loop")
     return run_id if loop is None else f"{run_id}#{loop.index}"
 

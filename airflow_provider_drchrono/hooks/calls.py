@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.client import DrChronoClient
+    from airflow_provider_drchrono.client import Download, DrChronoClient
     from airflow_provider_drchrono.client.files import FileArgument
     from airflow_provider_drchrono.client.paging import Page, Record
     from airflow_provider_drchrono.client.request import Body, Id
@@ -100,6 +100,13 @@ class CallsDirectly:
         """Return one record; see :meth:`.DrChronoClient.read`."""
         with self._borrowed() as drchrono:
             return drchrono.read(resource, record_id, verbose=verbose)
+
+    def download(
+        self, resource: str, record_id: Id, field: str | None = None, *, max_bytes: int | None = None
+    ) -> Download:
+        """Fetch the file that a record links to; see :meth:`.DrChronoClient.download`."""
+        with self._borrowed() as drchrono:
+            return drchrono.download(resource, record_id, field, max_bytes=max_bytes)
 
     def create(
         self,

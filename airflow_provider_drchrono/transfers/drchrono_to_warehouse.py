@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_drchrono.assets.outlets import Outlet, list_asset, table_asset
 from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
+from airflow_provider_drchrono.client.bulk_lists import LONGEST_POLL
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.file_fence import inside_fence, place_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
-from airflow_provider_drchrono.common.outcomes import airflow_outcome
-from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
+from airflow_provider_drchrono.common.outcomes import airflow_outcome, put_off
+from airflow_provider_drchrono.compat import (
+    AirflowException,
+    AirflowFailException,
+    instance_of,
+    shortest_deferral,
+    waits_in_triggerer,
+)
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious
 from airflow_provider_drchrono.incremental.window import first_start
+from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError
+from airflow_provider_drchrono.transfers.extraction import WAYS, ReadBy
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
 from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult
@@ -34,6 +45,9 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.client.filters import Filters
 
 log = logging.getLogger(__name__)
+
+# After that the sync looks for itself, and starts what is gone.
+_LONGEST_DEFERRAL = timedelta(minutes=30)
 
 _YES_OR_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False, "none": False}
 
@@ -67,6 +81,13 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     :param lookback: read again what changed so shortly before the last run, as lists may show changes late; a timedelta
         or seconds. None: two minutes, or a day where the list goes by the time of creation.
     :param full_refresh: read the list again from ``since``, or from its beginning. It may be a template.
+    :param read_by: ``auto`` reads each time in the way that takes the fewest calls: page by page, or in bulk where the
+        API makes bulk lists of the resource and there is much to read. ``pages`` and ``bulk`` insist on one of them.
+    :param deferrable: wait for bulk lists that take long in the triggerer; None leaves it to ``[operators]
+        default_deferrable``. Otherwise the task is rescheduled meanwhile; a worker is held by neither.
+    :param on_suspicious: what follows where a list may hide records: it came back empty to a token that lacks its
+        scopes, a page in the middle of it was empty, or a read of everything returned less than half of the rows that
+        the table holds. ``warn`` in the log, or ``fail`` and load nothing.
     :param staging_path: folder or object storage URL for pages until they are loaded. By default ``staging_path`` in
         section ``[drchrono]`` of Airflow's configuration, else ``drchrono/staging`` in the folder ``AIRFLOW_HOME``.
     :param staging_retention: how long pages are kept that no run has resumed.
@@ -102,12 +123,16 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         since: str | date | datetime | None = None,
         lookback: timedelta | float | None = None,
         full_refresh: bool | str = False,
+        read_by: ReadBy = "auto",
+        deferrable: bool | None = None,
+        on_suspicious: OnSuspicious = "warn",
         staging_path: str | None = None,
         staging_retention: timedelta = timedelta(hours=24),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         _check_literals(resource, filters, extra_filters)
+        _check_way(resource, read_by)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
@@ -118,7 +143,11 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         self.verbose = verbose
         self.since = since
         self.lookback = lookback
+        arguments.check_choice(type(self).__name__, "on_suspicious", on_suspicious, ON_SUSPICIOUS)
         self.full_refresh = full_refresh
+        self.read_by = read_by
+        self.deferrable = deferrable
+        self.on_suspicious: OnSuspicious = on_suspicious
         self.staging_path = staging_path
         self.staging_retention = staging_retention
         source = list_asset(resource, drchrono_conn_id)
@@ -130,14 +159,49 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         """Sync, and return counts and times.
 
         :raises AirflowFailException: an argument, a connection or the table has to be changed first.
-        :raises AirflowRescheduleException: the quota is used up; what was read is kept.
+        :raises AirflowRescheduleException: the quota is used up, or a bulk list takes long; what was read is kept.
         """
         started = monotonic()
-        with airflow_outcome(), _outcome():
-            hook = DrChronoHook(self.drchrono_conn_id)
-            request = self._request(hook.catalog, hook.settings.timezone)
-            with closing(hook):
-                result = self._sync(request, hook, context)
+        try:
+            with airflow_outcome(), _outcome():
+                hook = DrChronoHook(self.drchrono_conn_id)
+                request = self._request(hook.catalog, hook.settings.timezone)
+                with closing(hook):
+                    result = self._sync(request, hook, context)
+        except BulkPendingError as error:
+            pending = error
+        else:
+            return self._report(context, result, request, monotonic() - started)
+        self._come_back(pending)
+
+    def execute_complete(self, context: Context, event: object) -> dict[str, Any]:
+        """Go on after the triggerer has waited for a bulk list; whatever it says, the sync looks for itself."""
+        return self.execute(context)
+
+    def _come_back(self, pending: BulkPendingError) -> NoReturn:
+        """Give the worker free until the pages of a bulk list are likely to be made."""
+        if not waits_in_triggerer(self.deferrable):
+            raise put_off(str(pending), pending.retry_at)
+        from airflow_provider_drchrono.triggers.bulk import DrChronoBulkListTrigger
+        from airflow_provider_drchrono.triggers.waiting import GRACE
+
+        ends = pending.retry_at.timestamp() + _LONGEST_DEFERRAL.total_seconds()
+        log.info("%s; waiting in the triggerer", pending)
+        self.defer(
+            # One of the pages is enough to wait for, as each look costs a call: they are made side by side.
+            trigger=DrChronoBulkListTrigger(
+                drchrono_conn_id=self.drchrono_conn_id,
+                resource=pending.resource,
+                uuids=[pending.uuid],
+                ends=ends,
+                poll_interval=LONGEST_POLL,
+                not_before=max(pending.retry_at.timestamp(), time.time() + shortest_deferral()),
+            ),
+            method_name="execute_complete",
+            timeout=_LONGEST_DEFERRAL + GRACE + max(pending.retry_at - datetime.now(UTC), timedelta(0)),
+        )
+
+    def _report(self, context: Context, result: SyncResult, request: SyncRequest, seconds: float) -> dict[str, Any]:
         self._tell(context, result)
         summary = {
             "resource": request.resource.name,
@@ -148,7 +212,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             "rows_changed": result.counts.changed,
             "rows_in_table": result.counts.in_table,
             "records_set_aside": result.set_aside,
-            "seconds": round(monotonic() - started, 3),
+            "seconds": round(seconds, 3),
             "since": result.since,
             "watermark": result.watermark,
         }
@@ -162,7 +226,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     def _tell(self, context: Context, result: SyncResult) -> None:
         counts = result.counts
         # A try before this one may have loaded rows and been killed before it could say so.
-        repeated = getattr(context["ti"], "try_number", 1) > 1
+        repeated = getattr(instance_of(context, self), "try_number", 1) > 1
         self._table.update(
             self,
             context,
@@ -177,7 +241,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     def _sync(self, request: SyncRequest, hook: DrChronoHook, context: Context) -> SyncResult:
         key = request.key(hook.settings.base_url, hook.settings.client_id)
         folder = staging_folder(self._staging_root(), request.staging_name(key, self.warehouse_conn_id))
-        task = context["ti"]
+        task = instance_of(context, self)
         staging = Staging(folder, f"{task.dag_id}/{task.task_id}/{task.map_index}/{task.run_id}")
         if not staging.acquire():
             raise AirflowException(
@@ -232,6 +296,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             lookback=lookback,
             full_refresh=full_refresh,
             retention=self.staging_retention,
+            read_by=self.read_by,
+            on_suspicious=self.on_suspicious,
         )
 
     def _staging_root(self) -> str:
@@ -296,6 +362,21 @@ def _checked_resource(catalog: Catalog, name: str) -> Resource:
     if reason:
         raise ValueError(f"{resource.name} cannot be synced into a table: {reason}; sync another resource")
     return resource
+
+
+def _check_way(resource: object, read_by: object) -> None:
+    """Judge the way of reading while the DAG is parsed.
+
+    :raises InvalidArgumentError: there is no such way, or not to this list.
+    """
+    if read_by not in WAYS:
+        raise arguments.InvalidArgumentError(f"read_by has to be one of {', '.join(WAYS)}, not {read_by!r}")
+    if read_by != "bulk" or not isinstance(resource, str) or arguments.is_template(resource):
+        return
+    catalog = load()
+    if catalog.resource(resource).bulk is None:
+        able = ", ".join(each.name for each in catalog.resources.values() if each.bulk)
+        raise arguments.InvalidArgumentError(f"{resource} has no bulk list; leave read_by out, or sync one of {able}")
 
 
 def _check_options(resource: Resource, verbose: bool, since: str | date | datetime | None) -> None:

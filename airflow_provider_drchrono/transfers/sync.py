@@ -6,26 +6,39 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from time import monotonic
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Resource
+from airflow_provider_drchrono.client.errors import PermissionDeniedError
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.incremental.lists import needed_start
+from airflow_provider_drchrono.incremental.clocks import (
+    EARLIEST,
+    ZoneWitness,
+    earlier_clock,
+    is_ahead,
+    own_clock,
+    warn_of_difference,
+)
+from airflow_provider_drchrono.incremental.lists import moment_of, needed_start
+from airflow_provider_drchrono.incremental.suspicion import OnSuspicious, ReadFacts, Suspicion, act_on
 from airflow_provider_drchrono.incremental.window import (
+    BEGINNING,
     Practice,
     SyncState,
     current_practice,
     first_start,
     next_start,
 )
+from airflow_provider_drchrono.transfers.bulk_reading import BulkReader, BulkUnusableError
+from airflow_provider_drchrono.transfers.extraction import ListFacts, ReadBy, ReadSoFar, next_way
 from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
 from airflow_provider_drchrono.warehouses.base import LoadCounts, Run, SyncKey, Warehouse
-from airflow_provider_drchrono.warehouses.table import EXTRA, RowMaker, Table
+from airflow_provider_drchrono.warehouses.table import EXTRA, Row, RowMaker, Table
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +57,8 @@ class SyncRequest:
     :param since: where to begin, see :class:`DrChronoToWarehouseOperator`.
     :param lookback: how much earlier than the last extraction the next one begins.
     :param retention: how long staged pages may be used.
+    :param read_by: the way of reading that is asked for.
+    :param on_suspicious: what follows where the list may hide records.
     """
 
     resource: Resource
@@ -55,6 +70,8 @@ class SyncRequest:
     lookback: timedelta
     full_refresh: bool
     retention: timedelta
+    read_by: ReadBy = "auto"
+    on_suspicious: OnSuspicious = "warn"
 
     @property
     def selection(self) -> str:
@@ -77,13 +94,14 @@ class SyncResult:
     """What a sync did; numbers and times only.
 
     :param set_aside: records that came without a usable key, and so became no rows.
+    :param watermark: up to when the table is complete, as the warehouse has it; None where nothing was ever loaded.
     """
 
     calls: int
     counts: LoadCounts
     set_aside: int
     since: str | None
-    watermark: str
+    watermark: str | None
 
     def after(self, earlier: SyncResult) -> SyncResult:
         """Return what this run and an earlier one did together."""
@@ -132,6 +150,7 @@ class Sync:
         """Sync, resuming what an interrupted process has staged.
 
         :raises WarehouseError: the warehouse cannot be written.
+        :raises SuspiciousReadError: the list may hide records, and the sync is to fail then.
         """
         table = self._request.table
         with closing(self._open_warehouse()) as warehouse:
@@ -152,29 +171,108 @@ class Sync:
 
     def _run_once(self, *, full_refresh: bool) -> tuple[SyncResult, datetime, bool]:
         """Read and load once; also return when the reading began and whether another process had begun it."""
-        calls_before = self._hook.get_conn().calls
+        client = self._hook.get_conn()
+        calls = -client.calls
         with closing(self._open_warehouse()) as warehouse:
             state = warehouse.state(self._request.table, self._key)
-        plan = self._plan(state, full_refresh=full_refresh)
-        calls = self._hook.get_conn().calls - calls_before
+        anew = full_refresh or self._lies_in_future(state)
+        plan = self._plan(state, full_refresh=anew)
+        calls += client.calls
         checkpoint = self._staging.begin(plan, self._request.retention)
         resumed = checkpoint.began is not None
         if resumed:
             log.info("Resuming after %s rows that are staged already", f"{checkpoint.rows:,}")
         checkpoint = self._read(checkpoint)
-        try:
-            counts, set_aside = self._load(checkpoint)
-        except StagingDamagedError:
-            log.warning("The staged pages cannot be read any more; reading the list again")
-            checkpoint = self._read(self._staging.restart(plan))
-            counts, set_aside = self._load(checkpoint)
+        calls -= client.calls
+        hidden = self._hides_everything(checkpoint, state)
+        calls += client.calls
+        if hidden:
+            # A state of this read would say that the table is complete, and what it hides would never be read.
+            counts, set_aside, stored = self._unchanged(), 0, state.watermark if state else None
+        else:
+            try:
+                counts, set_aside, stored = self._load(checkpoint, anew=anew)
+            except StagingDamagedError:
+                log.warning("The staged pages cannot be read any more; reading the list again")
+                checkpoint = self._read(self._staging.restart(plan))
+                counts, set_aside, stored = self._load(checkpoint, anew=anew)
         self._staging.clear()
+        result = SyncResult(calls + checkpoint.calls, counts, set_aside, plan.since, _text_of(stored))
+        return result, _began(checkpoint), resumed and not hidden
+
+    def _lies_in_future(self, state: SyncState | None) -> bool:
+        """Tell whether the stored watermark lies in the future, whoever's clock is right; then all is read again."""
+        if state is None or not is_ahead(state.watermark, own_clock()):
+            return False
+        client = self._hook.get_conn()
+        if client.server_time is None:
+            with suppress(PermissionDeniedError):
+                client.current_user()
+        if is_ahead(state.watermark, own_clock(), client.server_time or own_clock()):
+            log.warning(
+                "The stored watermark of %s lies in the future, at %s: a clock was wrong when it was stored. The list "
+                "is read from its beginning, and the watermark is set back",
+                self._request.table.label,
+                _text_of(state.watermark),
+            )
+            return True
+        return False
+
+    def _hides_everything(self, checkpoint: Checkpoint, state: SyncState | None) -> bool:
+        """Judge what was read before anything of it is loaded.
+
+        :return: whether nothing came, and nothing can be concluded from that.
+        :raises SuspiciousReadError: it may hide records, and the sync is to fail then.
+        """
+        read = self._facts(checkpoint)
+        found = self._hook.suspicions(self._operation_id, read) or self._probed(checkpoint, state)
+        if found and self._request.on_suspicious == "fail":
+            # The next try is to read anew.
+            self._staging.clear()
+        act_on(found, self._request.on_suspicious)
+        if not found and not read.records and checkpoint.plan.watermark is None:
+            log.warning("%s", self._hook.why_empty(self._operation_id))
+        return bool(found) and not read.records
+
+    def _facts(self, checkpoint: Checkpoint) -> ReadFacts:
+        complete = checkpoint.plan.since in (None, BEGINNING.isoformat()) and not self._request.filters
+        return ReadFacts(
+            checkpoint.rows,
+            complete=complete,
+            expected=self._expected() if complete else None,
+            gaps=checkpoint.gaps,
+        )
+
+    def _expected(self) -> int | None:
+        with closing(self._open_warehouse()) as warehouse:
+            return warehouse.expected_rows(self._request.table, self._key)
+
+    def _probed(self, checkpoint: Checkpoint, state: SyncState | None) -> list[Suspicion]:
+        """Once a day, ask after a read without changes whether the list shows anything at all.
+
+        A user who lost the permission for a list is answered as a practice where nothing happens.
+        """
+        if checkpoint.rows or state is None or state.watermark.date() >= _began(checkpoint).date():
+            return []
+        if self._request.filters or self._facts(checkpoint).complete or not (expected := self._expected()):
+            return []
+        start = needed_start(self._request.resource.requires_one_of, ())
+        filters = self._since(start.isoformat() if start else None)
+        first = next(self._hook.get_conn().pages(self._request.resource.name, filters, page_size=1))
+        if first.records:
+            return []
+        return self._hook.suspicions(self._operation_id, ReadFacts(0, complete=True, expected=expected))
+
+    @property
+    def _operation_id(self) -> str:
         operation = self._request.resource.list_operation
-        if operation and not checkpoint.rows and plan.watermark is None:
-            log.warning("%s", self._hook.why_empty(operation.id)[1])
-        began = _began(checkpoint)
-        watermark = began.isoformat(timespec="seconds")
-        return SyncResult(calls + checkpoint.calls, counts, set_aside, plan.since, watermark), began, resumed
+        assert operation is not None  # noqa: S101 - only what can be listed is synced
+        return operation.id
+
+    def _unchanged(self) -> LoadCounts:
+        with closing(self._open_warehouse()) as warehouse:
+            in_table = warehouse.row_count(self._request.table)
+        return LoadCounts(read=0, new=0, changed=0, in_table=in_table)
 
     def _plan(self, state: SyncState | None, *, full_refresh: bool) -> Plan:
         watermark = state.watermark.isoformat() if state else None
@@ -221,10 +319,11 @@ class Sync:
         return self._read_pages(self._staging.restart(checkpoint.plan))
 
     def _read_pages(self, checkpoint: Checkpoint) -> Checkpoint:
+        if checkpoint.bulk is not None or self._goes_on_in_bulk(checkpoint):
+            return self._read_in_bulk(checkpoint)
         client = self._hook.get_conn()
-        filters = dict(self._request.filters)
-        if checkpoint.plan.since and self._request.resource.incremental:
-            filters[self._request.resource.incremental.filter] = checkpoint.plan.since
+        filters = self._filters(checkpoint.plan)
+        is_first = True
         asked_at = reported_at = monotonic()
         calls = client.calls
         pages = client.raw_pages(
@@ -235,24 +334,90 @@ class Sync:
             next_url=checkpoint.next_url,
         )
         for page in pages:
-            # The server may have looked for the first page's records as early as it was asked.
-            began = page.server_time - timedelta(seconds=monotonic() - asked_at)
+            own = own_clock()
+            if is_first:
+                warn_of_difference(page.server_time, own, self._request.resource.name)
+                is_first = False
+            read_at = earlier_clock(page.server_time, own)
             checkpoint = self._staging.add(
                 checkpoint,
                 page.records,
-                read_at=page.server_time,
-                began=began,
+                read_at=read_at,
+                # The server may have looked for the first page's records as early as it was asked.
+                began=max(read_at - timedelta(seconds=monotonic() - asked_at), EARLIEST),
                 next_url=page.next_url,
                 calls=client.calls - calls,
+                gaps=page.gaps,
             )
             calls = client.calls
             if monotonic() - reported_at > _PROGRESS_EVERY:
                 reported_at = monotonic()
                 log.info("Read %s rows with %s calls so far", f"{checkpoint.rows:,}", f"{checkpoint.calls:,}")
+            if page.next_url is not None and self._goes_on_in_bulk(checkpoint):
+                return self._read_in_bulk(checkpoint)
         return checkpoint
 
-    def _load(self, checkpoint: Checkpoint) -> tuple[LoadCounts, int]:
-        """Load what is staged; return the counts of rows, and of records that became none."""
+    def _filters(self, plan: Plan) -> dict[str, Any]:
+        """Return the filters of a read from the plan's start on."""
+        return self._since(plan.since)
+
+    def _since(self, since: str | None) -> dict[str, Any]:
+        incremental = self._request.resource.incremental
+        return {**self._request.filters, **({incremental.filter: since} if since and incremental else {})}
+
+    def _goes_on_in_bulk(self, checkpoint: Checkpoint) -> bool:
+        if checkpoint.bulk_unusable:
+            return False
+        request = self._request
+        facts = ListFacts.of(
+            self._hook.catalog, request.resource, self._filters(checkpoint.plan), verbose=request.verbose
+        )
+        read = ReadSoFar(pages=sum(checkpoint.parts.values()))
+        return next_way(facts, read, request.read_by) == "bulk"
+
+    def _read_in_bulk(self, checkpoint: Checkpoint) -> Checkpoint:
+        resource = self._request.resource
+        assert resource.bulk is not None  # noqa: S101 - the way was chosen by it
+        if checkpoint.bulk is None:
+            checkpoint = self._staging.begin_anew(checkpoint, in_bulk=True)
+        reader = BulkReader(
+            self._hook.get_conn(),
+            resource.name,
+            resource.bulk,
+            self._filters(checkpoint.plan),
+            verbose=self._request.verbose,
+            staging=self._staging,
+            calls_left=self._calls_left,
+        )
+        try:
+            return reader.read(checkpoint)
+        except BulkUnusableError as error:
+            log.warning("%s cannot be read in bulk and are read page by page: %s", resource.plural, error)
+        latest = self._staging.checkpoint() or checkpoint
+        return self._read_pages(self._staging.begin_anew(latest, in_bulk=False))
+
+    def _calls_left(self) -> int | None:
+        quota = self._hook.quota
+        return quota.status().left if quota else None
+
+    def _witnessed(self, rows: Iterable[Row], witness: ZoneWitness) -> Iterator[Row]:
+        """Yield the rows, and note when the one that changed last did."""
+        incremental = self._request.resource.incremental
+        names = [column.name for column in self._request.table.all_columns]
+        if incremental is None or not incremental.tracks_updates or incremental.cursor_field not in names:
+            yield from rows
+            return
+        place, newest = names.index(incremental.cursor_field), ""
+        for row in rows:
+            newest = max(newest, str(row[place] or ""))
+            yield row
+        witness.note(moment_of(newest))
+
+    def _load(self, checkpoint: Checkpoint, *, anew: bool) -> tuple[LoadCounts, int, datetime | None]:
+        """Load what is staged; return the counts of rows, and of records that became none, and the new watermark.
+
+        :param anew: whether everything was read again, so that an earlier watermark does not count.
+        """
         plan = checkpoint.plan
         state = SyncState(
             watermark=_began(checkpoint),
@@ -264,18 +429,27 @@ class Sync:
         apart = incremental is not None and incremental.timezone is not None
         zone = self._hook.settings.timezone if apart else plan.practice.timezone
         maker = RowMaker(self._request.table, zone)
-        rows = maker.rows(self._staging.lines(checkpoint))
-        run = Run(self._run_id, checkpoint.calls)
+        witness = ZoneWitness(self._request.resource.name)
+        rows = self._witnessed(maker.rows(self._staging.lines(checkpoint)), witness)
+        run = Run(self._run_id, checkpoint.calls, anew)
         with closing(self._open_warehouse()) as warehouse:
             counts = warehouse.load(self._request.table, rows, self._key, state, run)
+            # A run that was overtaken by another one finds a later watermark there.
+            stored = warehouse.state(self._request.table, self._key) or state
         _report(maker, self._request.table)
-        return counts, maker.without_key
+        now = own_clock()
+        witness.warn(max(self._hook.get_conn().server_time or now, now), plan.timezones)
+        return counts, maker.without_key, stored.watermark
 
 
 def _began(checkpoint: Checkpoint) -> datetime:
     if checkpoint.began is None:
         raise RuntimeError("An extraction without a page cannot be loaded")
     return datetime.fromisoformat(checkpoint.began).replace(microsecond=0)
+
+
+def _text_of(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat(timespec="seconds")
 
 
 def _report(maker: RowMaker, table: Table) -> None:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.incremental.clocks import CLOCKS_DIFFER, own_clock
 from airflow_provider_drchrono.incremental.window import Practice, SyncState
 from airflow_provider_drchrono.warehouses.table import DIGEST, Column, ColumnType, Row, Table
 
@@ -89,10 +90,14 @@ class SyncKey:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the state table says, for people, about the run that wrote it."""
+    """What the state table says, for people, about the run that wrote it.
+
+    :param anew: whether it has read everything again, so that the state is what it says, and not what was known before.
+    """
 
     run_id: str
     calls: int
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,25 @@ class Warehouse(ABC):
     @abstractmethod
     def state(self, table: Table, key: SyncKey) -> SyncState | None:
         """Return the state of a sync; None before its first load."""
+
+    def expected_rows(self, table: Table, key: SyncKey) -> int | None:
+        """Return how many rows a complete read should find again; None where other syncs write the table, too."""
+        from airflow_provider_drchrono.warehouses import sql
+
+        values = (key.table_name, key.source, key.resource, key.table_name, key.selection)
+        if self._number(table, sql.count_other_syncs(table, self.capabilities), values):
+            return None
+        return self.row_count(table)
+
+    def row_count(self, table: Table) -> int:
+        """Return how many rows a table has."""
+        from airflow_provider_drchrono.warehouses import sql
+
+        return self._number(table, sql.count_rows(table), ())
+
+    @abstractmethod
+    def _number(self, table: Table, query: str, values: Sequence[Any]) -> int:
+        """Return the one number that a query about a table, or its state, has for an answer."""
 
     @abstractmethod
     def load(self, table: Table, rows: Iterable[Row], key: SyncKey, state: SyncState, run: Run) -> LoadCounts:
@@ -213,6 +237,11 @@ def read_state(row: Sequence[Any]) -> SyncState:
             read_at=None if read_at is None else _instant(read_at),
         ),
     )
+
+
+def latest_reading() -> str:
+    """Return the instant after which no row can have been read, as text that every database takes."""
+    return _text(own_clock() + CLOCKS_DIFFER)
 
 
 def _moment(value: str | datetime) -> datetime:

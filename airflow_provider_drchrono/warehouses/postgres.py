@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -17,6 +18,7 @@ from airflow_provider_drchrono.warehouses.base import (
     Warehouse,
     WarehouseError,
     check_shape,
+    latest_reading,
     read_state,
     state_values,
 )
@@ -51,7 +53,11 @@ _PROBLEMS = {
     "22": ("the server refuses a value", "report this with the table's name", False),
     "23": ("a constraint of the table refuses the rows", "remove constraints that were added", False),
     "25006": ("the server is read-only", "name a server in the connection that accepts writes", False),
-    "28": ("the server refused the login", "check login and password of the connection", False),
+    "28": (
+        "the server refused the login",
+        "check that the role of the connection's login is there, and its password",
+        False,
+    ),
     "3D000": ("there is no such database", "check the database in the connection's schema field", False),
     "3F000": ("there is no such schema", "create the schema, or name another one", False),
     "40": ("another transaction was in the way", "try again", True),
@@ -60,6 +66,13 @@ _PROBLEMS = {
     "55P03": ("another transaction holds a lock", "let that one finish, then try again", True),
     "57": ("the server stopped the statement", "check the server and its timeouts, then try again", True),
 }
+_REFUSALS = (
+    (re.compile(r'FATAL:\s+database "[^"]*" does not exist'), "3D000"),
+    (re.compile(r'FATAL:\s+role "[^"]*" does not exist'), "28000"),
+    (re.compile(r"FATAL:\s+.*authentication failed for user"), "28P01"),
+    (re.compile(r"FATAL:\s+no pg_hba\.conf entry"), "28000"),
+    (re.compile(r"FATAL:\s+permission denied for database"), "42501"),
+)
 _NO_CONNECTION = (
     "no connection could be made",
     "check host, port, login and password of the connection and that the server runs",
@@ -131,6 +144,12 @@ class PostgresWarehouse(Warehouse):
             row = cursor.fetchone()
         return None if row is None else read_state(_values(row))
 
+    def _number(self, table: Table, query: str, values: Sequence[Any]) -> int:
+        with _explained(f"read table {table.label} in {self.name}"), self._transaction() as cursor:
+            cursor.execute(query, tuple(values))
+            (number,) = _values(cursor.fetchone())
+        return int(number)
+
     def load(self, table: Table, rows: Iterable[Row], key: SyncKey, state: SyncState, run: Run) -> LoadCounts:
         with _explained(f"write table {table.label} in {self.name}"), self._transaction() as cursor:
             cursor.execute(
@@ -150,13 +169,17 @@ class PostgresWarehouse(Warehouse):
             # A row that was there keeps the number of this transaction in xmax; a new one has none.
             cursor.execute(
                 f"WITH merged AS ({sql.merge(table, self.capabilities)} RETURNING xmax = 0 AS added) "  # noqa: S608
-                f"SELECT count(*) FILTER (WHERE added) AS new, count(*) FILTER (WHERE NOT added) AS changed FROM merged"
+                f"SELECT count(*) FILTER (WHERE added) AS new, count(*) FILTER (WHERE NOT added) AS changed "
+                f"FROM merged",
+                (latest_reading(),),
             )
             new, changed = _values(cursor.fetchone())
             cursor.execute(sql.count_rows(table))
             (in_table,) = _values(cursor.fetchone())
             counts = LoadCounts(read=read, new=new, changed=changed, in_table=in_table)
-            cursor.execute(sql.write_state(table, self.capabilities), state_values(key, state, run, counts))
+            cursor.execute(
+                sql.write_state(table, self.capabilities, anew=run.anew), state_values(key, state, run, counts)
+            )
         return counts
 
     def close(self) -> None:
@@ -274,8 +297,17 @@ def _explained(purpose: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("psycopg", "psycopg2"):
             raise
-        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or _refusal(str(error))
         raise _explain(type(error).__name__, state, purpose) from None
+
+
+def _refusal(text: str) -> str | None:
+    """Return the SQLSTATE of a connection that the server refused for good.
+
+    Drivers know none as long as there is no connection. They repeat what the server wrote, which says so in English
+    unless it is set to another language; then the refusal passes for one that may pass.
+    """
+    return next((state for pattern, state in _REFUSALS if pattern.search(text)), None)
 
 
 def _explain(kind: str, state: str | None, purpose: str) -> WarehouseError:

@@ -87,7 +87,8 @@ def merge(table: Table, capabilities: Capabilities) -> str:
     """Return the statement that merges the incoming rows into the table.
 
     What was read earlier never replaces what was read later: the readings are compared by the server's clock, not by
-    the records' own times, which run backwards when clocks are set back.
+    the records' own times, which run backwards when clocks are set back. A row that says it was read in the future,
+    because a clock was wrong then, is replaced; the present is the statement's one parameter.
     """
     columns = name_list(table.all_columns)
     rest = [column for column in table.all_columns if column.name not in table.key]
@@ -97,13 +98,23 @@ def merge(table: Table, capabilities: Capabilities) -> str:
         f"INSERT INTO {qualified(table.schema, table.name)} AS kept ({columns}) "
         f"SELECT {columns} FROM {quote(STAGE)} WHERE true "
         f"ON CONFLICT ({', '.join(quote(column) for column in table.key)}) DO UPDATE SET {assignments} "
-        f"WHERE ({differs}) AND excluded.{quote(SYNCED_AT)} >= kept.{quote(SYNCED_AT)}"
+        f"WHERE ({differs}) AND (excluded.{quote(SYNCED_AT)} >= kept.{quote(SYNCED_AT)} "
+        f"OR kept.{quote(SYNCED_AT)} > {capabilities.placeholder})"
     )
 
 
 def count_rows(table: Table) -> str:
     """Return the query for the number of rows in a table."""
     return f"SELECT count(*) FROM {qualified(table.schema, table.name)}"
+
+
+def count_other_syncs(table: Table, capabilities: Capabilities) -> str:
+    """Return the query for how many other syncs write the table; its parameters are the table's name and the key."""
+    same = " AND ".join(f"{quote(name)} = {capabilities.placeholder}" for name in STATE_KEY)
+    return (
+        f"SELECT count(*) FROM {qualified(table.schema, STATE_TABLE)} "
+        f"WHERE {quote('table_name')} = {capabilities.placeholder} AND NOT ({same})"
+    )
 
 
 def select_state(table: Table, capabilities: Capabilities) -> str:
@@ -115,18 +126,21 @@ def select_state(table: Table, capabilities: Capabilities) -> str:
     )
 
 
-def write_state(table: Table, capabilities: Capabilities) -> str:
+def write_state(table: Table, capabilities: Capabilities, *, anew: bool = False) -> str:
     """Return the statement that writes a sync's state; its parameters are the values of all columns.
 
     The watermark never goes back: a run that was overtaken by another one must not undo what that one knows.
+
+    :param anew: set it back all the same, after everything was read again.
     """
+    watermark = "excluded.watermark" if anew else f"{capabilities.greatest}(kept.watermark, excluded.watermark)"
     rest = [column.name for column in STATE_COLUMNS if column.name not in STATE_KEY and column.name != "watermark"]
     assignments = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in rest)
     return (
         f"INSERT INTO {qualified(table.schema, STATE_TABLE)} AS kept ({name_list(STATE_COLUMNS)}) "
         f"VALUES ({', '.join([capabilities.placeholder] * len(STATE_COLUMNS))}) "
         f"ON CONFLICT ({', '.join(quote(name) for name in STATE_KEY)}) DO UPDATE SET {assignments}, "
-        f"watermark = {capabilities.greatest}(kept.watermark, excluded.watermark)"
+        f"watermark = {watermark}"
     )
 
 

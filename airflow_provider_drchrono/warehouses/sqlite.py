@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from airflow_provider_drchrono.warehouses.base import (
     Warehouse,
     WarehouseError,
     check_shape,
+    latest_reading,
     read_state,
     state_values,
 )
@@ -116,18 +117,23 @@ class SqliteWarehouse(Warehouse):
             row = self._connection.execute(query, values).fetchone()
         return None if row is None else read_state(row)
 
+    def _number(self, table: Table, query: str, values: Sequence[Any]) -> int:
+        with self._explained(f"read table {table.label}"):
+            (number,) = self._connection.execute(query, tuple(values)).fetchone()
+        return int(number)
+
     def load(self, table: Table, rows: Iterable[Row], key: SyncKey, state: SyncState, run: Run) -> LoadCounts:
         with self._explained(f"write table {table.label}"):
             read = self._fill_stage(table, rows)
             with self._transaction():
                 before = self._count(table)
                 self._connection.execute(sql.remove_duplicates(table))
-                merged = self._connection.execute(sql.merge(table, self.capabilities)).rowcount
+                merged = self._connection.execute(sql.merge(table, self.capabilities), (latest_reading(),)).rowcount
                 after = self._count(table)
                 new = after - before
                 counts = LoadCounts(read=read, new=new, changed=merged - new, in_table=after)
                 self._connection.execute(
-                    sql.write_state(table, self.capabilities), state_values(key, state, run, counts)
+                    sql.write_state(table, self.capabilities, anew=run.anew), state_values(key, state, run, counts)
                 )
             self._connection.execute(f"DROP TABLE temp.{sql.quote(sql.STAGE)}")
         return counts

@@ -339,4 +339,6 @@ def test_a_grant_that_cannot_see_the_list_is_told_apart_from_a_quiet_practice(
         blind = run_tasks(FROM_BEGINNING)
 
     assert blind.state == "failed"
-    assert "one of the scopes patients:read, patients:write, none of which is granted" in "".join(capfd.readouterr())
+    assert "the scope patients:read or patients:write, and the token has only calendar:read" in "".join(
+        capfd.readouterr()
+    )

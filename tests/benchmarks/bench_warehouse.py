@@ -161,6 +161,9 @@ def sync_ours(base_url: str, root: Path, batch: int, open_warehouse: Callable[[]
     class Hook:
         """A connection without an Airflow database to keep the token in."""
 
+        catalog = load()
+        quota = None
+
         def __init__(self) -> None:
             self.settings = settings
             self.client = DrChronoClient(settings=settings, token_store=MemoryTokenStore())

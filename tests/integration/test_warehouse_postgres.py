@@ -190,11 +190,23 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.value.transient
 
 
-def test_a_database_that_is_not_there(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgres_url + "_missing")
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        (lambda url: url + "_missing", r"there is no such database; check the database in the connection's schema"),
+        (lambda url: url.replace("postgres@", "nobody@"), r"the server refused the login; check that the role "),
+    ],
+    ids=["database", "role"],
+)
+def test_a_database_or_a_role_that_is_not_there_is_final(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[str], str], problem: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", wrong(postgres_url))
 
-    with pytest.raises(WarehouseError, match=r"Could not connect to warehouse \(PostgreSQL\): "):
+    with pytest.raises(WarehouseError, match=rf"Could not connect to warehouse \(PostgreSQL\): {problem}") as found:
         open_warehouse("warehouse")
+
+    assert not found.value.transient
 
 
 def test_a_connection_that_is_cut_during_a_load_can_be_tried_again(

@@ -193,6 +193,16 @@ class QuotaState:
             if not -HOUR < now - until < LATE:
                 del self.queue[key]
         self.polls = [each for each in self.polls if now < each[1]]
+        if self.refused_until > now + HOUR + SECOND:
+            # The clock was set back since: no refusal lasts longer than an hour.
+            self.refused_until = 0.0
+
+    def forget(self, now: float) -> None:
+        """Forget what is believed of the hour: what was spent, until when calls are refused, and DrChrono's clock.
+
+        Calls in hand and the queue stay, since the limit of a second goes on.
+        """
+        self.hour, self.used, self.refused_until, self.clock_offset = int(now // HOUR), {}, 0.0, None
 
     def _begin(self, hour: int) -> None:
         self.used = {}

@@ -12,6 +12,7 @@ from typing import Any
 from airflow.sdk import XComArg
 
 from airflow_provider_drchrono.common.task_options import TaskOptions
+from airflow_provider_drchrono.incremental.suspicion import OnSuspicious
 from airflow_provider_drchrono.operators.base.creates import IfExists
 from airflow_provider_drchrono.operators.base.operation import OnMissing
 
@@ -36,6 +37,7 @@ class RecordsOptions(TaskOptions, total=False):
     max_records: int
     batch_size: int | None
     output_path: str | None
+    on_suspicious: OnSuspicious
 
 
 class ListOptions(RecordsOptions, total=False):

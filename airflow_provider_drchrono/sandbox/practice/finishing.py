@@ -10,7 +10,10 @@ from airflow_provider_drchrono.sandbox.practice.practice import KEYS_APART
 from airflow_provider_drchrono.sandbox.practice.table import Row
 from airflow_provider_drchrono.sandbox.practice.words import (
     ALLERGENS,
+    ASSESSMENTS,
+    COMMUNICATIONS,
     DRUGS,
+    EXAMS,
     LAB_TESTS,
     PAYERS,
     PLANS,
@@ -262,6 +265,10 @@ FINISH: Mapping[str, Finish] = {
     "medications": _drug,
     "messages": _message,
     "patient_authorizations": _authorization,
+    "patient_communications": _coded(COMMUNICATIONS, "SNOMEDCT"),
+    "patient_interventions": _coded(PLANS, "SNOMEDCT"),
+    "patient_physical_exams": _coded(EXAMS, "LOINC"),
+    "patient_risk_assessments": _coded(ASSESSMENTS, "LOINC"),
     "patient_flag_types": _named("Fall risk", "Interpreter", "VIP"),
     "patient_lab_results": _patient_lab_result,
     "patient_messages": _fixed(subject="Appointment question", attachments=[]),

@@ -14,6 +14,7 @@ from airflow.sdk import XComArg
 
 from airflow_provider_drchrono.common.task_options import Duration, TaskOptions
 from airflow_provider_drchrono.incremental.lists import Change
+from airflow_provider_drchrono.incremental.suspicion import OnSuspicious
 
 Time: TypeAlias = datetime.date | XComArg | str | None
 
@@ -30,6 +31,7 @@ class SensorOptions(TaskOptions, total=False):
     max_records: int
     batch_size: int | None
     output_path: str | None
+    on_suspicious: OnSuspicious
     deferrable: bool | None
     poke_interval: Duration
     mode: str

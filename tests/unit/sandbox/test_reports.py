@@ -13,7 +13,8 @@ YEAR = {"start_date": "1/1/2026", "end_date": "12/31/2026"}
 
 
 def test_day_sheets_add_up_the_practice(sandbox: Sandbox, api: httpx.Client) -> None:
-    charges = [row for row in sandbox.practice.records("line_items") if row["service_date"][:4] == "2026"]
+    charges = [row for row in sandbox.practice.records("line_items") if row["posted_date"][:4] == "2026"]
+    served = [row for row in sandbox.practice.records("line_items") if row["service_date"][:4] == "2026"]
     payments = [row for row in sandbox.practice.records("patient_payments") if row["posted_date"][:4] == "2026"]
 
     sheet = api.get("/api/day_sheet_charges", params=YEAR).json()
@@ -23,6 +24,8 @@ def test_day_sheets_add_up_the_practice(sandbox: Sandbox, api: httpx.Client) -> 
 
     assert [row["id"] for row in sheet["data"]] == [row["id"] for row in charges] != []
     assert cents(sheet["total"]) == sum(cents(row["billed"]) for row in charges)
+    by_visit = api.get("/api/day_sheet_charges", params=YEAR | {"charges_date_type": "scheduled_time"}).json()
+    assert [row["id"] for row in by_visit["data"]] == [row["id"] for row in served]
     assert totals["charges"] == sheet["total"]
     assert cents(totals["balance"]) == sum(cents(row["balance_total"]) for row in charges)
     assert cents(paid["total"]) == sum(cents(row["amount"]) for row in payments)

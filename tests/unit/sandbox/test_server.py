@@ -61,6 +61,7 @@ def test_the_connection_as_json_and_as_uri_are_equal(serve: Serve) -> None:
     uri = urlsplit(sandbox.connection_uri())
 
     assert connection["host"] == unquote(uri.hostname or "") == sandbox.url
+    assert connection["port"] == uri.port == urlsplit(sandbox.url).port
     assert (connection["login"], connection["password"]) == (uri.username, uri.password)
     assert connection["extra"] == json.loads(parse_qs(uri.query)["__extra__"][0])
     assert connection["extra"] == {

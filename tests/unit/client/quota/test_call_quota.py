@@ -57,6 +57,17 @@ def caller(**settings: Any) -> Caller:
     return Caller(CallQuota(**{"per_hour": None, "per_second": None} | settings))
 
 
+def test_a_refusal_does_not_last_longer_than_an_hour_though_the_clock_is_set_back(clock: Clock) -> None:
+    refused = caller()
+    refused.call(refused_for=86_400.0)
+    clock.now += 60
+    assert refused.call() == 3540
+
+    clock.now -= 86_400
+
+    assert refused.call() == 0
+
+
 class TestTheHour:
     def test_begins_on_the_hour(self, clock: Clock) -> None:
         drchrono = caller(per_hour=3)
