@@ -853,16 +853,3 @@ def test_a_list_that_demands_a_filter_is_synced_with_one_that_the_provider_does_
 def test_extra_filters_that_cannot_be_right_are_refused_when_the_dag_is_parsed(home: Path) -> None:
     with pytest.raises(ValueError, match="doctor is a filter that is known: give it in filters"):
         sync(extra_filters={"doctor": 1})
-
-
-def test_a_sync_with_extra_filters_reads_page_by_page(practice: Callable[..., Sandbox]) -> None:
-    sandbox = practice(extra={"facts": {"patients": {"page_size": 3}}}, patients=60)
-
-    sync(extra_filters={"shoe_size": 43})
-
-    asked = sandbox.journal.calls(resource="patients")
-    assert len(asked) == 20
-    assert asked[0].query["shoe_size"] == "43"
-    assert sandbox.journal.calls(operation_id="patients_list_create") == []
-    with pytest.raises(ValueError, match="extra_filters are sent page by page"):
-        sync(extra_filters={"shoe_size": 43}, read_by="bulk")
