@@ -376,10 +376,10 @@ class Sync:
         return {**self._request.filters, **({incremental.filter: since} if since and incremental else {})}
 
     def _goes_on_in_bulk(self, checkpoint: Checkpoint) -> bool:
-        # Nobody knows whether a bulk list takes a filter that only the plain list is known to take.
-        if checkpoint.bulk_unusable or self._request.extra_filters:
-            return False
         request = self._request
+        # Nobody knows whether a bulk list takes the same extra filters; without them it would hold too much.
+        if checkpoint.bulk_unusable or request.extra_filters:
+            return False
         facts = ListFacts.of(
             self._hook.catalog, request.resource, self._filters(checkpoint.plan), verbose=request.verbose
         )
