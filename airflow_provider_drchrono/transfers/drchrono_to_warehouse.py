@@ -132,7 +132,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         _check_literals(resource, filters, extra_filters)
-        _check_way(resource, read_by)
+        _check_way(resource, read_by, has_extra=bool(extra_filters))
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
@@ -364,13 +364,17 @@ def _checked_resource(catalog: Catalog, name: str) -> Resource:
     return resource
 
 
-def _check_way(resource: object, read_by: object) -> None:
+def _check_way(resource: object, read_by: object, *, has_extra: bool) -> None:
     """Judge the way of reading while the DAG is parsed.
 
     :raises InvalidArgumentError: there is no such way, or not to this list.
     """
     if read_by not in WAYS:
         raise arguments.InvalidArgumentError(f"read_by has to be one of {', '.join(WAYS)}, not {read_by!r}")
+    if read_by == "bulk" and has_extra:
+        raise arguments.InvalidArgumentError(
+            "read_by='bulk' takes no extra_filters: nobody knows whether the bulk list has them; leave read_by out"
+        )
     if read_by != "bulk" or not isinstance(resource, str) or arguments.is_template(resource):
         return
     catalog = load()
