@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -64,7 +64,6 @@ class SyncRequest:
     resource: Resource
     table: Table
     filters: Mapping[str, Any]
-    extra_filters: Mapping[str, Any]
     verbose: bool
     since: str | date | datetime | None
     lookback: timedelta
@@ -72,6 +71,7 @@ class SyncRequest:
     retention: timedelta
     read_by: ReadBy = "auto"
     on_suspicious: OnSuspicious = "warn"
+    extra_filters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def selection(self) -> str:
@@ -145,6 +145,7 @@ class Sync:
         self._key = key
         self._staging = staging
         self._run_id = run_id
+        self._is_widened = False
 
     def run(self) -> SyncResult:
         """Sync, resuming what an interrupted process has staged.
@@ -155,6 +156,7 @@ class Sync:
         table = self._request.table
         with closing(self._open_warehouse()) as warehouse:
             added = warehouse.prepare(table)
+        self._is_widened = bool(added)
         if added:
             log.warning(
                 "Table %s lacked columns that the catalogue now has and got them: %s. Rows that do not change keep "
@@ -178,6 +180,7 @@ class Sync:
         anew = full_refresh or self._lies_in_future(state)
         plan = self._plan(state, full_refresh=anew)
         calls += client.calls
+        usual = self._usual_start(state, plan) if full_refresh else None
         checkpoint = self._staging.begin(plan, self._request.retention)
         resumed = checkpoint.began is not None
         if resumed:
@@ -191,14 +194,21 @@ class Sync:
             counts, set_aside, stored = self._unchanged(), 0, state.watermark if state else None
         else:
             try:
-                counts, set_aside, stored = self._load(checkpoint, anew=anew)
+                counts, set_aside, stored = self._load(checkpoint, anew=anew, usual=usual)
             except StagingDamagedError:
                 log.warning("The staged pages cannot be read any more; reading the list again")
                 checkpoint = self._read(self._staging.restart(plan))
-                counts, set_aside, stored = self._load(checkpoint, anew=anew)
+                counts, set_aside, stored = self._load(checkpoint, anew=anew, usual=usual)
         self._staging.clear()
         result = SyncResult(calls + checkpoint.calls, counts, set_aside, plan.since, _text_of(stored))
         return result, _began(checkpoint), resumed and not hidden
+
+    def _usual_start(self, state: SyncState | None, plan: Plan) -> datetime | None:
+        """Return where a read of changes would have begun; None where rows may differ for another reason."""
+        incremental = self._request.resource.incremental
+        if state is None or incremental is None or self._is_widened or state.practice.timezones != plan.timezones:
+            return None
+        return next_start(state, plan.practice, state.start, self._request.lookback, full_refresh=False).since
 
     def _lies_in_future(self, state: SyncState | None) -> bool:
         """Tell whether the stored watermark lies in the future, whoever's clock is right; then all is read again."""
@@ -402,22 +412,24 @@ class Sync:
         return quota.status().left if quota else None
 
     def _witnessed(self, rows: Iterable[Row], witness: ZoneWitness) -> Iterator[Row]:
-        """Yield the rows, and note when the one that changed last did."""
+        """Yield the rows, and note when they changed."""
         incremental = self._request.resource.incremental
         names = [column.name for column in self._request.table.all_columns]
         if incremental is None or not incremental.tracks_updates or incremental.cursor_field not in names:
             yield from rows
             return
-        place, newest = names.index(incremental.cursor_field), ""
+        place = names.index(incremental.cursor_field)
         for row in rows:
-            newest = max(newest, str(row[place] or ""))
+            witness.note(moment_of(row[place]))
             yield row
-        witness.note(moment_of(newest))
 
-    def _load(self, checkpoint: Checkpoint, *, anew: bool) -> tuple[LoadCounts, int, datetime | None]:
+    def _load(
+        self, checkpoint: Checkpoint, *, anew: bool, usual: datetime | None
+    ) -> tuple[LoadCounts, int, datetime | None]:
         """Load what is staged; return the counts of rows, and of records that became none, and the new watermark.
 
         :param anew: whether everything was read again, so that an earlier watermark does not count.
+        :param usual: where a read of changes would have begun.
         """
         plan = checkpoint.plan
         state = SyncState(
@@ -430,7 +442,7 @@ class Sync:
         apart = incremental is not None and incremental.timezone is not None
         zone = self._hook.settings.timezone if apart else plan.practice.timezone
         maker = RowMaker(self._request.table, zone)
-        witness = ZoneWitness(self._request.resource.name)
+        witness = ZoneWitness(self._request.resource.name, usual)
         rows = self._witnessed(maker.rows(self._staging.lines(checkpoint)), witness)
         run = Run(self._run_id, checkpoint.calls, anew)
         with closing(self._open_warehouse()) as warehouse:
@@ -439,6 +451,8 @@ class Sync:
             stored = warehouse.state(self._request.table, self._key) or state
         _report(maker, self._request.table)
         now = own_clock()
+        if incremental is not None and incremental.tracks_updates:
+            witness.warn_of_late(counts.new + counts.changed, plan.timezones)
         witness.warn(max(self._hook.get_conn().server_time or now, now), plan.timezones)
         return counts, maker.without_key, stored.watermark
 
