@@ -161,10 +161,10 @@ def test_the_example_dag_keeps_five_tables_equal_to_the_practice(
 
     written = "\n".join([caplog.text, *capfd.readouterr(), *stored_text(airflow_db).values()])
     assert "Synced patients into patients: calls 2, rows read 300" in written
-    for patient in sandbox.practice.records("patients"):
-        assert patient["email"]
-        assert patient["email"] not in written
-        assert patient["cell_phone"] not in written
+    # Some patients have no address or no telephone.
+    private = {each[name] for each in sandbox.practice.records("patients") for name in ("email", "cell_phone")} - {""}
+    assert len(private) > 300
+    assert [value for value in private if value in written] == []
 
 
 def test_the_task_of_each_resource_bears_its_name(
