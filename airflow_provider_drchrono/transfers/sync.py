@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -64,7 +64,6 @@ class SyncRequest:
     resource: Resource
     table: Table
     filters: Mapping[str, Any]
-    extra_filters: Mapping[str, Any]
     verbose: bool
     since: str | date | datetime | None
     lookback: timedelta
@@ -72,6 +71,7 @@ class SyncRequest:
     retention: timedelta
     read_by: ReadBy = "auto"
     on_suspicious: OnSuspicious = "warn"
+    extra_filters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def selection(self) -> str:
@@ -376,9 +376,10 @@ class Sync:
         return {**self._request.filters, **({incremental.filter: since} if since and incremental else {})}
 
     def _goes_on_in_bulk(self, checkpoint: Checkpoint) -> bool:
-        if checkpoint.bulk_unusable:
-            return False
         request = self._request
+        # Nobody knows whether a bulk list takes the same extra filters; without them it would hold too much.
+        if checkpoint.bulk_unusable or request.extra_filters:
+            return False
         facts = ListFacts.of(
             self._hook.catalog, request.resource, self._filters(checkpoint.plan), verbose=request.verbose
         )

@@ -119,6 +119,7 @@ def test_tuning_leaves_an_asset_what_it_is() -> None:
 
     assert len({(each.name, each.uri) for each in made}) == 1
     assert [trigger_of(each)["poll_interval"] for each in made] == [360.0, 20.0, 360.0]
+    # Without one, what counts is known when the list is polled.
     assert [trigger_of(each)["lookback"] for each in made] == [None, None, 60.0]
 
 
