@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_drchrono.assets.uri import check_watched
 from airflow_provider_drchrono.assets.watch import POLL_INTERVAL, Watch
 
 if TYPE_CHECKING:
@@ -76,8 +75,8 @@ def drchrono_asset(
         change=watch.change,
         verbose=watch.verbose,
         start=watch.start,
-        # The catalogue's own is left to the facts of the connection, which are known when the list is polled.
-        lookback=None if watch.lookback == check_watched(watch.resource).lookback else watch.lookback,
+        # What is not given is what the facts of the connection say, which are known when the list is polled.
+        lookback=watch.own_lookback,
         poll_interval=watch.poll_interval,
     )
     return Asset(name=watch.name, uri=watch.uri, watchers=[AssetWatcher(name=watch.name, trigger=trigger)])
