@@ -860,3 +860,50 @@ def test_a_sync_of_a_list_that_needs_a_filter_says_so_before_it_asks(practice: C
 
     sync("lab_results", filters={"doctor": 1})
     assert sandbox.journal.calls(resource="lab_results")[0].query["doctor"] == "1"
+
+
+def test_a_read_that_shows_too_little_marks_nothing_unless_that_is_accepted(
+    practice: Callable[..., Sandbox], fetch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = practice(patients=60, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    sync()
+    sandbox.clock.advance(60)
+    for patient in sandbox.practice.records("patients")[:20]:
+        sandbox.practice.remove("patients", patient["id"])
+    marked = "SELECT count(*) FROM patients WHERE _drchrono_deleted_at IS NOT NULL"
+
+    whole = {"complete_every": timedelta(0)}
+    assert sync(run_id="run 2", **whole)["rows_deleted"] == 0
+    assert "did not see 20 of 60 rows of patients, so none of them was marked as deleted" in caplog.text
+    with pytest.raises(outcome("AirflowFailException"), match="did not see 20 of 60 rows"):
+        sync(run_id="run 3", on_suspicious="fail", **whole)
+    assert fetch(marked) == [(0,)]
+
+    accepted = sync(run_id="run 4", on_suspicious="accept", **whole)
+    assert (accepted["rows_deleted"], accepted["rows_in_table"]) == (20, 60)
+    assert fetch(marked) == [(20,)]
+    assert sync(run_id="run 5", **whole)["rows_deleted"] == 0
+
+
+def test_deletions_of_visits_and_line_items_come_with_the_changes(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+
+    sandbox = practice(patients=5, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    names = ("appointments", "line_items")
+    for name in names:
+        sync(name)
+    visit = next(each for each in sandbox.practice.records("appointments") if not each["deleted_flag"])
+    charge = sandbox.practice.records("line_items")[0]
+    with DrChronoHook("drchrono_default") as client:
+        sandbox.clock.advance(60)
+        client.delete("appointments", visit["id"])
+        client.delete("line_items", charge["id"])
+    sandbox.clock.advance(60)
+    sandbox.journal.clear()
+
+    results = {name: sync(name, run_id="run 2") for name in names}
+
+    assert {name: result["rows_deleted"] for name, result in results.items()} == dict.fromkeys(names, 1)
+    assert [result["calls"] for result in results.values()] == [1, 2]
+    for name, record in (("appointments", visit), ("line_items", charge)):
+        assert fetch(f"SELECT id FROM {name} WHERE _drchrono_deleted_at IS NOT NULL") == [(record["id"],)]
