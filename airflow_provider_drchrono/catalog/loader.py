@@ -148,6 +148,17 @@ class Sources:
         return {key: Reason(**raw) for key, raw in _read(self._data / "reasons.json").items()}
 
     @cached_property
+    def corrected(self) -> frozenset[tuple[str, ...]]:
+        """What corrections overwrite: ``operation``, id and fact; or ``field``, record, name and fact."""
+        return frozenset(
+            ("operation", each["operation"], fact)
+            if "operation" in each
+            else ("field", each["record"], each["field"], fact)
+            for each in _read(self._data / "corrections.json")
+            for fact in each["set"]
+        )
+
+    @cached_property
     def _service(self) -> Raw:
         raw: Raw = _read(self._data / "service.json")
         return raw
@@ -319,6 +330,7 @@ def _field(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> Field
     if name := rest.pop("enumeration", None):
         rest["enum"] = enumerations[name]
     rest["enum"] = tuple(rest.get("enum", ()))
+    rest["advisory"] = tuple(rest.get("advisory", ()))
     rest["fields"] = tuple(_field(each, enumerations) for each in rest.get("fields", ()))
     if "items" in rest:
         rest["items"] = _field(rest["items"], enumerations)

@@ -79,6 +79,8 @@ class Field:
         (``feature``).
     :param json_text: the text is itself JSON.
     :param utc: the time is in UTC, and not on the practice's wall clock.
+    :param advisory: names of the rules above that the vendor's words only advise or describe, so that a value which
+        breaks them is sent with a warning and not refused.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Field:
     returned_if: str | None = None
     json_text: bool = False
     utc: bool = False
+    advisory: tuple[str, ...] = ()
     refers_to: str | None = None
     record: str | None = None
     fields: tuple[Field, ...] = ()
@@ -477,6 +480,10 @@ class Sources(Protocol):
     def reasons(self) -> Mapping[str, Reason]:
         """Why facts are held to be true that the contract does not state."""
 
+    @property
+    def corrected(self) -> frozenset[tuple[str, ...]]:
+        """What corrections overwrite: ``operation``, id and fact; or ``field``, record, name and fact."""
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -541,6 +548,11 @@ class Catalog:
         if operation.kind == "update":
             return ()
         return tuple(each.name for each in self.data_fields(operation) if each.required)
+
+    def can_do_without_body(self, operation: Operation) -> bool:
+        """Tell whether a create says in its query all that it has to say, so that a user need not give any field."""
+        in_query = any(each.place == "query" and each.required for each in operation.parameters)
+        return operation.kind == "create" and in_query and not self.required_fields(operation)
 
     def read_only_fields(self, operation: Operation) -> tuple[str, ...]:
         """Return the names of the fields of the record that a write cannot set."""

@@ -28,6 +28,10 @@ CONN_ID = _option("conn_id", help="The Airflow connection", metavar="CONN_ID")
 ANY_CONN_ID = _option(
     "conn_id", help="The Airflow connection; all in Airflow's database if left out", metavar="CONN_ID", nargs="?"
 )
+NAME = _option(
+    "name", help="An operation, its operator, the title of an action, or a resource", metavar="NAME", nargs="+"
+)
+SOURCE = _option("source", help="A file, or an http(s) address, of OpenAPI 2 or 3 in JSON", metavar="FILE_OR_URL")
 QUOTA_ACTION = _option(
     "action", help="What to do: show, which may be left out, or reset", metavar="show|reset", nargs="?"
 )
@@ -126,6 +130,18 @@ def get_drchrono_cli_commands() -> list[CLICommand]:
                     help="Show how far sensors and assets have come, set one to a time, or reset it",
                     func=lazy_load_command("airflow_provider_drchrono.cli.cursor.cursor"),
                     args=(CURSOR_ACTION, DAG_ID, TASK_ID, MAP_INDEX, ASSET, TO, OUTPUT),
+                ),
+                ActionCommand(
+                    name="describe",
+                    help="Show what an operation or a resource takes, gives and insists on",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.describe.describe"),
+                    args=(NAME, OUTPUT),
+                ),
+                ActionCommand(
+                    name="drift",
+                    help="Show how an OpenAPI document of the vendor differs from the catalogue; exits 1 if it does",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.drift.drift"),
+                    args=(SOURCE, OUTPUT),
                 ),
                 *_grant_commands(),
             ),

@@ -38,6 +38,16 @@ class _FleetingStore(MemoryTokenStore):
         )
 
 
+def warn_if_unverified(settings: ClientSettings) -> None:
+    """Warn, once for each client and each authorization, where the server does not have to prove who it is."""
+    if not settings.verify_tls:
+        log.warning(
+            "verify_tls is off, so anybody between this machine and %s can read patient data and the token; "
+            "name the certificate authority of your network in ca_bundle instead",
+            settings.base_url,
+        )
+
+
 class Core:
     """Turns the arguments of the public methods into requests, lists and counted calls."""
 
@@ -54,12 +64,7 @@ class Core:
                 f"Give either settings or single options, not both: {', '.join(sorted(options))} came beside settings"
             )
         self.settings = settings or ClientSettings(**options)
-        if not self.settings.verify_tls:
-            log.warning(
-                "verify_tls is off, so anybody between this machine and %s can read patient data and the token; "
-                "name the certificate authority of your network in ca_bundle instead",
-                self.settings.base_url,
-            )
+        warn_if_unverified(self.settings)
         self.catalog = with_facts(load(), self.settings.facts)
         self.auth = DrChronoAuth(TokenSource(self.settings, token_store or _FleetingStore()))
         self.runner = RequestRunner(self.settings, quota or own_quota(self.settings), self.auth.granted, observer)

@@ -173,6 +173,13 @@ def _body(
         return None
     if files:
         return _multipart(catalog, operation, body, files)
+    if operation.body.multipart_only and isinstance(body, Sequence):
+        raise InvalidArgumentError(
+            f"{operation.id} takes one record at a time, since the API reads it from a form; make a call for each",
+            operation_id=operation.id,
+        )
+    if operation.body.multipart_only and (body is not None or catalog.can_do_without_body(operation)):
+        return _multipart(catalog, operation, body, files)
     if body is None:
         needs = "a body or files" if encoding == "multipart" else "a body"
         raise InvalidArgumentError(f"{operation.id} needs {needs}", operation_id=operation.id)
@@ -196,7 +203,7 @@ def _multipart(
     catalog: Catalog, operation: Operation, body: Body | None, files: Mapping[str, FileArgument]
 ) -> Multipart:
     fields = {each.name: each for each in catalog.body_fields(operation) if each.format == "file"}
-    if not fields:
+    if files and not fields:
         raise InvalidArgumentError(f"{operation.id} takes no files", operation_id=operation.id)
     _refuse_unknown(operation, files, fields, "file field")
     if body is not None and not isinstance(body, Mapping):

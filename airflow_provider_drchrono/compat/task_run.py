@@ -75,10 +75,10 @@ check_method(BaseOperator, "_do_render_template_fields", PARAMETERS, __name__)
 class NoticesRendering:
     """For operators and sensors: calls :meth:`after_rendering` once the templates are rendered."""
 
-    def after_rendering(self, names: tuple[str, ...]) -> None:
+    def after_rendering(self, given: Mapping[str, Any]) -> None:
         """Do what has to be done before Airflow stores the rendered fields.
 
-        :param names: the fields that were rendered.
+        :param given: the fields that were rendered, as they were before.
         """
         raise NotImplementedError
 
@@ -86,10 +86,11 @@ class NoticesRendering:
         self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]
     ) -> None:
         names = tuple(template_fields)
+        given = {name: getattr(parent, name, None) for name in names}
         super()._do_render_template_fields(parent, names, context, jinja_env, seen_oids)  # type: ignore[misc]
         # Airflow also calls it for objects inside of fields that have templates of their own.
         if parent is self:
-            self.after_rendering(names)
+            self.after_rendering(given)
 
 
 def mask_secret(secret: Any) -> None:

@@ -63,19 +63,47 @@ def is_ahead(stored: datetime, *clocks: datetime) -> bool:
 
 
 class ZoneWitness:
-    """Notes the newest time of change that a read met, and compares it with the practice's clock.
+    """Notes when the records of a read changed, and compares that with the practice's clock.
 
     :param what: what is read, as the subject of the warning.
+    :param since: where a read of changes would have begun, by the practice's clock; None where this is one.
+    :ivar shown: how many records such a read would have shown.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, since: datetime | None = None) -> None:
         self._what = what
+        self._since = since
         self._newest: datetime | None = None
+        self.shown = 0
 
     def note(self, changed_at: datetime | None) -> None:
         """Note when a record changed, by the practice's clock; None where that is not known."""
+        if self._since is None or changed_at is None or changed_at >= self._since:
+            self.shown += 1
         if changed_at is not None and (self._newest is None or changed_at > self._newest):
             self._newest = changed_at
+
+    def warn_of_late(self, changed: int, timezones: Sequence[str]) -> None:
+        """Say that a read of everything found changes that a read of changes would have missed.
+
+        That is how times show that are behind the practice's clock: nothing that changes ever reaches the start of the
+        next read.
+
+        :param changed: how many records are not as they were when they were read the last time.
+        :param timezones: the practice's as they are assumed, IANA names.
+        """
+        if self._since is not None and changed > self.shown:
+            log.warning(
+                "%s: %s records are new or have changed, and bear times before %s by the practice's clock, so that a "
+                "read of changes would not have shown them. Either the times of the records are those of a zone to the "
+                "west of %s, or lists show changes later than the lookback, or the grant sees more than before: "
+                "compare a record that you change now with your clock, and set timezone on the connection to the zone "
+                "that fits",
+                self._what,
+                f"{changed - self.shown:,}",
+                self._since.isoformat(" ", "seconds"),
+                ", ".join(timezones),
+            )
 
     def warn(self, server: datetime, timezones: Sequence[str]) -> None:
         """Say that a record changed later than any clock of the practice shows.

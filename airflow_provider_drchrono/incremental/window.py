@@ -103,7 +103,8 @@ def current_practice(
 
     if named := named or source.settings.timezone:
         return Practice((named,), None)
-    if known is not None and known.read_at is not None and now - known.read_at < ZONES_LAST:
+    # Where a clock was wrong they may have been read in the future, until when they would be believed.
+    if known is not None and known.read_at is not None and abs(now - known.read_at) < ZONES_LAST:
         return known
     try:
         return Practice(source.practice_timezones(), now.replace(microsecond=0))

@@ -394,4 +394,5 @@ def _is_left_over(folder: StagingFolder, retention: timedelta) -> bool:
 
 
 def _age(checkpoint: Checkpoint) -> timedelta:
-    return datetime.now(UTC) - datetime.fromisoformat(checkpoint.touched)
+    # A host whose clock was wrong may have touched it in the future, where it would never be old enough.
+    return abs(datetime.now(UTC) - datetime.fromisoformat(checkpoint.touched))

@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -81,7 +81,6 @@ class SyncRequest:
     resource: Resource
     table: Table
     filters: Mapping[str, Any]
-    extra_filters: Mapping[str, Any]
     verbose: bool
     since: str | date | datetime | None
     lookback: timedelta
@@ -91,6 +90,7 @@ class SyncRequest:
     history: bool = False
     read_by: ReadBy = "auto"
     on_suspicious: OnSuspiciousSync = "warn"
+    extra_filters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def selection(self) -> str:
@@ -155,9 +155,10 @@ class SyncResult:
         )
 
 
-def prepare(warehouse: Warehouse, request: SyncRequest) -> None:
+def prepare(warehouse: Warehouse, request: SyncRequest) -> bool:
     """Make the table ready to be loaded, and say what that changed.
 
+    :return: whether it has got columns.
     :raises WarehouseError: the table cannot be written.
     """
     table = request.table
@@ -178,6 +179,7 @@ def prepare(warehouse: Warehouse, request: SyncRequest) -> None:
             table.history.label,
             table.history.label,
         )
+    return bool(added)
 
 
 class Sync:
@@ -188,6 +190,7 @@ class Sync:
     :param staging: a folder that this process has taken.
     :param run_id: the DAG run, for people who read the state table.
     :param practice: the practice of the connection.
+    :param is_widened: whether the table has got columns since the last sync.
     """
 
     def __init__(
@@ -200,6 +203,7 @@ class Sync:
         staging: Staging,
         run_id: str,
         practice: KnownPractice | None = None,
+        is_widened: bool = False,
     ) -> None:
         self._request = request
         self._hook = hook
@@ -208,6 +212,7 @@ class Sync:
         self._staging = staging
         self._run_id = run_id
         self._practice_known = practice
+        self._is_widened = is_widened
 
     def run(self) -> SyncResult:
         """Sync, resuming what an interrupted process has staged.
@@ -230,6 +235,7 @@ class Sync:
         anew = full_refresh or self._lies_in_future(state)
         plan = self._plan(state, full_refresh=anew)
         calls += client.calls
+        usual = self._usual_start(state, plan) if full_refresh else None
         checkpoint = self._staging.begin(plan, self._request.retention)
         resumed = checkpoint.began is not None
         if resumed:
@@ -242,16 +248,23 @@ class Sync:
             counts, set_aside, stored = self._unchanged(), 0, state.watermark if state else None
         else:
             try:
-                counts, set_aside, stored = self._load(checkpoint, anew=anew, resumed=resumed)
+                counts, set_aside, stored = self._load(checkpoint, anew=anew, resumed=resumed, usual=usual)
             except StagingDamagedError:
                 log.warning("The staged pages cannot be read any more; reading the list again")
                 checkpoint = self._read(self._staging.restart(plan))
-                counts, set_aside, stored = self._load(checkpoint, anew=anew, resumed=False)
+                counts, set_aside, stored = self._load(checkpoint, anew=anew, resumed=False, usual=usual)
         self._staging.clear()
         calls += client.calls
         self._judge(counts)
         result = SyncResult(calls + checkpoint.calls, counts, set_aside, plan.since, _text_of(stored))
         return result, _began(checkpoint), resumed and not hidden
+
+    def _usual_start(self, state: SyncState | None, plan: Plan) -> datetime | None:
+        """Return where a read of changes would have begun; None where rows may differ for another reason."""
+        incremental = self._request.resource.incremental
+        if state is None or incremental is None or self._is_widened or state.practice.timezones != plan.timezones:
+            return None
+        return next_start(state, plan.practice, state.start, self._request.lookback, full_refresh=False).since
 
     def _lies_in_future(self, state: SyncState | None) -> bool:
         """Tell whether the stored watermark lies in the future, whoever's clock is right; then all is read again."""
@@ -427,9 +440,10 @@ class Sync:
         return {**filters, **({incremental.filter: since} if since and incremental else {})}
 
     def _goes_on_in_bulk(self, checkpoint: Checkpoint) -> bool:
-        if checkpoint.bulk_unusable:
-            return False
         request = self._request
+        # Nobody knows whether a bulk list takes the same extra filters; without them it would hold too much.
+        if checkpoint.bulk_unusable or request.extra_filters:
+            return False
         facts = ListFacts.of(
             self._hook.catalog, request.resource, self._filters(checkpoint.plan), verbose=request.verbose
         )
@@ -462,23 +476,25 @@ class Sync:
         return quota.status().left if quota else None
 
     def _witnessed(self, rows: Iterable[Row], witness: ZoneWitness) -> Iterator[Row]:
-        """Yield the rows, and note when the one that changed last did."""
+        """Yield the rows, and note when they changed."""
         incremental = self._request.resource.incremental
         names = [column.name for column in self._request.table.all_columns]
         if incremental is None or not incremental.tracks_updates or incremental.cursor_field not in names:
             yield from rows
             return
-        place, newest = names.index(incremental.cursor_field), ""
+        place = names.index(incremental.cursor_field)
         for row in rows:
-            newest = max(newest, str(row[place] or ""))
+            witness.note(moment_of(row[place]))
             yield row
-        witness.note(moment_of(newest))
 
-    def _load(self, checkpoint: Checkpoint, *, anew: bool, resumed: bool) -> tuple[LoadCounts, int, datetime | None]:
+    def _load(
+        self, checkpoint: Checkpoint, *, anew: bool, resumed: bool, usual: datetime | None
+    ) -> tuple[LoadCounts, int, datetime | None]:
         """Load what is staged; return the counts of rows, and of records that became none, and the new watermark.
 
         :param anew: whether everything was read again, so that an earlier watermark does not count.
         :param resumed: whether another process has read a part of it.
+        :param usual: where a read of changes would have begun.
         """
         plan, request = checkpoint.plan, self._request
         state = SyncState(
@@ -504,7 +520,7 @@ class Sync:
         apart = incremental is not None and incremental.timezone is not None
         zone = self._hook.settings.timezone if apart else plan.practice.timezone
         maker = RowMaker(request.table, zone)
-        witness = ZoneWitness(request.resource.name)
+        witness = ZoneWitness(request.resource.name, usual)
         rows = self._witnessed(maker.rows(self._staging.lines(checkpoint)), witness)
         run = Run(self._run_id, checkpoint.calls, anew, self._practice_known)
         with closing(self._open_warehouse()) as warehouse:
@@ -522,6 +538,8 @@ class Sync:
             counts = replace(counts, changed=counts.changed + settled.changed, deleted=counts.deleted + settled.deleted)
         _report(maker, request.table)
         now = own_clock()
+        if incremental is not None and incremental.tracks_updates:
+            witness.warn_of_late(counts.new + counts.changed, plan.timezones)
         witness.warn(max(self._hook.get_conn().server_time or now, now), plan.timezones)
         return counts, maker.without_key, stored.watermark
 

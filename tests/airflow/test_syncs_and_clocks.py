@@ -144,3 +144,30 @@ def test_times_of_another_zone_than_the_connections_are_told(
 
     assert "patients: a record changed at " in caplog.text
     assert "in America/Los_Angeles" in caplog.text
+
+
+def test_a_read_of_everything_tells_of_changes_that_no_other_read_would_show(
+    practice: Callable[..., Sandbox], fetch: Fetch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The practice is in New York and the connection says UTC: what changes is always five hours too old."""
+    sandbox = practice(patients=5, extra={"timezone": "UTC"})
+    sync()
+    change(sandbox, "Utica")
+    assert sync(run_id="run 2")["rows_read"] == 0
+
+    assert sync(run_id="run 3", full_refresh=True)["rows_changed"] == 1
+
+    assert "patients: 1 records are new or have changed, and bear times before" in caplog.text
+    assert "a zone to the west of UTC" in caplog.text
+
+
+def test_a_read_of_everything_without_anything_late_says_nothing(
+    practice: Callable[..., Sandbox], caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = practice(patients=5)
+    sync()
+    change(sandbox, "Utica")
+
+    assert sync(run_id="run 2", full_refresh=True)["rows_changed"] == 1
+    assert sync("appointments", run_id="run 3", full_refresh=True)["rows_new"] > 0
+    assert "are new or have changed" not in caplog.text

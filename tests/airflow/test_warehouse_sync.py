@@ -23,6 +23,7 @@ from airflow_provider_drchrono.state import lease as variable_lease
 from airflow_provider_drchrono.transfers import bulk_reading
 from airflow_provider_drchrono.transfers.extraction import LOOKS_IN_VAIN, ListFacts, cost_of
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences, listed, pages
+from tests.support.answering import answering, refusing
 from tests.support.slow import working_while_answered
 from tests.support.stored import stored_text
 
@@ -907,3 +908,27 @@ def test_deletions_of_visits_and_line_items_come_with_the_changes(practice: Call
     assert [result["calls"] for result in results.values()] == [1, 2]
     for name, record in (("appointments", visit), ("line_items", charge)):
         assert fetch(f"SELECT id FROM {name} WHERE _drchrono_deleted_at IS NOT NULL") == [(record["id"],)]
+
+
+def test_a_list_that_demands_a_filter_is_synced_with_one_that_the_provider_does_not_know(
+    practice: Callable[..., Sandbox], fetch: Callable[[str], list[tuple[Any, ...]]]
+) -> None:
+    sandbox = practice()
+    rule = "changed_after parameter must be specified with since"
+    with answering(sandbox, refusing("/api/patients", 400, {"detail": rule}, without="changed_after")):
+        with pytest.raises(outcome("AirflowFailException"), match=r"\(400\).*field_errors"):
+            sync()
+        first = sync(run_id="run 2", extra_filters={"changed_after": "2020-01-01"})
+        again = sync(run_id="run 3", extra_filters={"changed_after": "2020-01-01"})
+
+    assert (first["rows_new"], again["rows_new"]) == (60, 0)
+    assert again["since"] is not None
+    assert {each.query["changed_after"] for each in sandbox.journal.calls(resource="patients", status=200)} == {
+        "2020-01-01"
+    }
+    assert fetch("SELECT count(*) FROM patients") == [(60,)]
+
+
+def test_extra_filters_that_cannot_be_right_are_refused_when_the_dag_is_parsed(home: Path) -> None:
+    with pytest.raises(ValueError, match="doctor is a filter that is known: give it in filters"):
+        sync(extra_filters={"doctor": 1})

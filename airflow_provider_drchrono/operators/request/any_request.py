@@ -100,10 +100,12 @@ class DrChronoRequestOperator(MasksTemplateFields, BaseOperator):
         :raises AirflowFailException: an argument has to be changed, or it is not known whether a write was carried out.
         :raises AirflowRescheduleException: the quota is used up; nothing was written.
         """
-        from airflow_provider_drchrono.common.result_files import write_document
+        from airflow_provider_drchrono.common.result_files import check_output_path, write_document
 
         method = str(self.method).strip().upper()
         _check_literals(method, str(self.path), follow_pages=self.follow_pages, batch_size=self.batch_size)
+        if self.output_path:
+            check_output_path(self.output_path)
         with self._calling() as drchrono:
             if self.follow_pages:
                 return self._records(drchrono)
@@ -171,7 +173,7 @@ class DrChronoRequestOperator(MasksTemplateFields, BaseOperator):
             try:
                 answer = drchrono.request(method, str(self.path), **arguments)
             except errors.DrChronoError:
-                # It was refused, or the error says that it is in doubt and fails the task. Either way it is told.
+                # It was refused, or the error says that it is in doubt, and fails the task.
                 marker.clear()
                 raise
             marker.clear()

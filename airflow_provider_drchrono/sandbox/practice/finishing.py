@@ -105,6 +105,15 @@ def _vaccine(scene: Scene, row: Row, number: int) -> None:
     row |= {"cpt_code": "", "next_dose_date": None}
 
 
+def _thread(scene: Scene, row: Row, number: int) -> None:
+    subject, body = "Question about a visit", scene.one(("Thank you.", "Please call."))
+    message = {"id": row["id"] * 10, "subject": subject, "body": body}
+    row |= {"subject": subject, "message_type": ("MC", "GP")[number % 2], "message_count": 1}
+    row |= {"first_message": message, "last_message": message, "last_message_at": row["updated_at"], "owners": []}
+    row |= {"unread_count": number % 2, "starred": number % 3 == 0, "archived": False}
+    row["patient"] = None if number % 4 == 3 else row["patient"]
+
+
 def _procedure(scene: Scene, row: Row, number: int) -> None:
     code, description, _ = PROCEDURES[number % len(PROCEDURES)]
     row |= {"code": code, "description": description, "procedure_type": "C", "status": "completed"}
@@ -263,6 +272,7 @@ FINISH: Mapping[str, Finish] = {
     "lab_tests": _lab_test,
     "line_item_deletions": _deletion,
     "medications": _drug,
+    "message_threads": _thread,
     "messages": _message,
     "patient_authorizations": _authorization,
     "patient_communications": _coded(COMMUNICATIONS, "SNOMEDCT"),

@@ -63,6 +63,24 @@ def test_it_writes_a_document(sandbox: Sandbox, tmp_path: Path) -> None:
     assert json.loads(target.read_text())["data"]
 
 
+def test_it_keeps_to_the_folders_that_tasks_may_use(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_bytes(b"the key of this Airflow")
+    monkeypatch.setenv("AIRFLOW__DRCHRONO__ALLOWED_FILE_ROOTS", str(tmp_path / "inside"))
+    form = {"doctor": 1, "patient": 1, "date": "2026-01-31", "description": "Scan"}
+    before = len(sandbox.journal.calls())
+
+    for wrong in (
+        request(method="POST", path="/api/tasks", json={"title": "Call back"}, output_path=str(tmp_path / "answer")),
+        request(method="POST", path="/api/documents", data=form, files={"document": str(tmp_path / "key")}),
+    ):
+        with pytest.raises(InvalidArgumentError, match="is outside of the folders that tasks may use"):
+            execute(wrong)
+
+    assert len(sandbox.journal.calls()) == before
+
+
 def test_it_sends_files(sandbox: Sandbox, tmp_path: Path) -> None:
     scan = tmp_path / "scan.pdf"
     scan.write_bytes(b"%PDF-1.7 a scan")
