@@ -335,6 +335,25 @@ class Incremental:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletions:
+    """How a list tells that records were deleted. One that says nothing of it can only be read whole, and compared.
+
+    :param flag: the field of the record that is true once it is deleted.
+    :param shown_by: the filter that must be true for the list to show records with that flag; None: it shows them.
+    :param log: the resource that logs deletions, with the ids of the records and the times; its list goes by time.
+    """
+
+    flag: str | None = None
+    shown_by: str | None = None
+    log: str | None = None
+
+    @property
+    def come_as_changes(self) -> bool:
+        """Whether a read of what has changed is certain to tell of every deletion."""
+        return self.shown_by is not None or self.log is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Bulk:
     """The pair of operations that make and fetch a background list, and the rows a page of it holds at most.
 
@@ -359,6 +378,7 @@ class Resource:
     records of other doctors of the practice; empty: no switch is needed; None: the contract does not say.
     ``own_application_only`` marks records that only the API application which created them can see.
 
+    :param deletions: how the list tells of deletions; None where it does not.
     :param page: path of the web page of one record, below the vendor's host, with ``{id}`` for the record's id.
     :param referred_to_by_many: a large part of the other records refers to one of these, so that its id selects many.
     """
@@ -378,6 +398,7 @@ class Resource:
     may_require_one_of: tuple[str, ...] = ()
     practice_access: tuple[str, ...] | None = None
     own_application_only: bool = False
+    deletions: Deletions | None = None
     page: str | None = None
     referred_to_by_many: bool = False
     because: Mapping[str, str] = field(default_factory=dict)

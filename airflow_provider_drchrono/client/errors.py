@@ -38,6 +38,7 @@ generator know nothing of the client and have errors of their own.
     ├── LostEventError (incremental.events.reader)               it is not known any more what an event was about
     ├── StagingError (transfers.staging_files)                   the staging folder cannot be used
     ├── StagingDamagedError (transfers.staging)
+    ├── DoubtfulReadError (transfers.deletions)                  a complete read saw too little to conclude anything
     ├── WarehouseError (warehouses.base)                         the database did not do what was asked
     ├── AirflowChangedError (compat.private)                     Airflow lacks a private part that is needed
     ├── OutsideError (common.file_fence)                         a path leads to where tasks may not read or write

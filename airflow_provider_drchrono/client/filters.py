@@ -174,10 +174,14 @@ class Filters:
         problems = []
         required = [each.name for each in self.parameters.values() if each.required]
         if missing := [name for name in required if given.get(name) is None]:
-            problems.append(f"filters need {', '.join(missing)}")
+            problems.append(f"filters need {', '.join(map(self._described, missing))}")
         if self.one_of and not any(given.get(name) is not None for name in self.one_of):
             problems.append(f"filters need at least one of {', '.join(self.one_of)}: the API lists nothing without")
         return problems
+
+    def _described(self, name: str) -> str:
+        values = self.parameters[name].enum
+        return f"{name} (one of {', '.join(map(str, values))})" if values else name
 
 
 def problem_of_extra_filter(operation: Operation, name: object) -> str | None:

@@ -69,11 +69,13 @@ class SyncState:
     :param watermark: instant, by the server's clock, at which it began.
     :param start: the earliest change, by the practice's clock, that was ever read; None: all were.
     :param practice: what was known about the practice's clocks then.
+    :param completed_at: when a read of the whole list was loaded, by our own clock; None: there was none.
     """
 
     watermark: datetime
     start: datetime | None
     practice: Practice
+    completed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from airflow.sdk import BaseOperator
 
@@ -29,14 +29,20 @@ from airflow_provider_drchrono.compat import (
     waits_in_triggerer,
 )
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious
 from airflow_provider_drchrono.incremental.window import first_start
 from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError
+from airflow_provider_drchrono.transfers.deletions import (
+    DoubtfulReadError,
+    OnSuspiciousSync,
+    grant_of,
+    known_practice,
+)
 from airflow_provider_drchrono.transfers.extraction import WAYS, ReadBy
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
-from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult
+from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult, prepare
 from airflow_provider_drchrono.warehouses.base import WarehouseError, open_warehouse
+from airflow_provider_drchrono.warehouses.deletions import CompleteEvery
 from airflow_provider_drchrono.warehouses.table import table_for
 
 if TYPE_CHECKING:
@@ -62,13 +68,16 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     The table is made from the catalogue: a typed column for each field, nested values as JSON, and four columns of
     the sync's own: ``_drchrono_digest``, ``_drchrono_extra`` (fields that the catalogue does not know and values that
     do not fit their columns), ``_drchrono_timezone`` (of the timestamps, which are the practice's wall clock) and
-    ``_drchrono_synced_at``. Deletions in DrChrono do not show in lists and so do not reach the table.
+    ``_drchrono_synced_at``. A row of a record that was deleted in DrChrono stays, with the time in
+    ``_drchrono_deleted_at``.
 
     It returns, and pushes to XCom, counts and times and no record: ``resource``, ``table``, ``calls``, ``rows_read``,
-    ``rows_new``, ``rows_changed``, ``rows_in_table``, ``records_set_aside``, ``seconds``, ``since``, ``watermark``. A
-    record without its id is set aside, since its row could not be found again; the others are loaded.
+    ``rows_new``, ``rows_changed``, ``rows_deleted``, ``rows_in_table``, ``records_set_aside``, ``seconds``, ``since``,
+    ``watermark``. A record without its id is set aside, since its row could not be found again; the others are loaded.
 
-    :param resource: what to sync, such as ``patients``: any resource that can be listed and whose records have a key.
+    Where records have no key, as those of ``audit_log``, rows are only ever added, each record once.
+
+    :param resource: what to sync, such as ``patients``: any resource that can be listed.
     :param warehouse_conn_id: Airflow connection of the database, of type ``sqlite`` or ``postgres``.
     :param drchrono_conn_id: Airflow connection of DrChrono.
     :param table: name of the table; the resource's by default.
@@ -82,13 +91,18 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     :param lookback: read again what changed so shortly before the last run, as lists may show changes late; a timedelta
         or seconds. None: two minutes, or a day where the list goes by the time of creation.
     :param full_refresh: read the list again from ``since``, or from its beginning. It may be a template.
+    :param complete_every: how often a list that goes by change is read as a whole, which shows what was deleted: a
+        timedelta, ``auto`` or None for never. ``auto`` is once a week where the list does not tell of
+        deletions, and never where it does.
+    :param history: keep each version of each row, with the time from which and to which it held, in a table beside that
+        is named after this one with ``_history``. It begins with the rows that are there, and once begun it is kept up.
     :param read_by: ``auto`` reads each time in the way that takes the fewest calls: page by page, or in bulk where the
         API makes bulk lists of the resource and there is much to read. ``pages`` and ``bulk`` insist on one of them.
     :param deferrable: wait for bulk lists that take long in the triggerer; None leaves it to ``[operators]
         default_deferrable``. Otherwise the task is rescheduled meanwhile; a worker is held by neither.
     :param on_suspicious: what follows where a list may hide records: it came back empty to a token that lacks its
-        scopes, a page in the middle of it was empty, or a read of everything returned less than half of the rows that
-        the table holds. ``warn`` in the log, or ``fail`` and load nothing.
+        scopes, a page in the middle of it was empty, or a read of everything did not show many rows that the table has.
+        ``warn`` in the log and mark none of these as deleted, ``fail``, or ``accept`` the list as it is.
     :param staging_path: folder or object storage URL for pages until they are loaded. By default ``staging_path`` in
         section ``[drchrono]`` of Airflow's configuration, else ``drchrono/staging`` in the folder ``AIRFLOW_HOME``.
     :param staging_retention: how long pages are kept that no run has resumed.
@@ -124,9 +138,11 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         since: str | date | datetime | None = None,
         lookback: timedelta | float | None = None,
         full_refresh: bool | str = False,
+        complete_every: CompleteEvery = "auto",
+        history: bool = False,
         read_by: ReadBy = "auto",
         deferrable: bool | None = None,
-        on_suspicious: OnSuspicious = "warn",
+        on_suspicious: OnSuspiciousSync = "warn",
         staging_path: str | None = None,
         staging_retention: timedelta = timedelta(hours=24),
         **kwargs: Any,
@@ -134,6 +150,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         super().__init__(**kwargs)
         _check_literals(resource, filters, extra_filters)
         _check_way(resource, read_by, extra_filters)
+        _check_complete_every(complete_every)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
@@ -144,11 +161,13 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         self.verbose = verbose
         self.since = since
         self.lookback = lookback
-        arguments.check_choice(type(self).__name__, "on_suspicious", on_suspicious, ON_SUSPICIOUS)
+        arguments.check_choice(type(self).__name__, "on_suspicious", on_suspicious, get_args(OnSuspiciousSync))
         self.full_refresh = full_refresh
+        self.complete_every = complete_every
+        self.history = history
         self.read_by = read_by
         self.deferrable = deferrable
-        self.on_suspicious: OnSuspicious = on_suspicious
+        self.on_suspicious = on_suspicious
         self.staging_path = staging_path
         self.staging_retention = staging_retention
         source = list_asset(resource, drchrono_conn_id)
@@ -211,6 +230,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             "rows_read": result.counts.read,
             "rows_new": result.counts.new,
             "rows_changed": result.counts.changed,
+            "rows_deleted": result.counts.deleted,
             "rows_in_table": result.counts.in_table,
             "records_set_aside": result.set_aside,
             "seconds": round(seconds, 3),
@@ -219,7 +239,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         }
         log.info(
             "Synced %(resource)s into %(table)s: calls %(calls)s, rows read %(rows_read)s, new %(rows_new)s, "
-            "changed %(rows_changed)s, in the table %(rows_in_table)s, seconds %(seconds)s",
+            "changed %(rows_changed)s, deleted %(rows_deleted)s, in the table %(rows_in_table)s, seconds %(seconds)s",
             summary,
         )
         return summary
@@ -231,17 +251,19 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         self._table.update(
             self,
             context,
-            counts.new + counts.changed,
+            counts.new + counts.changed + counts.deleted,
             even_if_none=repeated,
             new=counts.new,
             changed=counts.changed,
+            deleted=counts.deleted,
             since=result.since,
             until=result.watermark,
         )
 
     def _sync(self, request: SyncRequest, hook: DrChronoHook, context: Context) -> SyncResult:
-        key = request.key(hook.settings.base_url, hook.settings.client_id)
-        folder = staging_folder(self._staging_root(), request.staging_name(key, self.warehouse_conn_id))
+        grant_id = grant_of(hook)
+        name = request.staging_name(hook.settings.base_url, grant_id, self.warehouse_conn_id)
+        folder = staging_folder(self._staging_root(), name)
         task = instance_of(context, self)
         staging = Staging(folder, f"{task.dag_id}/{task.task_id}/{task.map_index}/{task.run_id}")
         if not staging.acquire():
@@ -253,13 +275,19 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             swept = staging.sweep(self.staging_retention)
             if swept:
                 log.info("Removed the staged pages of %s other syncs that nobody resumed", swept)
+            open_it = partial(open_warehouse, self.warehouse_conn_id)
+            with closing(open_it()) as warehouse:
+                is_widened = prepare(warehouse, request)
+                practice = known_practice(hook, warehouse, request.table, grant_id, staging.checkpoint())
             return Sync(
                 request,
                 hook=hook,
-                open_warehouse=partial(open_warehouse, self.warehouse_conn_id),
-                key=key,
+                open_warehouse=open_it,
+                key=request.key(hook.settings.base_url, practice.practice),
                 staging=staging,
                 run_id=task.run_id,
+                practice=practice,
+                is_widened=is_widened,
             ).run()
         finally:
             staging.release()
@@ -297,6 +325,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             lookback=lookback,
             full_refresh=full_refresh,
             retention=self.staging_retention,
+            complete_every=self.complete_every,
+            history=self.history,
             read_by=self.read_by,
             on_suspicious=self.on_suspicious,
         )
@@ -340,6 +370,13 @@ def _check_literals(resource: object, filters: object, extra_filters: object) ->
     raise arguments.InvalidArgumentError(problem)
 
 
+def _check_complete_every(complete_every: object) -> None:
+    if complete_every not in ("auto", None) and not isinstance(complete_every, timedelta):
+        raise arguments.InvalidArgumentError(
+            f"complete_every has to be a timedelta, 'auto' or None, not {complete_every!r}"
+        )
+
+
 def filters_of(resource: Resource, catalog: Catalog | None = None, *, has_extra: bool = False) -> Filters:
     """Return the filters that a sync of a resource takes: all but the one that it sets by itself.
 
@@ -355,14 +392,17 @@ def filters_of(resource: Resource, catalog: Catalog | None = None, *, has_extra:
 
 def _checked_resource(catalog: Catalog, name: str) -> Resource:
     resource = catalog.resource(name)
-    reason = None
     if resource.list_operation is None or resource.record is None:
-        reason = "the API has no list of them"
-    elif not resource.key:
-        reason = "their records have no key, so that a row could not be found again"
-    if reason:
-        raise ValueError(f"{resource.name} cannot be synced into a table: {reason}; sync another resource")
+        same = _served_in_bulk(catalog, resource)
+        remedy = f"sync {same}, whose records these are" if same else "sync another resource"
+        raise ValueError(f"{resource.name} cannot be synced into a table: the API has no list of them; {remedy}")
     return resource
+
+
+def _served_in_bulk(catalog: Catalog, resource: Resource) -> str | None:
+    """Return the resource whose records a resource serves in bulk."""
+    starts = {each.bulk.start: each.name for each in catalog.resources.values() if each.bulk}
+    return next((starts[name] for name in resource.operations if name in starts), None)
 
 
 def _check_way(resource: object, read_by: object, extra_filters: object) -> None:
@@ -420,7 +460,7 @@ def _outcome() -> Iterator[None]:
     try:
         yield
         return
-    except WarehouseError as error:
+    except (WarehouseError, DoubtfulReadError) as error:
         message, transient = str(error), error.transient
     except StagingError as error:
         message, transient = str(error), True

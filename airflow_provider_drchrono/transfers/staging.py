@@ -21,7 +21,7 @@ from isal import igzip, isal_zlib
 
 from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.detection import canonical
-from airflow_provider_drchrono.incremental.window import Practice
+from airflow_provider_drchrono.incremental.window import BEGINNING, Practice
 from airflow_provider_drchrono.transfers.staging_files import StagingError, StagingFolder
 
 FORMAT = 1
@@ -50,6 +50,7 @@ class Plan:
     :param since: start of the window, in ISO 8601 without a zone.
     :param start: the earliest change that the table will hold once this is loaded, like ``since``; None: all.
     :param timezones_read_at: when the practice's zones were asked for, in ISO 8601; None if the connection names one.
+    :param practice_key: tells the practice from others.
     """
 
     watermark: str | None
@@ -57,6 +58,12 @@ class Plan:
     start: str | None
     timezones: tuple[str, ...]
     timezones_read_at: str | None
+    practice_key: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that the sync selects is read, however long ago it changed."""
+        return self.start is None and self.since in (None, BEGINNING.isoformat())
 
     @property
     def practice(self) -> Practice:

@@ -25,7 +25,7 @@ from airflow_provider_drchrono.incremental.clocks import (
     warn_of_difference,
 )
 from airflow_provider_drchrono.incremental.lists import moment_of, needed_start
-from airflow_provider_drchrono.incremental.suspicion import OnSuspicious, ReadFacts, Suspicion, act_on
+from airflow_provider_drchrono.incremental.suspicion import ReadFacts, Suspicion, act_on
 from airflow_provider_drchrono.incremental.window import (
     BEGINNING,
     Practice,
@@ -35,9 +35,24 @@ from airflow_provider_drchrono.incremental.window import (
     next_start,
 )
 from airflow_provider_drchrono.transfers.bulk_reading import BulkReader, BulkUnusableError
+from airflow_provider_drchrono.transfers.deletions import (
+    DoubtfulReadError,
+    OnSuspiciousSync,
+    logged_deletions,
+    settle_missing,
+)
 from airflow_provider_drchrono.transfers.extraction import ListFacts, ReadBy, ReadSoFar, next_way
 from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
-from airflow_provider_drchrono.warehouses.base import LoadCounts, Run, SyncKey, Warehouse
+from airflow_provider_drchrono.warehouses.base import (
+    CompleteRead,
+    KnownPractice,
+    LoadCounts,
+    LoggedDeletion,
+    Run,
+    SyncKey,
+    Warehouse,
+)
+from airflow_provider_drchrono.warehouses.deletions import CompleteEvery, complete_is_due, is_believable
 from airflow_provider_drchrono.warehouses.table import EXTRA, Row, RowMaker, Table
 
 log = logging.getLogger(__name__)
@@ -57,6 +72,8 @@ class SyncRequest:
     :param since: where to begin, see :class:`DrChronoToWarehouseOperator`.
     :param lookback: how much earlier than the last extraction the next one begins.
     :param retention: how long staged pages may be used.
+    :param complete_every: how often a list that goes by change is read as a whole.
+    :param history: whether each version of a row is kept.
     :param read_by: the way of reading that is asked for.
     :param on_suspicious: what follows where the list may hide records.
     """
@@ -69,8 +86,10 @@ class SyncRequest:
     lookback: timedelta
     full_refresh: bool
     retention: timedelta
+    complete_every: CompleteEvery = "auto"
+    history: bool = False
     read_by: ReadBy = "auto"
-    on_suspicious: OnSuspicious = "warn"
+    on_suspicious: OnSuspiciousSync = "warn"
     extra_filters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -79,13 +98,28 @@ class SyncRequest:
         extra = {"extra_filters": self.extra_filters} if self.extra_filters else {}
         return _hash({"filters": self.filters, "verbose": self.verbose, **extra})
 
-    def key(self, base_url: str, client_id: str) -> SyncKey:
-        """Return what the state of this sync is kept under."""
-        source = f"{base_url}#{_hash(client_id)}"
-        return SyncKey(source, self.resource.name, self.table.name, self.selection)
+    @property
+    def selects_all(self) -> bool:
+        """Whether no filter narrows the list."""
+        shown_by = self.resource.deletions.shown_by if self.resource.deletions else None
+        return set(self.filters) <= {shown_by} and not self.extra_filters
 
-    def staging_name(self, key: SyncKey, warehouse_conn_id: str) -> str:
+    @property
+    def change_filters(self) -> dict[str, Any]:
+        """The filters of a read of changes: a list that leaves out what is deleted is asked for that, too.
+
+        A read of the whole list is not: there a deletion shows by what is missing.
+        """
+        shown_by = self.resource.deletions.shown_by if self.resource.deletions else None
+        return ({shown_by: True} if shown_by else {}) | dict(self.filters)
+
+    def key(self, base_url: str, practice: str) -> SyncKey:
+        """Return what the state of this sync is kept under."""
+        return SyncKey(base_url, practice, self.resource.name, self.table.name, self.selection)
+
+    def staging_name(self, base_url: str, grant_id: str, warehouse_conn_id: str) -> str:
         """Return the name of the folder that this sync stages in: the same one for every run of it."""
+        key = self.key(base_url, grant_id)
         return f"{self.resource.name}-{_hash([asdict(key), self.table.schema, warehouse_conn_id])}"
 
 
@@ -110,6 +144,7 @@ class SyncResult:
             new=earlier.counts.new + self.counts.new,
             changed=earlier.counts.changed + self.counts.changed,
             in_table=self.counts.in_table,
+            deleted=earlier.counts.deleted + self.counts.deleted,
         )
         return replace(
             self,
@@ -120,13 +155,42 @@ class SyncResult:
         )
 
 
+def prepare(warehouse: Warehouse, request: SyncRequest) -> bool:
+    """Make the table ready to be loaded, and say what that changed.
+
+    :return: whether it has got columns.
+    :raises WarehouseError: the table cannot be written.
+    """
+    table = request.table
+    added = warehouse.prepare(table, history=request.history)
+    if added:
+        log.warning(
+            "Table %s lacked columns that are known now and got them: %s. Rows that do not change keep what the API "
+            "sent for them in %s; full_refresh=True fills the columns",
+            table.label,
+            ", ".join(added),
+            EXTRA,
+        )
+    if not request.history and warehouse.keeps_history(table):
+        log.warning(
+            "Table %s has a history in %s, which is kept up although history is not asked for: a gap would make it "
+            "untrue. To end it, rename or drop %s",
+            table.label,
+            table.history.label,
+            table.history.label,
+        )
+    return bool(added)
+
+
 class Sync:
-    """One sync in one task.
+    """One sync in one task, into a table that is prepared.
 
     :param open_warehouse: connects to the warehouse. That is done when needed: between the first and the last time, the
         API may be read for so long that firewalls forget a connection.
     :param staging: a folder that this process has taken.
     :param run_id: the DAG run, for people who read the state table.
+    :param practice: the practice of the connection.
+    :param is_widened: whether the table has got columns since the last sync.
     """
 
     def __init__(
@@ -138,6 +202,8 @@ class Sync:
         key: SyncKey,
         staging: Staging,
         run_id: str,
+        practice: KnownPractice | None = None,
+        is_widened: bool = False,
     ) -> None:
         self._request = request
         self._hook = hook
@@ -145,7 +211,8 @@ class Sync:
         self._key = key
         self._staging = staging
         self._run_id = run_id
-        self._is_widened = False
+        self._practice_known = practice
+        self._is_widened = is_widened
 
     def run(self) -> SyncResult:
         """Sync, resuming what an interrupted process has staged.
@@ -153,18 +220,6 @@ class Sync:
         :raises WarehouseError: the warehouse cannot be written.
         :raises SuspiciousReadError: the list may hide records, and the sync is to fail then.
         """
-        table = self._request.table
-        with closing(self._open_warehouse()) as warehouse:
-            added = warehouse.prepare(table)
-        self._is_widened = bool(added)
-        if added:
-            log.warning(
-                "Table %s lacked columns that the catalogue now has and got them: %s. Rows that do not change keep "
-                "these values in %s; full_refresh=True fills the columns",
-                table.label,
-                ", ".join(added),
-                EXTRA,
-            )
         result, began, resumed = self._run_once(full_refresh=self._request.full_refresh)
         if resumed and datetime.now(UTC) - began > CATCH_UP_AFTER:
             log.info("The pages loaded were read some time ago; reading what changed since")
@@ -188,18 +243,19 @@ class Sync:
         checkpoint = self._read(checkpoint)
         calls -= client.calls
         hidden = self._hides_everything(checkpoint, state)
-        calls += client.calls
         if hidden:
             # A state of this read would say that the table is complete, and what it hides would never be read.
             counts, set_aside, stored = self._unchanged(), 0, state.watermark if state else None
         else:
             try:
-                counts, set_aside, stored = self._load(checkpoint, anew=anew, usual=usual)
+                counts, set_aside, stored = self._load(checkpoint, anew=anew, resumed=resumed, usual=usual)
             except StagingDamagedError:
                 log.warning("The staged pages cannot be read any more; reading the list again")
                 checkpoint = self._read(self._staging.restart(plan))
-                counts, set_aside, stored = self._load(checkpoint, anew=anew, usual=usual)
+                counts, set_aside, stored = self._load(checkpoint, anew=anew, resumed=False, usual=usual)
         self._staging.clear()
+        calls += client.calls
+        self._judge(counts)
         result = SyncResult(calls + checkpoint.calls, counts, set_aside, plan.since, _text_of(stored))
         return result, _began(checkpoint), resumed and not hidden
 
@@ -234,6 +290,8 @@ class Sync:
         :return: whether nothing came, and nothing can be concluded from that.
         :raises SuspiciousReadError: it may hide records, and the sync is to fail then.
         """
+        if self._request.on_suspicious == "accept":
+            return False
         read = self._facts(checkpoint)
         found = self._hook.suspicions(self._operation_id, read) or self._probed(checkpoint, state)
         if found and self._request.on_suspicious == "fail":
@@ -267,7 +325,7 @@ class Sync:
         if self._request.filters or self._facts(checkpoint).complete or not (expected := self._expected()):
             return []
         start = needed_start(self._request.resource.requires_one_of, ())
-        filters = self._since(start.isoformat() if start else None)
+        filters = self._since(start.isoformat() if start else None, {})
         first = next(self._hook.get_conn().pages(self._request.resource.name, filters, page_size=1))
         if first.records:
             return []
@@ -291,7 +349,11 @@ class Sync:
         since = start = None
         if incremental is not None:
             asked = first_start(self._request.since, practice.timezones)
-            begin = next_start(state, practice, asked, self._request.lookback, full_refresh=full_refresh)
+            due = complete_is_due(
+                state, self._request.resource.deletions, self._request.complete_every, datetime.now(UTC)
+            )
+            whole = full_refresh or (due and asked is None)
+            begin = next_start(state, practice, asked, self._request.lookback, full_refresh=whole)
             since, start = (
                 begin.since or needed_start(self._request.resource.requires_one_of, self._request.filters),
                 begin.start,
@@ -302,6 +364,7 @@ class Sync:
             start=start.isoformat() if start else None,
             timezones=practice.timezones,
             timezones_read_at=practice.read_at.isoformat() if practice.read_at else None,
+            practice_key=self._key.practice,
         )
 
     def _practice(self, state: SyncState | None, watermark: str | None) -> Practice:
@@ -369,11 +432,12 @@ class Sync:
 
     def _filters(self, plan: Plan) -> dict[str, Any]:
         """Return the filters of a read from the plan's start on."""
-        return self._since(plan.since)
+        filters = self._request.filters if plan.is_complete else self._request.change_filters
+        return self._since(plan.since, filters)
 
-    def _since(self, since: str | None) -> dict[str, Any]:
+    def _since(self, since: str | None, filters: Mapping[str, Any]) -> dict[str, Any]:
         incremental = self._request.resource.incremental
-        return {**self._request.filters, **({incremental.filter: since} if since and incremental else {})}
+        return {**filters, **({incremental.filter: since} if since and incremental else {})}
 
     def _goes_on_in_bulk(self, checkpoint: Checkpoint) -> bool:
         request = self._request
@@ -424,37 +488,77 @@ class Sync:
             yield row
 
     def _load(
-        self, checkpoint: Checkpoint, *, anew: bool, usual: datetime | None
+        self, checkpoint: Checkpoint, *, anew: bool, resumed: bool, usual: datetime | None
     ) -> tuple[LoadCounts, int, datetime | None]:
         """Load what is staged; return the counts of rows, and of records that became none, and the new watermark.
 
         :param anew: whether everything was read again, so that an earlier watermark does not count.
+        :param resumed: whether another process has read a part of it.
         :param usual: where a read of changes would have begun.
         """
-        plan = checkpoint.plan
+        plan, request = checkpoint.plan, self._request
         state = SyncState(
             watermark=_began(checkpoint),
             start=datetime.fromisoformat(plan.start) if plan.start else None,
             practice=plan.practice,
+            # By our own clock, as it is compared with that.
+            completed_at=own_clock() if plan.is_complete else None,
         )
-        incremental = self._request.resource.incremental
+        complete = CompleteRead(
+            began=state.watermark,
+            selects_all=request.selects_all,
+            continuous=not resumed and not checkpoint.gaps,
+            is_believable=lambda known, missing: request.on_suspicious == "accept" or is_believable(known, missing),
+            counts_if_doubtful=request.on_suspicious != "fail",
+        )
+        log_of = request.resource.deletions.log if request.resource.deletions else None
+        deletions: list[LoggedDeletion] = []
+        if log_of and not plan.is_complete:
+            deletions = logged_deletions(self._hook, log_of, request.resource, plan.since, plan.practice)
+        incremental = request.resource.incremental
         # Only the change times of such a list are in that zone; of the others it is known what the connection says.
         apart = incremental is not None and incremental.timezone is not None
         zone = self._hook.settings.timezone if apart else plan.practice.timezone
-        maker = RowMaker(self._request.table, zone)
-        witness = ZoneWitness(self._request.resource.name, usual)
+        maker = RowMaker(request.table, zone)
+        witness = ZoneWitness(request.resource.name, usual)
         rows = self._witnessed(maker.rows(self._staging.lines(checkpoint)), witness)
-        run = Run(self._run_id, checkpoint.calls, anew)
+        run = Run(self._run_id, checkpoint.calls, anew, self._practice_known)
         with closing(self._open_warehouse()) as warehouse:
-            counts = warehouse.load(self._request.table, rows, self._key, state, run)
+            counts = warehouse.load(
+                request.table, rows, self._key, state, run,
+                complete=complete if plan.is_complete else None, deletions=deletions,
+            )  # fmt: skip
             # A run that was overtaken by another one finds a later watermark there.
-            stored = warehouse.state(self._request.table, self._key) or state
-        _report(maker, self._request.table)
+            stored = warehouse.state(request.table, self._key) or state
+            settled = settle_missing(
+                self._hook, warehouse, request.table, self._key, request.resource,
+                selects_all=request.selects_all, verbose=request.verbose, zone=zone,
+            )  # fmt: skip
+        if settled:
+            counts = replace(counts, changed=counts.changed + settled.changed, deleted=counts.deleted + settled.deleted)
+        _report(maker, request.table)
         now = own_clock()
         if incremental is not None and incremental.tracks_updates:
             witness.warn_of_late(counts.new + counts.changed, plan.timezones)
         witness.warn(max(self._hook.get_conn().server_time or now, now), plan.timezones)
         return counts, maker.without_key, stored.watermark
+
+    def _judge(self, counts: LoadCounts) -> None:
+        """Say that a complete read came back with much less than the table holds.
+
+        :raises DoubtfulReadError: that is to fail the task.
+        """
+        if counts.believed:
+            return
+        message = (
+            f"A read of all {self._request.resource.plural} did not see {counts.missing:,} of {counts.known:,} rows of "
+            f"{self._request.table.label}, so none of them was marked as deleted. Check what the connection may see: "
+            f"airflow drchrono doctor {self._hook.drchrono_conn_id} --probe. If they are gone in DrChrono, say "
+            f"on_suspicious='accept' once"
+        )
+        if self._request.on_suspicious == "fail":
+            raise DoubtfulReadError(message)
+        log.warning("%s", message)
 
 
 def _began(checkpoint: Checkpoint) -> datetime:

@@ -155,7 +155,9 @@ def test_the_example_dag_keeps_five_tables_equal_to_the_practice(
         new, changed = (each if isinstance(each, int) else len(each) for each in (new, changed))
         assert differences(sandbox, name, fetch) == []
         assert (result["rows_new"], result["rows_changed"]) == (new, changed)
-        assert calls(sandbox, name) == result["calls"] <= pages(new + changed, SIZES[name])
+        assert calls(sandbox, name) <= pages(new + changed, SIZES[name])
+        # What was deleted of the line items is asked for, too.
+        assert calls(sandbox, name) + (name == "line_items") == result["calls"]
     assert len(sandbox.journal.calls()) == sum(result["calls"] for result in second.values())
     assert staged(home) == []
 
@@ -190,6 +192,7 @@ def test_a_first_run_reports_what_it_did(practice: Callable[..., Sandbox], caplo
         "rows_read": 180,
         "rows_new": 180,
         "rows_changed": 0,
+        "rows_deleted": 0,
         "rows_in_table": 180,
         "records_set_aside": 0,
         "since": "1970-01-01T00:00:00",
@@ -251,7 +254,8 @@ def test_the_hourly_quota_puts_a_sync_off_and_it_goes_on_where_it_was(
     sandbox = practice(
         quota_per_hour=QUOTA, start=datetime(2026, 1, 15, 12, 30, tzinfo=UTC), extra={"quota_per_hour": 0}
     )
-    for done in (QUOTA, 2 * QUOTA):
+    # The first run asks whose practice it is, which takes a call and the one that it leads to.
+    for done in (QUOTA - 2, 2 * QUOTA - 2):
         with pytest.raises(outcome("AirflowRescheduleException")) as found:
             sync("appointments")
         assert found.value.reschedule_date > datetime.now(UTC) + timedelta(minutes=20)
@@ -642,7 +646,14 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
         {"resource": "day_sheet_totals"},
         "day_sheet_totals cannot be synced into a table: the API has no list",
     ),
-    "no key": ({"resource": "audit_log"}, "audit_log cannot be synced into a table: their records have no key"),
+    "list in bulk only": ({"resource": "patients_list"}, "the API has no list of them; sync patients, whose records"),
+    "no filter": (
+        {"resource": "insurances"},
+        r"insurances_list: filters need payer_type \(one of emdeon, gateway, ihcfa\)",
+    ),
+    "history without a key": ({"resource": "audit_log", "history": True}, "Rows of audit_log never change"),
+    "no time between": ({"complete_every": "weekly"}, "complete_every has to be a timedelta, 'auto' or None"),
+    "no choice": ({"on_suspicious": "shout"}, "on_suspicious must be one of .warn., .fail., .accept."),
     "unknown filter": (
         {"filters": {"docter": 1}},
         r"there is no filter 'docter' \(did you mean 'doctor'",
@@ -790,6 +801,27 @@ def test_an_empty_list_of_a_grant_that_has_the_scopes_names_the_permission(
     assert "came back empty" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("resource", "field"), [("audit_log", "page"), ("telehealth_appointment_history", "description")]
+)
+def test_records_without_a_key_are_added_once(
+    practice: Callable[..., Sandbox], fetch: Any, resource: str, field: str
+) -> None:
+    sandbox = practice(patients=5, records={resource: 30}, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    for text in ("twice", "twice", "once"):
+        sandbox.practice.create(resource, {field: text})
+    first = sync(resource)
+    assert first["rows_new"] == first["rows_in_table"] == len(sandbox.practice.records(resource))
+
+    sandbox.clock.advance(60)
+    sandbox.practice.create(resource, {field: "later"})
+    second = sync(resource, run_id="run 2")
+
+    assert (second["rows_new"], second["rows_changed"], second["rows_deleted"]) == (1, 0, 0)
+    rows = dict(fetch(f"SELECT {field}, count(*) FROM {resource} GROUP BY 1"))
+    assert {name: rows[name] for name in ("twice", "once", "later")} == {"twice": 2, "once": 1, "later": 1}
+
+
 def test_a_sync_asks_what_the_facts_of_its_connection_say(practice: Callable[..., Sandbox]) -> None:
     facts = {"lab_orders": {"page_size": 3, "requires_one_of": ["since", "doctor"], "lookback": 3600}}
     sandbox = practice(extra={"facts": facts})
@@ -829,6 +861,53 @@ def test_a_sync_of_a_list_that_needs_a_filter_says_so_before_it_asks(practice: C
 
     sync("lab_results", filters={"doctor": 1})
     assert sandbox.journal.calls(resource="lab_results")[0].query["doctor"] == "1"
+
+
+def test_a_read_that_shows_too_little_marks_nothing_unless_that_is_accepted(
+    practice: Callable[..., Sandbox], fetch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = practice(patients=60, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    sync()
+    sandbox.clock.advance(60)
+    for patient in sandbox.practice.records("patients")[:20]:
+        sandbox.practice.remove("patients", patient["id"])
+    marked = "SELECT count(*) FROM patients WHERE _drchrono_deleted_at IS NOT NULL"
+
+    whole = {"complete_every": timedelta(0)}
+    assert sync(run_id="run 2", **whole)["rows_deleted"] == 0
+    assert "did not see 20 of 60 rows of patients, so none of them was marked as deleted" in caplog.text
+    with pytest.raises(outcome("AirflowFailException"), match="did not see 20 of 60 rows"):
+        sync(run_id="run 3", on_suspicious="fail", **whole)
+    assert fetch(marked) == [(0,)]
+
+    accepted = sync(run_id="run 4", on_suspicious="accept", **whole)
+    assert (accepted["rows_deleted"], accepted["rows_in_table"]) == (20, 60)
+    assert fetch(marked) == [(20,)]
+    assert sync(run_id="run 5", **whole)["rows_deleted"] == 0
+
+
+def test_deletions_of_visits_and_line_items_come_with_the_changes(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+
+    sandbox = practice(patients=5, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    names = ("appointments", "line_items")
+    for name in names:
+        sync(name)
+    visit = next(each for each in sandbox.practice.records("appointments") if not each["deleted_flag"])
+    charge = sandbox.practice.records("line_items")[0]
+    with DrChronoHook("drchrono_default") as client:
+        sandbox.clock.advance(60)
+        client.delete("appointments", visit["id"])
+        client.delete("line_items", charge["id"])
+    sandbox.clock.advance(60)
+    sandbox.journal.clear()
+
+    results = {name: sync(name, run_id="run 2") for name in names}
+
+    assert {name: result["rows_deleted"] for name, result in results.items()} == dict.fromkeys(names, 1)
+    assert [result["calls"] for result in results.values()] == [1, 2]
+    for name, record in (("appointments", visit), ("line_items", charge)):
+        assert fetch(f"SELECT id FROM {name} WHERE _drchrono_deleted_at IS NOT NULL") == [(record["id"],)]
 
 
 def test_a_list_that_demands_a_filter_is_synced_with_one_that_the_provider_does_not_know(

@@ -272,7 +272,7 @@ def load_ours(open_warehouse: Callable[[], Any], staging: Any, checkpoint: Any) 
         warehouse.load(
             table,
             maker.rows(staging.lines(checkpoint)),
-            SyncKey("bench", "patients", "patients", ""),
+            SyncKey("bench", "bench", "patients", "patients", ""),
             SyncState(datetime.now(UTC), None, Practice(("America/New_York",), None)),
             Run("bench", 1),
         )

@@ -160,6 +160,42 @@ def test_resource_is_whole(resource: catalog.Resource) -> None:
         assert resource.bulk.failed_states
 
 
+@pytest.mark.parametrize("resource", [each for each in RESOURCES if each.values[0].deletions])
+def test_a_list_says_how_it_tells_of_deletions(resource: catalog.Resource) -> None:
+    deletions, record, listing = resource.deletions, CATALOG.record_of(resource.name), resource.list_operation
+    assert deletions is not None
+    assert record is not None
+    assert listing is not None
+    given = {name for name in ("flag", "shown_by", "log") if getattr(deletions, name)}
+    assert given == {key.partition(".")[2] for key in resource.because if key.startswith("deletions.")} != set()
+    soft = {each.soft_delete for each in resource.operations.values()} - {None}
+    assert soft <= {deletions.flag}
+    if deletions.flag:
+        assert record.fields[deletions.flag].type == "boolean"
+    if deletions.shown_by:
+        assert listing.parameter(deletions.shown_by).type == "boolean"
+    if deletions.log:
+        log = CATALOG.resource(deletions.log)
+        logged = CATALOG.record_of(log.name)
+        assert logged is not None
+        assert log.incremental is not None
+        assert log.incremental.cursor_field is not None
+        assert [each.name for each in logged.fields.values() if each.refers_to == resource.name]
+
+
+def test_lists_whose_records_can_be_flagged_as_deleted_are_known() -> None:
+    flags = {"archived", "deleted_flag"}
+    found = {
+        each.name
+        for each in CATALOG.resources.values()
+        if each.list_operation and each.record and flags & set(CATALOG.record(each.record).fields)
+    }
+    # A thread that is archived has left the inbox, and its messages are there.
+    assert found - {"message_threads"} == {
+        each.name for each in CATALOG.resources.values() if each.deletions and each.deletions.flag
+    }
+
+
 @pytest.mark.parametrize("resource", [each for each in RESOURCES if each.values[0].incremental])
 def test_a_list_says_what_it_goes_by_and_how_far_back_to_look(resource: catalog.Resource) -> None:
     incremental = resource.incremental
