@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.catalog import Bulk
+from airflow_provider_drchrono.client.bulk_lists import FIRST_POLL
 from airflow_provider_drchrono.client.errors import (
     BadRequestError,
     BulkExpiredError,
@@ -17,7 +18,7 @@ from airflow_provider_drchrono.client.errors import (
     PermissionDeniedError,
     UnexpectedAnswerError,
 )
-from airflow_provider_drchrono.incremental.clocks import earlier_clock, own_clock
+from airflow_provider_drchrono.incremental.clocks import EARLIEST, earlier_clock, own_clock
 from airflow_provider_drchrono.transfers.extraction import jobs_at_once
 from airflow_provider_drchrono.transfers.staging import BulkProgress, Checkpoint, Job, Staging
 
@@ -123,12 +124,12 @@ class BulkReader:
                 uuid = self._client.bulk_start(
                     self._resource, self._filters, verbose=self._verbose, page_size=self._bulk.size, page=page
                 )
-            except (PermissionDeniedError, NotFoundError, BadRequestError) as error:
+            except (PermissionDeniedError, NotFoundError, BadRequestError, UnexpectedAnswerError) as error:
                 raise BulkUnusableError(str(error)) from None
             # The server may have looked for the records as early as it was asked.
             waited = timedelta(seconds=time.monotonic() - asked_at)
             own = own_clock()
-            asked = earlier_clock(self._client.server_time or own, own) - waited
+            asked = max(earlier_clock(self._client.server_time or own, own) - waited, EARLIEST)
             bulk = bulk.started(Job(page, uuid, asked.astimezone(UTC).isoformat(), time.time()))
             checkpoint = self._staging.note(checkpoint, bulk, began=asked, calls=self._client.calls - calls)
         return checkpoint
@@ -161,9 +162,10 @@ class BulkReader:
             bulk = bulk.slower(elapsed)
             self._staging.note(checkpoint, bulk, calls=calls)
             raise self._pending(bulk, max(elapsed, SHORTEST_ABSENCE))
-        # What was started with others waits for its turn, and tells nothing of how long it took.
-        if calls > 1 or not bulk.seconds:
-            bulk = bulk.slower(elapsed)
+        # Only a look in vain tells how long a page took: others were made long ago, and waited for their turn.
+        bulk = bulk.slower(elapsed if calls > 1 else min(elapsed, FIRST_POLL, LONGEST_LOOK))
+        if not bulk.pages:
+            log.info("Reading %s in bulk: %s pages of up to %s rows", self._resource, result.pages, self._bulk.size)
         return self._staging.add(
             checkpoint,
             result.records,
@@ -172,6 +174,7 @@ class BulkReader:
             next_url=None,
             calls=calls,
             bulk=bulk.fetched(job, pages=result.pages, count=result.count),
+            gaps=int(not result.records and job.page < result.pages),
         )
 
     def _result(self, job: Job, seconds: float) -> BulkResult | None:

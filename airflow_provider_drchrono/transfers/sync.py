@@ -1,4 +1,4 @@
-"""One sync: it decides what to read, reads pages into staging, and loads what is staged."""
+"""One sync: it decides what to read, has it read into staging, and loads what is staged."""
 
 from __future__ import annotations
 
@@ -10,19 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from time import monotonic
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Resource
 from airflow_provider_drchrono.client.errors import PermissionDeniedError
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.incremental.clocks import (
-    EARLIEST,
     ZoneWitness,
-    earlier_clock,
     is_ahead,
     own_clock,
-    warn_of_difference,
 )
 from airflow_provider_drchrono.incremental.lists import moment_of, needed_start
 from airflow_provider_drchrono.incremental.suspicion import ReadFacts, Suspicion, act_on
@@ -34,14 +30,14 @@ from airflow_provider_drchrono.incremental.window import (
     first_start,
     next_start,
 )
-from airflow_provider_drchrono.transfers.bulk_reading import BulkReader, BulkUnusableError
 from airflow_provider_drchrono.transfers.deletions import (
     DoubtfulReadError,
     OnSuspiciousSync,
     logged_deletions,
     settle_missing,
 )
-from airflow_provider_drchrono.transfers.extraction import ListFacts, ReadBy, ReadSoFar, next_way
+from airflow_provider_drchrono.transfers.extraction import ReadBy
+from airflow_provider_drchrono.transfers.reading import ListReader
 from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
 from airflow_provider_drchrono.warehouses.base import (
     CompleteRead,
@@ -59,9 +55,6 @@ log = logging.getLogger(__name__)
 
 CATCH_UP_AFTER = timedelta(minutes=15)
 """A sync whose reading began longer ago than this, because it was interrupted, reads once more what changed since."""
-
-# Seconds between two lines that say how far the reading of a long list has come.
-_PROGRESS_EVERY = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +106,11 @@ class SyncRequest:
         shown_by = self.resource.deletions.shown_by if self.resource.deletions else None
         return ({shown_by: True} if shown_by else {}) | dict(self.filters)
 
+    def since_filter(self, since: str | None) -> dict[str, Any]:
+        """Return the filter that selects what has changed since a time; none where the list has none."""
+        incremental = self.resource.incremental
+        return {incremental.filter: since} if since and incremental else {}
+
     def key(self, base_url: str, practice: str) -> SyncKey:
         """Return what the state of this sync is kept under."""
         return SyncKey(base_url, practice, self.resource.name, self.table.name, self.selection)
@@ -158,7 +156,7 @@ class SyncResult:
 def prepare(warehouse: Warehouse, request: SyncRequest) -> bool:
     """Make the table ready to be loaded, and say what that changed.
 
-    :return: whether it has got columns.
+    :return: whether the table got columns.
     :raises WarehouseError: the table cannot be written.
     """
     table = request.table
@@ -190,7 +188,7 @@ class Sync:
     :param staging: a folder that this process has taken.
     :param run_id: the DAG run, for people who read the state table.
     :param practice: the practice of the connection.
-    :param is_widened: whether the table has got columns since the last sync.
+    :param is_widened: whether the table has just got columns.
     """
 
     def __init__(
@@ -240,7 +238,8 @@ class Sync:
         resumed = checkpoint.began is not None
         if resumed:
             log.info("Resuming after %s rows that are staged already", f"{checkpoint.rows:,}")
-        checkpoint = self._read(checkpoint)
+        reader = ListReader(self._request, self._hook, self._staging)
+        checkpoint = reader.read(checkpoint)
         calls -= client.calls
         hidden = self._hides_everything(checkpoint, state)
         if hidden:
@@ -248,11 +247,11 @@ class Sync:
             counts, set_aside, stored = self._unchanged(), 0, state.watermark if state else None
         else:
             try:
-                counts, set_aside, stored = self._load(checkpoint, anew=anew, resumed=resumed, usual=usual)
+                counts, set_aside, stored = self._load(checkpoint, anew=anew, usual=usual, resumed=resumed)
             except StagingDamagedError:
                 log.warning("The staged pages cannot be read any more; reading the list again")
-                checkpoint = self._read(self._staging.restart(plan))
-                counts, set_aside, stored = self._load(checkpoint, anew=anew, resumed=False, usual=usual)
+                checkpoint = reader.read(self._staging.restart(plan))
+                counts, set_aside, stored = self._load(checkpoint, anew=anew, usual=usual, resumed=False)
         self._staging.clear()
         calls += client.calls
         self._judge(counts)
@@ -325,7 +324,7 @@ class Sync:
         if self._request.filters or self._facts(checkpoint).complete or not (expected := self._expected()):
             return []
         start = needed_start(self._request.resource.requires_one_of, ())
-        filters = self._since(start.isoformat() if start else None, {})
+        filters = self._request.since_filter(start.isoformat() if start else None)
         first = next(self._hook.get_conn().pages(self._request.resource.name, filters, page_size=1))
         if first.records:
             return []
@@ -377,104 +376,6 @@ class Sync:
         named = incremental.timezone if incremental else None
         return current_practice(self._hook, state.practice if state else None, datetime.now(UTC), named)
 
-    def _read(self, checkpoint: Checkpoint) -> Checkpoint:
-        from airflow_provider_drchrono.client import BadRequestError, NotFoundError
-
-        if checkpoint.complete:
-            return checkpoint
-        try:
-            return self._read_pages(checkpoint)
-        except (BadRequestError, NotFoundError):
-            latest = self._staging.checkpoint()
-            if checkpoint.next_url is None or latest is None or latest.next_url != checkpoint.next_url:
-                raise
-        log.warning("The API does not know the page any more at which the reading stopped; reading the list again")
-        return self._read_pages(self._staging.restart(checkpoint.plan))
-
-    def _read_pages(self, checkpoint: Checkpoint) -> Checkpoint:
-        if checkpoint.bulk is not None or self._goes_on_in_bulk(checkpoint):
-            return self._read_in_bulk(checkpoint)
-        client = self._hook.get_conn()
-        filters = self._filters(checkpoint.plan)
-        is_first = True
-        asked_at = reported_at = monotonic()
-        calls = client.calls
-        pages = client.raw_pages(
-            self._request.resource.name,
-            filters,
-            extra_filters=self._request.extra_filters,
-            verbose=self._request.verbose,
-            next_url=checkpoint.next_url,
-        )
-        for page in pages:
-            own = own_clock()
-            if is_first:
-                warn_of_difference(page.server_time, own, self._request.resource.name)
-                is_first = False
-            read_at = earlier_clock(page.server_time, own)
-            checkpoint = self._staging.add(
-                checkpoint,
-                page.records,
-                read_at=read_at,
-                # The server may have looked for the first page's records as early as it was asked.
-                began=max(read_at - timedelta(seconds=monotonic() - asked_at), EARLIEST),
-                next_url=page.next_url,
-                calls=client.calls - calls,
-                gaps=page.gaps,
-            )
-            calls = client.calls
-            if monotonic() - reported_at > _PROGRESS_EVERY:
-                reported_at = monotonic()
-                log.info("Read %s rows with %s calls so far", f"{checkpoint.rows:,}", f"{checkpoint.calls:,}")
-            if page.next_url is not None and self._goes_on_in_bulk(checkpoint):
-                return self._read_in_bulk(checkpoint)
-        return checkpoint
-
-    def _filters(self, plan: Plan) -> dict[str, Any]:
-        """Return the filters of a read from the plan's start on."""
-        filters = self._request.filters if plan.is_complete else self._request.change_filters
-        return self._since(plan.since, filters)
-
-    def _since(self, since: str | None, filters: Mapping[str, Any]) -> dict[str, Any]:
-        incremental = self._request.resource.incremental
-        return {**filters, **({incremental.filter: since} if since and incremental else {})}
-
-    def _goes_on_in_bulk(self, checkpoint: Checkpoint) -> bool:
-        request = self._request
-        # Nobody knows whether a bulk list takes the same extra filters; without them it would hold too much.
-        if checkpoint.bulk_unusable or request.extra_filters:
-            return False
-        facts = ListFacts.of(
-            self._hook.catalog, request.resource, self._filters(checkpoint.plan), verbose=request.verbose
-        )
-        read = ReadSoFar(pages=sum(checkpoint.parts.values()))
-        return next_way(facts, read, request.read_by) == "bulk"
-
-    def _read_in_bulk(self, checkpoint: Checkpoint) -> Checkpoint:
-        resource = self._request.resource
-        assert resource.bulk is not None  # noqa: S101 - the way was chosen by it
-        if checkpoint.bulk is None:
-            checkpoint = self._staging.begin_anew(checkpoint, in_bulk=True)
-        reader = BulkReader(
-            self._hook.get_conn(),
-            resource.name,
-            resource.bulk,
-            self._filters(checkpoint.plan),
-            verbose=self._request.verbose,
-            staging=self._staging,
-            calls_left=self._calls_left,
-        )
-        try:
-            return reader.read(checkpoint)
-        except BulkUnusableError as error:
-            log.warning("%s cannot be read in bulk and are read page by page: %s", resource.plural, error)
-        latest = self._staging.checkpoint() or checkpoint
-        return self._read_pages(self._staging.begin_anew(latest, in_bulk=False))
-
-    def _calls_left(self) -> int | None:
-        quota = self._hook.quota
-        return quota.status().left if quota else None
-
     def _witnessed(self, rows: Iterable[Row], witness: ZoneWitness) -> Iterator[Row]:
         """Yield the rows, and note when they changed."""
         incremental = self._request.resource.incremental
@@ -488,13 +389,13 @@ class Sync:
             yield row
 
     def _load(
-        self, checkpoint: Checkpoint, *, anew: bool, resumed: bool, usual: datetime | None
+        self, checkpoint: Checkpoint, *, anew: bool, usual: datetime | None, resumed: bool
     ) -> tuple[LoadCounts, int, datetime | None]:
         """Load what is staged; return the counts of rows, and of records that became none, and the new watermark.
 
         :param anew: whether everything was read again, so that an earlier watermark does not count.
-        :param resumed: whether another process has read a part of it.
         :param usual: where a read of changes would have begun.
+        :param resumed: whether another process has read a part of it.
         """
         plan, request = checkpoint.plan, self._request
         state = SyncState(

@@ -27,8 +27,8 @@ pytestmark = pytest.mark.airflow
 def practice(airflow_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Sandbox]]:
     """Starts a practice, and connects Airflow with it and with a SQLite file."""
     monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
-    monkeypatch.setattr(bulk_reading, "LONGEST_LOOK", 0.01)
-    monkeypatch.setattr(bulk_reading, "WORKER_PATIENCE", 0.05)
+    monkeypatch.setattr(bulk_reading, "LONGEST_LOOK", 0.02)
+    monkeypatch.setattr(bulk_reading, "WORKER_PATIENCE", 0.5)
     monkeypatch.setenv("AIRFLOW__DRCHRONO__STAGING_PATH", str(tmp_path / "staging"))
     warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
     monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_WAREHOUSE", json.dumps(warehouse))
@@ -133,6 +133,15 @@ def test_extra_filters_are_sent_page_by_page(practice: Callable[..., Sandbox]) -
         operator(extra_filters={"shoe_size": 43}, read_by="bulk")
 
 
+def test_filters_that_bulk_lists_may_not_know_are_sent_to_the_list(practice: Callable[..., Sandbox]) -> None:
+    sandbox = practice()
+
+    sync(extra_filters={"new": "1"})
+
+    assert bulk_calls(sandbox) == "p" * 9
+    assert all(each.query.get("new") == "1" for each in sandbox.journal.calls(resource="appointments"))
+
+
 def test_a_row_is_the_same_either_way(practice: Callable[..., Sandbox]) -> None:
     practice()
     sync(read_by="pages")
@@ -200,6 +209,7 @@ def test_the_triggerer_waits_where_the_task_may_defer(practice: Callable[..., Sa
     ("arguments", "message"),
     [
         ({"read_by": "bulky"}, "read_by has to be one of auto, pages, bulk, not 'bulky'"),
+        ({"read_by": "bulk", "extra_filters": {"new": 1}}, "read_by='bulk' takes no extra_filters"),
         ({"resource": "problems", "read_by": "bulk"}, "problems has no bulk list; leave read_by out, or sync one of"),
     ],
 )

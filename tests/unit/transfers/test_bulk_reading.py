@@ -16,6 +16,7 @@ from pytest_mock import MockerFixture
 
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.client import DrChronoClient, MemoryTokenStore, RateLimitedError
+from airflow_provider_drchrono.client.bulk_lists import FIRST_POLL
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.transfers import bulk_reading
 from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError, BulkReader, BulkUnusableError
@@ -33,8 +34,8 @@ PAGES = 8
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses between looks, which only cost time here."""
-    monkeypatch.setattr(bulk_reading, "LONGEST_LOOK", 0.005)
-    monkeypatch.setattr(bulk_reading, "WORKER_PATIENCE", 0.05)
+    monkeypatch.setattr(bulk_reading, "LONGEST_LOOK", 0.02)
+    monkeypatch.setattr(bulk_reading, "WORKER_PATIENCE", 0.5)
 
 
 class Reading:
@@ -199,7 +200,7 @@ def test_pages_that_must_have_expired_are_not_looked_at(reading: Callable[..., R
         practice.run()
     practice.sandbox.faults.clear()
     before = practice.asked()
-    mocker.patch.object(bulk_reading.time, "time", side_effect=lambda now=time.time: now() + 4000)
+    mocker.patch.object(time, "time", side_effect=lambda now=time.time: now() + 4000)
     practice.sandbox.clock.advance(4000)
 
     staging, checkpoint = practice.run()
@@ -228,12 +229,31 @@ def test_a_worker_is_not_held_while_pages_take_long(reading: Callable[..., Readi
     assert staged(staging, checkpoint) == practice.ids()
 
 
-@pytest.mark.parametrize("status", [400, 403, 404])
-def test_a_refused_bulk_list_is_told(reading: Callable[..., Reading], status: int) -> None:
+def test_the_time_that_a_killed_process_was_away_is_no_time_of_the_page(
+    reading: Callable[..., Reading], mocker: MockerFixture
+) -> None:
     practice = reading()
-    practice.sandbox.faults.add(Fault(kind="status", status=status, operation="patients_list_create"))
+    practice.sandbox.faults.add(Fault(kind="status", status=429, operation="patients_list_list"))
+    with pytest.raises(RateLimitedError):
+        practice.run()
+    mocker.patch.object(time, "time", side_effect=lambda now=time.time: now() + 1200)
 
-    with pytest.raises(BulkUnusableError, match=rf"patients_list_create.*{status}"):
+    _, checkpoint = practice.run()
+
+    assert checkpoint.in_bulk.seconds <= FIRST_POLL
+    assert practice.asked().count("P") == PAGES
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(400, "400"), (403, "403"), (404, "404"), (200, "the API started no bulk list")],
+)
+def test_a_refused_bulk_list_is_told(reading: Callable[..., Reading], status: int, message: str) -> None:
+    practice = reading()
+    fault = Fault(kind="status", status=status, operation="patients_list_create", body={})
+    practice.sandbox.faults.add(fault)
+
+    with pytest.raises(BulkUnusableError, match=rf"patients_list_create.*{message}"):
         practice.run()
 
 

@@ -20,9 +20,10 @@ from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.client import DrChronoClient, MemoryTokenStore
 from airflow_provider_drchrono.transfers import bulk_reading
 from airflow_provider_drchrono.transfers.forecast import PRACTICES, Forecast, forecast
+from airflow_provider_drchrono.transfers.reading import ListReader
 from airflow_provider_drchrono.transfers.staging import Plan, Staging
 from airflow_provider_drchrono.transfers.staging_files import LocalFolder
-from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest
+from airflow_provider_drchrono.transfers.sync import SyncRequest
 from airflow_provider_drchrono.warehouses.table import table_for
 from tests.unit.client.support import settings_for
 
@@ -174,6 +175,7 @@ def test_a_read_makes_the_calls_that_were_forecast(
         resource=CATALOG.resource(resource),
         table=table,
         filters={},
+        extra_filters={},
         verbose=False,
         since=None,
         lookback=timedelta(0),
@@ -185,10 +187,7 @@ def test_a_read_makes_the_calls_that_were_forecast(
     plan = Plan(None, "1970-01-01T00:00:00", None, ("America/New_York",), None)
     with closing(DrChronoClient(settings_for(url), token_store=MemoryTokenStore())) as client:
         hook: Any = Hook(client)
-        open_nothing: Any = None
-        key: Any = None
-        sync = Sync(request, hook=hook, open_warehouse=open_nothing, key=key, staging=staging, run_id="test")
-        checkpoint = sync._read(staging.restart(plan))
+        checkpoint = ListReader(request, hook, staging).read(staging.restart(plan))
     staging.release()
 
     (expected,) = of(MANY, resource).lists
