@@ -95,6 +95,11 @@ class Watch:
         return watch
 
     @property
+    def own_lookback(self) -> float | None:
+        """The lookback in seconds; None where it is that of the list, which a connection may know better."""
+        return None if self.lookback == check_watched(self.resource).lookback else self.lookback
+
+    @property
     def options(self) -> dict[str, str]:
         """What differs from the defaults, as text.
 

@@ -76,7 +76,7 @@ def drchrono_asset(
         verbose=watch.verbose,
         start=watch.start,
         # What is not given is what the facts of the connection say, which are known when the list is polled.
-        lookback=None if lookback is None else watch.lookback,
+        lookback=watch.own_lookback,
         poll_interval=watch.poll_interval,
     )
     return Asset(name=watch.name, uri=watch.uri, watchers=[AssetWatcher(name=watch.name, trigger=trigger)])

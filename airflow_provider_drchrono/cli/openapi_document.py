@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from airflow_provider_drchrono.client.errors import DrChronoError
+
 LARGEST = 64 * 1024 * 1024
 """Bytes. The vendor's document has less than one megabyte."""
 
@@ -23,7 +25,7 @@ TYPES = {"bool": "boolean"}
 Raw = Mapping[str, Any]
 
 
-class DocumentError(ValueError):
+class DocumentError(DrChronoError, ValueError):
     """There is no OpenAPI document there, or it cannot be read."""
 
 

@@ -32,6 +32,7 @@ generator know nothing of the client and have errors of their own.
     ├── CursorStoreError (state.cursor_store)                    a cursor cannot be read or kept
     ├── CursorError (incremental.cursor)                         a stored cursor cannot be resumed
     │   ├── ForgottenRunError (incremental.cursor)
+    │   ├── OtherPracticeError (incremental.cursor)
     │   └── DeliveriesError (incremental.events.deliveries)
     ├── SuspiciousReadError (incremental.suspicion)              a read may have come back with less than there is
     ├── LostEventError (incremental.events.reader)               it is not known any more what an event was about
@@ -41,6 +42,9 @@ generator know nothing of the client and have errors of their own.
     ├── WarehouseError (warehouses.base)                         the database did not do what was asked
     ├── AirflowChangedError (compat.private)                     Airflow lacks a private part that is needed
     ├── OutsideError (common.file_fence)                         a path leads to where tasks may not read or write
+    ├── DocumentError (cli.openapi_document)                     a file is no OpenAPI document
+    ├── BulkPendingError (transfers.bulk_reading)                the pages of a bulk list are still being made
+    ├── BulkUnusableError (transfers.bulk_reading)               a list cannot be read in bulk
     ├── PendingError (plugin.pending)                            an answer that belongs to no pending authorization
     ├── NotAllowedError (plugin.app)                             the user of Airflow's UI may not do this
     ├── StateFileError (conformance.state_file)                  the findings of a conformance run cannot be kept

@@ -83,7 +83,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     :param table: name of the table; the resource's by default.
     :param schema: schema of the table, for databases that have schemas; the connection's own by default.
     :param filters: filters of the list, such as ``{"doctor": 123}``. Each set of filters is a sync of its own.
-    :param extra_filters: filters that the provider does not know, by name; they are sent as they are.
+    :param extra_filters: filters that the provider does not know, by name; they are sent as they are, and the list is
+        read page by page.
     :param verbose: read the verbose fields too; pages are smaller then, so it takes more calls.
     :param since: sync only records changed since then: a date, a time of the practice's wall clock, a time with an
         offset, or one of these as ISO 8601 text. Making it earlier later on reads the list again from there.
@@ -148,7 +149,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         _check_literals(resource, filters, extra_filters)
-        _check_way(resource, read_by, has_extra=bool(extra_filters))
+        _check_way(resource, read_by, extra_filters)
         _check_complete_every(complete_every)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
@@ -404,16 +405,16 @@ def _served_in_bulk(catalog: Catalog, resource: Resource) -> str | None:
     return next((starts[name] for name in resource.operations if name in starts), None)
 
 
-def _check_way(resource: object, read_by: object, *, has_extra: bool) -> None:
+def _check_way(resource: object, read_by: object, extra_filters: object) -> None:
     """Judge the way of reading while the DAG is parsed.
 
     :raises InvalidArgumentError: there is no such way, or not to this list.
     """
     if read_by not in WAYS:
         raise arguments.InvalidArgumentError(f"read_by has to be one of {', '.join(WAYS)}, not {read_by!r}")
-    if read_by == "bulk" and has_extra:
+    if read_by == "bulk" and extra_filters:
         raise arguments.InvalidArgumentError(
-            "read_by='bulk' takes no extra_filters: nobody knows whether the bulk list has them; leave read_by out"
+            "extra_filters are sent page by page, as nobody knows whether a bulk list takes them; leave read_by out"
         )
     if read_by != "bulk" or not isinstance(resource, str) or arguments.is_template(resource):
         return

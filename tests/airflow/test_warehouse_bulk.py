@@ -122,6 +122,17 @@ def test_either_way_can_be_insisted_on(
     assert differences(sandbox, "appointments", fetch) == []
 
 
+def test_extra_filters_are_sent_page_by_page(practice: Callable[..., Sandbox]) -> None:
+    sandbox = practice(patients=70, appointments_per_patient=30)
+
+    sync(extra_filters={"shoe_size": 43})
+
+    assert set(bulk_calls(sandbox)) == {"p"}
+    assert {each.query["shoe_size"] for each in sandbox.journal.calls(operation_id=PAGE)} == {"43"}
+    with pytest.raises(ValueError, match="extra_filters are sent page by page"):
+        operator(extra_filters={"shoe_size": 43}, read_by="bulk")
+
+
 def test_filters_that_bulk_lists_may_not_know_are_sent_to_the_list(practice: Callable[..., Sandbox]) -> None:
     sandbox = practice()
 

@@ -23,6 +23,7 @@ from airflow_provider_drchrono.state import lease as variable_lease
 from airflow_provider_drchrono.transfers import bulk_reading
 from airflow_provider_drchrono.transfers.extraction import LOOKS_IN_VAIN, ListFacts, cost_of
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences, listed, pages
+from tests.support.answering import answering, refusing
 from tests.support.slow import working_while_answered
 from tests.support.stored import stored_text
 
@@ -162,11 +163,10 @@ def test_the_example_dag_keeps_five_tables_equal_to_the_practice(
 
     written = "\n".join([caplog.text, *capfd.readouterr(), *stored_text(airflow_db).values()])
     assert "Synced patients into patients: calls 2, rows read 300" in written
-    patients = sandbox.practice.records("patients")
-    private = [patient[name] for patient in patients for name in ("email", "cell_phone") if patient[name]]
-    assert len(private) > len(patients)
-    for value in private:
-        assert value not in written
+    # Some patients have no address or no telephone.
+    private = {each[name] for each in sandbox.practice.records("patients") for name in ("email", "cell_phone")} - {""}
+    assert len(private) > 300
+    assert [value for value in private if value in written] == []
 
 
 def test_the_task_of_each_resource_bears_its_name(
@@ -861,3 +861,74 @@ def test_a_sync_of_a_list_that_needs_a_filter_says_so_before_it_asks(practice: C
 
     sync("lab_results", filters={"doctor": 1})
     assert sandbox.journal.calls(resource="lab_results")[0].query["doctor"] == "1"
+
+
+def test_a_read_that_shows_too_little_marks_nothing_unless_that_is_accepted(
+    practice: Callable[..., Sandbox], fetch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = practice(patients=60, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    sync()
+    sandbox.clock.advance(60)
+    for patient in sandbox.practice.records("patients")[:20]:
+        sandbox.practice.remove("patients", patient["id"])
+    marked = "SELECT count(*) FROM patients WHERE _drchrono_deleted_at IS NOT NULL"
+
+    whole = {"complete_every": timedelta(0)}
+    assert sync(run_id="run 2", **whole)["rows_deleted"] == 0
+    assert "did not see 20 of 60 rows of patients, so none of them was marked as deleted" in caplog.text
+    with pytest.raises(outcome("AirflowFailException"), match="did not see 20 of 60 rows"):
+        sync(run_id="run 3", on_suspicious="fail", **whole)
+    assert fetch(marked) == [(0,)]
+
+    accepted = sync(run_id="run 4", on_suspicious="accept", **whole)
+    assert (accepted["rows_deleted"], accepted["rows_in_table"]) == (20, 60)
+    assert fetch(marked) == [(20,)]
+    assert sync(run_id="run 5", **whole)["rows_deleted"] == 0
+
+
+def test_deletions_of_visits_and_line_items_come_with_the_changes(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+
+    sandbox = practice(patients=5, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    names = ("appointments", "line_items")
+    for name in names:
+        sync(name)
+    visit = next(each for each in sandbox.practice.records("appointments") if not each["deleted_flag"])
+    charge = sandbox.practice.records("line_items")[0]
+    with DrChronoHook("drchrono_default") as client:
+        sandbox.clock.advance(60)
+        client.delete("appointments", visit["id"])
+        client.delete("line_items", charge["id"])
+    sandbox.clock.advance(60)
+    sandbox.journal.clear()
+
+    results = {name: sync(name, run_id="run 2") for name in names}
+
+    assert {name: result["rows_deleted"] for name, result in results.items()} == dict.fromkeys(names, 1)
+    assert [result["calls"] for result in results.values()] == [1, 2]
+    for name, record in (("appointments", visit), ("line_items", charge)):
+        assert fetch(f"SELECT id FROM {name} WHERE _drchrono_deleted_at IS NOT NULL") == [(record["id"],)]
+
+
+def test_a_list_that_demands_a_filter_is_synced_with_one_that_the_provider_does_not_know(
+    practice: Callable[..., Sandbox], fetch: Callable[[str], list[tuple[Any, ...]]]
+) -> None:
+    sandbox = practice()
+    rule = "changed_after parameter must be specified with since"
+    with answering(sandbox, refusing("/api/patients", 400, {"detail": rule}, without="changed_after")):
+        with pytest.raises(outcome("AirflowFailException"), match=r"\(400\).*field_errors"):
+            sync()
+        first = sync(run_id="run 2", extra_filters={"changed_after": "2020-01-01"})
+        again = sync(run_id="run 3", extra_filters={"changed_after": "2020-01-01"})
+
+    assert (first["rows_new"], again["rows_new"]) == (60, 0)
+    assert again["since"] is not None
+    assert {each.query["changed_after"] for each in sandbox.journal.calls(resource="patients", status=200)} == {
+        "2020-01-01"
+    }
+    assert fetch("SELECT count(*) FROM patients") == [(60,)]
+
+
+def test_extra_filters_that_cannot_be_right_are_refused_when_the_dag_is_parsed(home: Path) -> None:
+    with pytest.raises(ValueError, match="doctor is a filter that is known: give it in filters"):
+        sync(extra_filters={"doctor": 1})

@@ -39,9 +39,7 @@ def refusing(path: str, status: int, body: Any = None, *, without: str = "") -> 
     def answer(handle: Handle, request: Request) -> Response:
         if request.path != path or (without and request.argument(without) is not None):
             return handle(request)
-        return Response(
-            status, encode(body), {"content-type": "application/json", "date": handle(request).headers["date"]}
-        )
+        return Response(status, encode(body), {"content-type": "application/json"})
 
     return answer
 

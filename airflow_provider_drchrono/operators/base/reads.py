@@ -89,12 +89,10 @@ class SelectingOperator(DrChronoOperationOperator):
         self,
         *,
         filters: Mapping[str, Any] | XComArg | str | None = None,
-        _has_extra: bool = False,
         **kwargs: Any,
     ) -> None:
         if self.takes_filters:
-            known = arguments.operation_filters(self.operation_id, has_extra=_has_extra)
-            arguments.check_filters(known, filters)
+            arguments.check_filters(arguments.operation_filters(self.operation_id), filters)
         super().__init__(**kwargs)
         self.filters = filters
 
@@ -220,6 +218,8 @@ class ListOperator(RecordsOperator):
     :param extra_filters: filters that the provider does not know, by name; they are sent as they are.
     """
 
+    # They are checked together with those that the catalogue does not know.
+    takes_filters = False
     template_fields: Collection[str] = ("filters", "extra_filters", "fields", "output_path", "drchrono_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json", "extra_filters": "json"}
 
@@ -230,7 +230,9 @@ class ListOperator(RecordsOperator):
         **kwargs: Any,
     ) -> None:
         arguments.check_extra_filters(self.operation_id, extra_filters)
-        super().__init__(_has_extra=bool(extra_filters), **kwargs)
+        known = arguments.operation_filters(self.operation_id, has_extra=bool(extra_filters))
+        arguments.check_filters(known, kwargs.get("filters"))
+        super().__init__(**kwargs)
         self.extra_filters = extra_filters
 
     def execute(self, context: Context) -> Records | dict[str, Any]:

@@ -173,7 +173,7 @@ class DrChronoRequestOperator(MasksTemplateFields, BaseOperator):
             try:
                 answer = drchrono.request(method, str(self.path), **arguments)
             except errors.DrChronoError:
-                # It was refused, or the error says that it is in doubt and fails the task. Either way it is told.
+                # It was refused, or the error says that it is in doubt, and fails the task.
                 marker.clear()
                 raise
             marker.clear()

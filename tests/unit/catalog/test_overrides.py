@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.catalog.overrides import DEFAULT_LOOKBACK, ListFacts, checked_facts, with_facts
+from airflow_provider_drchrono.catalog.overrides import DEFAULT_LOOKBACK, FactsOfList, checked_facts, with_facts
 
 CATALOG = load()
 
@@ -110,4 +110,4 @@ def test_the_page_on_connections_lists_every_fact() -> None:
 
     page = (Path(__file__).resolve().parents[3] / "docs/connection.md").read_text()
     table = page.partition("| fact | what it says")[2].partition("\n\n")[0]
-    assert [line.split("`")[1] for line in table.splitlines()[2:]] == list(ListFacts.__annotations__)
+    assert [line.split("`")[1] for line in table.splitlines()[2:]] == list(FactsOfList.__annotations__)

@@ -51,7 +51,7 @@ def test_prints_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(capsys.readouterr().out)
     assert told["at_vendor"] is False
     assert 30 < told["calls"] < 60
-    assert {"question", "verdict", "believed", "observed", "subject", "facts"} == set(told["findings"][0])
+    assert {"question", "result", "believed", "observed", "subject", "facts"} == set(told["findings"][0])
 
 
 def test_goes_on_where_it_stopped_and_begins_again_when_told_to(

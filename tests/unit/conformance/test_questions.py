@@ -29,7 +29,7 @@ class Case:
 
     step: str
     question: str
-    verdict: str
+    result: str
     observed: str
     ways: tuple[Answering, ...] = ()
     subject: str | None = None
@@ -570,7 +570,7 @@ def test_each_question_is_answered_by_what_comes(case: Case, sandbox: Sandbox, c
     step = next(each for each in all_steps() if each.id == case.step)
     assert {each.question for each in findings} == {each.id for each in step.questions}, "a question has no answer"
     finding = next(each for each in findings if each.question == case.question and case.subject in (None, each.subject))
-    assert (finding.verdict, dict(finding.facts)) == (case.verdict, case.facts), finding
+    assert (finding.result, dict(finding.facts)) == (case.result, case.facts), finding
     assert case.observed in finding.observed
     checked_facts(load(), finding.facts)
 
@@ -578,13 +578,13 @@ def test_each_question_is_answered_by_what_comes(case: Case, sandbox: Sandbox, c
 def test_every_question_has_cases_with_different_answers() -> None:
     seen: dict[str, set[str]] = {}
     for case in CASES:
-        seen.setdefault(case.question, set()).add(f"{case.verdict}: {case.observed}")
+        seen.setdefault(case.question, set()).add(f"{case.result}: {case.observed}")
     apart = {"lag", "rate-headers", "server-clock", "time-spelling", "decimals", "types", "unknown-fields"}
     assert {name for name, answers in seen.items() if len(answers) > 1} | apart == set(all_questions())
 
 
 @pytest.mark.parametrize(
-    ("late", "verdict", "observed", "facts"),
+    ("late", "result", "observed", "facts"),
     [
         pytest.param(0, "as believed", "none of 1 change was late", {}, id="at once"),
         pytest.param(60, "as believed", "late, by at least 60 seconds", {}, id="within the lookback"),
@@ -592,7 +592,7 @@ def test_every_question_has_cases_with_different_answers() -> None:
     ],
 )
 def test_a_write_that_shows_late_is_noticed(
-    late: int, verdict: str, observed: str, facts: Any, sandbox: Sandbox, connect: Callable[..., Session]
+    late: int, result: str, observed: str, facts: Any, sandbox: Sandbox, connect: Callable[..., Session]
 ) -> None:
     visit = next(each for each in sandbox.practice.records("appointments") if not each["deleted_flag"])
     before = {"notes": visit["notes"], "updated_at": visit["updated_at"]}
@@ -606,7 +606,7 @@ def test_a_write_that_shows_late_is_noticed(
     finally:
         sandbox.practice.change("appointments", visit["id"], before)
 
-    assert (finding.verdict, dict(finding.facts)) == (verdict, facts)
+    assert (finding.result, dict(finding.facts)) == (result, facts)
     assert observed in finding.observed
 
 
@@ -631,11 +631,11 @@ SPELLINGS = (
 
 
 @pytest.mark.parametrize(
-    ("question", "verdict", "observed", "ways"), SPELLINGS, ids=[f"{each[0]}: {each[2]}" for each in SPELLINGS]
+    ("question", "result", "observed", "ways"), SPELLINGS, ids=[f"{each[0]}: {each[2]}" for each in SPELLINGS]
 )
 def test_spellings_are_counted_over_all_answers(
     question: str,
-    verdict: str,
+    result: str,
     observed: str,
     ways: tuple[Answering, ...],
     sandbox: Sandbox,
@@ -648,7 +648,7 @@ def test_spellings_are_counted_over_all_answers(
     findings = found(session, "spellings")
 
     finding = next(each for each in findings if each.question == question)
-    assert finding.verdict == verdict
+    assert finding.result == result
     assert observed in finding.observed
 
 

@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.compat import AirflowFailException
-from airflow_provider_drchrono.transfers.drchrono_to_warehouse import DrChronoToWarehouseOperator
 from airflow_provider_drchrono.transfers.extraction import (
     LOOKS_IN_VAIN,
     MOST_JOBS,
@@ -114,14 +112,3 @@ def test_the_calls_of_a_large_list() -> None:
 @pytest.mark.parametrize(("left", "jobs"), [(None, MOST_JOBS), (500, MOST_JOBS), (9, 4), (1, 1), (0, 1)])
 def test_no_more_pages_are_started_than_can_be_fetched(left: int | None, jobs: int) -> None:
     assert jobs_at_once(left) == jobs
-
-
-def test_filters_that_the_catalogue_does_not_know_are_not_given_to_a_bulk_list() -> None:
-    with pytest.raises(AirflowFailException, match="read_by='bulk' takes no extra_filters"):
-        DrChronoToWarehouseOperator(
-            task_id="sync",
-            resource="patients",
-            warehouse_conn_id="warehouse",
-            extra_filters={"new_filter": 1},
-            read_by="bulk",
-        )
