@@ -20,7 +20,7 @@ from airflow_provider_drchrono.client.bulk_lists import (
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.files import FileArgument
 from airflow_provider_drchrono.client.flow import Authorize, BlockingStep, Flow, Step, Wait
-from airflow_provider_drchrono.client.paging import Listing, Page, Record
+from airflow_provider_drchrono.client.paging import Listing, Page, Record, record_of
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.receiving import size_limit
 from airflow_provider_drchrono.client.request import Body, Id, Request
@@ -147,8 +147,8 @@ class AsyncDrChronoClient:
 
     async def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
         """Return one record; see :meth:`DrChronoClient.read`."""
-        record: Record = await self._value(self._core.read_request(resource, record_id, verbose=verbose))
-        return record
+        request = self._core.read_request(resource, record_id, verbose=verbose)
+        return record_of(request.operation, await self._value(request))
 
     async def create(
         self,

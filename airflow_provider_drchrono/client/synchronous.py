@@ -20,7 +20,7 @@ from airflow_provider_drchrono.client.bulk_lists import (
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.files import FileArgument
 from airflow_provider_drchrono.client.flow import Authorize, BlockingStep, Flow, Step, Wait, run_flow
-from airflow_provider_drchrono.client.paging import Listing, Page, Record
+from airflow_provider_drchrono.client.paging import Listing, Page, Record, record_of
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.receiving import size_limit
 from airflow_provider_drchrono.client.request import Body, Id, Request
@@ -200,9 +200,10 @@ class DrChronoClient:
         """Return one record.
 
         :raises NotFoundError: there is none with this id.
+        :raises UnexpectedAnswerError: the API answers with something else than a record.
         """
-        record: Record = self._value(self._core.read_request(resource, record_id, verbose=verbose))
-        return record
+        request = self._core.read_request(resource, record_id, verbose=verbose)
+        return record_of(request.operation, self._value(request))
 
     def create(
         self,

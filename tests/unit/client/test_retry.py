@@ -139,6 +139,9 @@ def test_the_clock_hour_ends_on_the_hour(now: datetime, seconds: float) -> None:
     assert hour_left(now) == seconds
 
 
-@pytest.mark.parametrize("text", [None, "", "yesterday", "2026-99-99"])
+AFTER_YEAR_9999 = "Fri, 31 Dec 9999 23:59:59 -1200"
+
+
+@pytest.mark.parametrize("text", [None, "", "yesterday", "2026-99-99", AFTER_YEAR_9999])
 def test_what_is_no_http_date(text: str | None) -> None:
     assert http_date(text) is None
