@@ -16,7 +16,8 @@ from airflow.sdk.exceptions import (
 )
 
 from airflow_provider_drchrono.compat.deferral import shortest_deferral, waits_in_triggerer
-from airflow_provider_drchrono.compat.folders import quota_folder
+from airflow_provider_drchrono.compat.folders import configured_staging, quota_folder
+from airflow_provider_drchrono.compat.hosts import celery_redis, executor_of_many_hosts
 from airflow_provider_drchrono.compat.masking import mask_secret
 from airflow_provider_drchrono.compat.runs import run_of
 from airflow_provider_drchrono.compat.teams import team_of_connection
@@ -28,7 +29,10 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowRescheduleException",
     "BaseHook",
+    "celery_redis",
+    "configured_staging",
     "delete_variable",
+    "executor_of_many_hosts",
     "mask_secret",
     "quota_folder",
     "read_variable",

@@ -18,8 +18,9 @@ from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameErro
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
 from airflow_provider_drchrono.common.outcomes import airflow_outcome
-from airflow_provider_drchrono.compat import AirflowException, AirflowFailException
+from airflow_provider_drchrono.compat import AirflowException, AirflowFailException, configured_staging
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.hooks.many_hosts import staging_problem
 from airflow_provider_drchrono.incremental.window import first_start
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
@@ -225,9 +226,9 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         )
 
     def _staging_root(self) -> str:
-        from airflow.sdk.configuration import conf
-
-        configured = self.staging_path or conf.get("drchrono", "staging_path", fallback=None)
+        if problem := staging_problem(self.staging_path):
+            log.warning("%s", problem)
+        configured = self.staging_path or configured_staging()
         home = os.environ.get("AIRFLOW_HOME", "~/airflow")
         return str(configured or os.path.join(os.path.expanduser(home), "drchrono", "staging"))
 
