@@ -108,6 +108,14 @@ def get_provider_info() -> dict[str, Any]:
             "drchrono": {
                 "description": "Options of the DrChrono provider.",
                 "options": {
+                    "allowed_file_roots": {
+                        "description": "Folders and object storage URLs, separated by commas, in which tasks may read "
+                        "the files that they send and write what they return. Empty: wherever the worker may.",
+                        "version_added": None,
+                        "type": "string",
+                        "example": "/srv/practice, s3://bucket/practice",
+                        "default": "",
+                    },
                     "quota_path": {
                         "description": "Folder in which the processes of a host count their calls of the API "
                         "together. Empty: drchrono/quota in AIRFLOW_HOME.",

@@ -73,7 +73,8 @@ def drchrono_asset(
         change=watch.change,
         verbose=watch.verbose,
         start=watch.start,
-        lookback=watch.lookback,
+        # What is not given is what the facts of the connection say, which are known when the list is polled.
+        lookback=watch.lookback if "lookback" in watch.options else None,
         poll_interval=watch.poll_interval,
     )
     return Asset(name=watch.name, uri=watch.uri, watchers=[AssetWatcher(name=watch.name, trigger=trigger)])

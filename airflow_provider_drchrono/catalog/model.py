@@ -314,7 +314,8 @@ class Incremental:
     ``cursor_field`` is the field that the filter is said to compare, and ``created_field`` the time of creation, where
     the records have them. ``tracks_updates`` says whether ``cursor_field`` moves with each change; where it does not,
     only the content tells that a record has changed. ``lookback`` is how many seconds before the last read the next
-    one begins, since lists show changes late.
+    one begins, since lists show changes late. ``timezone`` names the zone of the list's change times where it is not
+    the practice's.
     """
 
     filter: str
@@ -322,6 +323,7 @@ class Incremental:
     lookback: float
     cursor_field: str | None = None
     created_field: str | None = None
+    timezone: str | None = None
 
     @property
     def goes_by_creation(self) -> bool:

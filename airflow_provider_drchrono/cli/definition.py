@@ -54,6 +54,16 @@ TASK_ID = _option(
 )
 MAP_INDEX = _option("--map-index", help="The instance of a mapped task", type=int, default=-1)
 ASSET = _option("--asset", help="In place of a DAG: the asset, by its name", metavar="NAME")
+REPORT = _option(
+    "-o",
+    "--output",
+    help="Format of the report (default: markdown)",
+    choices=("markdown", "json"),
+    default="markdown",
+)
+SAVE = _option("--save", help="Write the report into this folder, too, in both formats", metavar="FOLDER")
+STATE = _option("--state", help="File that keeps what was found, to go on after an interruption", metavar="FILE")
+FRESH = _option("--fresh", help="Ask everything again", action="store_true")
 TO = _option("--to", help="With set: the time to continue from, in ISO 8601", metavar="TIME")
 
 
@@ -120,5 +130,17 @@ def _grant_commands() -> tuple[ActionCommand, ...]:
             help="Show what a connection's grant can do, and what the rest needs",
             func=lazy_load_command(f"{package}.doctor.doctor"),
             args=(CONN_ID, OUTPUT, PROBE, ALL),
+        ),
+        ActionCommand(
+            name="conformance",
+            help="Ask DrChrono whether what the provider infers about it holds, and print a report without records",
+            description=(
+                "Asks DrChrono whether what the provider infers about it holds: page sizes, clocks, filters, spellings "
+                "and more. Makes fewer than 60 calls, which only read; bulk lists are started by POST, which creates "
+                "no record. The report holds no value of any record, so that it can be posted, and ends with the facts "
+                "to hand to the connection. A run that is interrupted goes on where it was."
+            ),
+            func=lazy_load_command(f"{package}.conformance.conformance"),
+            args=(CONN_ID, REPORT, SAVE, STATE, FRESH),
         ),
     )

@@ -18,7 +18,7 @@ def show_quota(args: Namespace) -> None:
     :raises SystemExit: the connection or its count cannot be read; the message says why.
     """
     from airflow_provider_drchrono.hooks.authorization import settings_seen
-    from airflow_provider_drchrono.hooks.shared_quota import quota_of
+    from airflow_provider_drchrono.hooks.connection import quota_of
 
     try:
         quota = quota_of(settings_seen(args.conn_id), args.conn_id)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         UnexpectedAnswerError,
     )
     from airflow_provider_drchrono.client.files import FileArgument
-    from airflow_provider_drchrono.client.paging import Page
+    from airflow_provider_drchrono.client.paging import Page, RawPage
     from airflow_provider_drchrono.client.quota import CallQuota, Quota
     from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
     from airflow_provider_drchrono.client.synchronous import DrChronoClient
@@ -68,6 +68,7 @@ __all__ = [
     "PermissionDeniedError",
     "Quota",
     "RateLimitedError",
+    "RawPage",
     "RequestTimeoutError",
     "ResponseError",
     "ServerError",
@@ -100,6 +101,7 @@ _MODULES = {
     "MemoryTokenStore": "tokens",
     "NotFoundError": "errors",
     "Page": "paging",
+    "RawPage": "paging",
     "PermissionDeniedError": "errors",
     "Quota": "quota",
     "RateLimitedError": "errors",

@@ -8,6 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from airflow_provider_drchrono.client.bounds import size_limit
 from airflow_provider_drchrono.client.bulk_lists import (
     DEADLINE,
     BulkListing,
@@ -19,11 +20,10 @@ from airflow_provider_drchrono.client.bulk_lists import (
 )
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.files import FileArgument
-from airflow_provider_drchrono.client.flow import Authorize, BlockingStep, Flow, Step, Wait
-from airflow_provider_drchrono.client.paging import Listing, Page, Record, record_of
+from airflow_provider_drchrono.client.paging import Listing, Page, RawPage, Record, record_of
 from airflow_provider_drchrono.client.quota import Quota
-from airflow_provider_drchrono.client.receiving import size_limit
 from airflow_provider_drchrono.client.request import Body, Id, Request
+from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Observer, Step, Wait
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import AsyncHttpClient
@@ -47,9 +47,10 @@ class AsyncDrChronoClient:
         *,
         token_store: TokenStore | None = None,
         quota: Quota | None = None,
+        observer: Observer | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        self._core = Core(settings, token_store, quota, options)
+        self._core = Core(settings, token_store, quota, options, observer)
         self._http = AsyncHttpClient(self._core.settings, self._core.auth)
 
     @property
@@ -79,6 +80,19 @@ class AsyncDrChronoClient:
         """Call any operation of the API; see :meth:`DrChronoClient.call`."""
         return await self._value(self._core.request(operation_id, path, query, body, files))
 
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        data: Mapping[str, Any] | None = None,
+        files: Mapping[str, FileArgument] | None = None,
+    ) -> Any:
+        """Make a request that the catalogue does not know; see :meth:`DrChronoClient.request`."""
+        return await self._value(self._core.free_request(method, path, params, json, data, files))
+
     def pages(
         self,
         name: str,
@@ -90,6 +104,20 @@ class AsyncDrChronoClient:
     ) -> AsyncIterator[Page]:
         """Iterate over the pages of a list; see :meth:`DrChronoClient.pages`."""
         return self._pages(self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url))
+
+    def raw_pages(
+        self,
+        name: str,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        verbose: bool = False,
+        page_size: int | None = None,
+        next_url: str | None = None,
+    ) -> AsyncIterator[RawPage]:
+        """Iterate over the pages of a list with the records left as they came; see :meth:`DrChronoClient.raw_pages`."""
+        return self._raw_pages(
+            self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url, raw=True)
+        )
 
     def list(
         self,
@@ -213,6 +241,11 @@ class AsyncDrChronoClient:
         while listing.request is not None:
             answer = await self._run(self._core.runner.run(listing.request))
             yield listing.take(answer.value, answer.server_time)
+
+    async def _raw_pages(self, listing: Listing) -> AsyncIterator[RawPage]:
+        while listing.request is not None:
+            answer = await self._run(self._core.runner.run(listing.request))
+            yield listing.take_raw(answer.value, answer.server_time)
 
     async def _records(self, listing: Listing) -> AsyncIterator[Record]:
         async for page in self._pages(listing):

@@ -33,7 +33,7 @@ class TokenSource:
     """
 
     def __init__(self, settings: ClientSettings, store: TokenStore) -> None:
-        self._endpoint = TokenEndpoint(settings)
+        self._settings = settings
         self._store = store
         self._token: Token | None = None
         self._rejected: str | None = None
@@ -98,7 +98,8 @@ class TokenSource:
         if not refresh_token:
             raise self._nothing_to_renew_with(old)
         try:
-            token = self._endpoint.renew(refresh_token, old.grant_id if old else grant_id_of(self._entered))
+            grant_id = old.grant_id if old else grant_id_of(self._entered)
+            token = TokenEndpoint(self._settings).renew(refresh_token, grant_id)
         except AuthenticationError as error:
             newer = self._stored()
             # A store without working leases: somebody else was quicker.

@@ -16,10 +16,9 @@ from airflow_provider_drchrono.client.errors import (
     RequestTimeoutError,
     UnexpectedAnswerError,
 )
-from airflow_provider_drchrono.client.flow import Flow, Wait
 from airflow_provider_drchrono.client.paging import Page, Record, records_of
 from airflow_provider_drchrono.client.request import Request, build_request
-from airflow_provider_drchrono.client.request_runner import RequestRunner
+from airflow_provider_drchrono.client.request_runner import Flow, RequestRunner, Wait
 from airflow_provider_drchrono.client.responses import EXPIRED, Answer
 from airflow_provider_drchrono.client.retry import pause_after
 

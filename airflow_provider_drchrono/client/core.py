@@ -9,15 +9,17 @@ from typing import Any
 
 from airflow_provider_drchrono.catalog import Operation, UnknownNameError, load
 from airflow_provider_drchrono.catalog.model import OperationKind
+from airflow_provider_drchrono.catalog.overrides import with_facts
 from airflow_provider_drchrono.client.auth import DrChronoAuth, TokenSource
 from airflow_provider_drchrono.client.bulk_lists import BulkListing, result_request, start_request
 from airflow_provider_drchrono.client.errors import ConfigurationError, InvalidArgumentError
 from airflow_provider_drchrono.client.files import FileArgument
+from airflow_provider_drchrono.client.free_request import free_request
 from airflow_provider_drchrono.client.paging import Listing
 from airflow_provider_drchrono.client.quota import CallQuota, Quota
 from airflow_provider_drchrono.client.quota.stores import shared_quota_store
 from airflow_provider_drchrono.client.request import Body, Id, Request, build_request
-from airflow_provider_drchrono.client.request_runner import RequestRunner
+from airflow_provider_drchrono.client.request_runner import Observer, RequestRunner
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import MemoryTokenStore, Token, TokenStore
 
@@ -44,6 +46,7 @@ class Core:
         token_store: TokenStore | None,
         quota: Quota | None,
         options: ClientOptions,
+        observer: Observer | None = None,
     ) -> None:
         if settings is not None and options:
             raise ConfigurationError(
@@ -56,9 +59,9 @@ class Core:
                 "name the certificate authority of your network in ca_bundle instead",
                 self.settings.base_url,
             )
-        self.catalog = load()
+        self.catalog = with_facts(load(), self.settings.facts)
         self.auth = DrChronoAuth(TokenSource(self.settings, token_store or _FleetingStore()))
-        self.runner = RequestRunner(self.settings, quota or own_quota(self.settings), self.auth.granted)
+        self.runner = RequestRunner(self.settings, quota or own_quota(self.settings), self.auth.granted, observer)
 
     @property
     def calls(self) -> int:
@@ -84,6 +87,20 @@ class Core:
         except UnknownNameError as error:
             raise InvalidArgumentError(str(error)) from None
         return self._build(operation, path=path, query=query, body=body, files=files)
+
+    def free_request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        data: Mapping[str, Any] | None = None,
+        files: Mapping[str, FileArgument] | None = None,
+    ) -> Request:
+        """Return the request for a method and a path."""
+        return free_request(
+            self.catalog, self.settings.base_url, method, path, params=params, json=json, data=data, files=files
+        )
 
     def item_request(
         self,
@@ -125,6 +142,7 @@ class Core:
         verbose: bool,
         page_size: int | None,
         next_url: str | None = None,
+        raw: bool = False,
     ) -> Listing:
         """Return the state of a new iteration over a list."""
         base_url = self.settings.base_url
@@ -137,6 +155,7 @@ class Core:
             page_size=page_size,
             next_url=next_url,
             zone=self.settings.timezone,
+            raw=raw,
         )
 
     def bulk_start_request(

@@ -38,11 +38,16 @@ generator know nothing of the client and have errors of their own.
     ├── StagingDamagedError (transfers.staging)
     ├── WarehouseError (warehouses.base)                         the database did not do what was asked
     ├── AirflowChangedError (compat.private)                     Airflow lacks a private part that is needed
+    ├── OutsideError (common.file_fence)                         a path leads to where tasks may not read or write
     ├── PendingError (plugin.pending)                            an answer that belongs to no pending authorization
     ├── NotAllowedError (plugin.app)                             the user of Airflow's UI may not do this
+    ├── StateFileError (conformance.state_file)                  the findings of a conformance run cannot be kept
+    ├── BudgetSpentError (conformance.session)                   a conformance run has made as many calls as it may
     ├── UnreadableError (client.responses)                       this one and the rest never leave the package
-    ├── BrokenEncodingError (client.receiving)
-    ├── TooLargeError (client.receiving)
+    ├── _NoLinesError (client.responses)
+    ├── SealError (state.sealing)
+    ├── BrokenEncodingError (client.bounds)
+    ├── TooLargeError (client.bounds)
     ├── InDoubtError (operators.base.own_records)
     └── _UnacknowledgedError (incremental.events.writer)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -12,8 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from airflow_provider_drchrono.catalog import Catalog, Operation, Resource, UnknownNameError
 from airflow_provider_drchrono.client.errors import InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_drchrono.client.filters import Filters, encode
-from airflow_provider_drchrono.client.links import own_link, same_origin
-from airflow_provider_drchrono.client.request import Request, build_request
+from airflow_provider_drchrono.client.request import Request, build_request, own_link, same_origin
 
 log = logging.getLogger("airflow_provider_drchrono.client")
 
@@ -43,7 +42,20 @@ class Page:
     index: int
 
 
-def records_of(operation: Operation, answer: Any) -> list[Record]:
+@dataclass(frozen=True, slots=True)
+class RawPage:
+    """A page of a list whose records were left as they came.
+
+    :param records: each one as JSON in one line; decoded where the answer was not written record by record.
+    """
+
+    records: list[bytes | Record] = field(repr=False)
+    next_url: str | None = field(repr=False)
+    server_time: datetime
+    index: int
+
+
+def records_of(operation: Operation, answer: Any) -> list[Any]:
     """Return the records of a list's answer, whichever of the two envelopes they come in.
 
     :raises UnexpectedAnswerError: there is no list of records in it.
@@ -52,8 +64,9 @@ def records_of(operation: Operation, answer: Any) -> list[Record]:
         return [answer]
     records = answer
     if isinstance(answer, dict):
-        records = next((answer[key] for key in ENVELOPE_KEYS if isinstance(answer.get(key), list)), None)
-    if not isinstance(records, list) or not set(map(type, records)) <= {dict}:
+        keys = dict.fromkeys((operation.response.rows or ENVELOPE_KEYS[0], *ENVELOPE_KEYS))
+        records = next((answer[key] for key in keys if isinstance(answer.get(key), list)), None)
+    if not isinstance(records, list) or not set(map(type, records)) <= {dict, bytes}:
         raise UnexpectedAnswerError(
             f"{operation.id}: the answer holds no list of records; try later, and check the base URL if it stays so",
             operation_id=operation.id,
@@ -128,6 +141,7 @@ class Listing:
     :param next_url: begin at this page instead of the first; it already holds filters and page size. With the filters
         of the first page, the later parts of a long range follow.
     :param zone: IANA name of the practice's time zone, to which times with a zone are converted.
+    :param raw: leave the records as they come; :meth:`take_raw` then takes the answers.
     :raises InvalidArgumentError: a filter is unknown, missing or malformed.
     """
 
@@ -142,13 +156,15 @@ class Listing:
         page_size: int | None = None,
         next_url: str | None = None,
         zone: str | None = None,
+        raw: bool = False,
     ) -> None:
         self.operation = find_list(catalog, name)
         self._base_url = base_url
         self._seen: set[int] = set()
         self._index = 0
         self._idle = 0
-        self._last: list[Record] = []
+        self._last: list[Any] = []
+        self._raw = raw
         self._mended = False
         self.request: Request | None
         parts = [] if next_url is not None and not filters else _parts(catalog, self.operation, filters, zone)
@@ -159,13 +175,20 @@ class Listing:
             self.request = self._resumed(next_url)
             self._later = firsts[_part_of(next_url, parts) + 1 :]
         else:
-            self.request, *self._later = firsts
+            self.request, *self._later = (replace(each, raw=raw) for each in firsts)
 
     def take(self, answer: Any, server_time: datetime) -> Page:
         """Turn the answer to :attr:`request` into a page and move on to the next request.
 
         :raises UnexpectedAnswerError: the answer is no page, or the list does not end.
         """
+        return Page(*self._taken(answer, server_time))
+
+    def take_raw(self, answer: Any, server_time: datetime) -> RawPage:
+        """Do what :meth:`take` does, for records that were left as they came."""
+        return RawPage(*self._taken(answer, server_time))
+
+    def _taken(self, answer: Any, server_time: datetime) -> tuple[list[Any], str | None, datetime, int]:
         records = records_of(self.operation, answer)
         next_url = next_url_of(self.operation, self._base_url, answer)
         self._log_mended(next_url, answer)
@@ -177,7 +200,7 @@ class Listing:
         if next_url is None and self._later:
             next_url = self._later.pop(0).url
             self._idle = 0
-        page = Page(records, next_url, server_time, self._index)
+        page = records, next_url, server_time, self._index
         self._index += 1
         self._last = records
         self.request = self._following(next_url)
@@ -189,7 +212,7 @@ class Listing:
             if self._mended:
                 log.debug("%s: the links name another origin; they are asked for at our own", self.operation.id)
 
-    def _is_beyond_end(self, records: list[Record], next_url: str) -> bool:
+    def _is_beyond_end(self, records: list[Any], next_url: str) -> bool:
         """Tell whether a page that names a next one comes after everything was read."""
         return self._idle >= MOST_EMPTY_PAGES or (not records and hash(next_url) in self._seen)
 
@@ -205,7 +228,7 @@ class Listing:
                 transient=True,
             )
         self._seen.add(fingerprint)
-        return Request(self.operation, next_url)
+        return Request(self.operation, next_url, raw=self._raw)
 
     def _resumed(self, next_url: str) -> Request:
         if not same_origin(self._base_url, next_url):
@@ -215,7 +238,7 @@ class Listing:
                 operation_id=self.operation.id,
             )
         self._seen.add(hash(next_url))
-        return Request(self.operation, next_url)
+        return Request(self.operation, next_url, raw=self._raw)
 
 
 def _parts(

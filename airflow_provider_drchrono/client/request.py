@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlsplit
 from uuid import UUID
 
 from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Resource
@@ -20,6 +20,7 @@ from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client.errors import InvalidArgumentError
 from airflow_provider_drchrono.client.files import FileArgument, Multipart, open_upload
 from airflow_provider_drchrono.client.filters import convert, encode, split_range
+from airflow_provider_drchrono.client.settings import DEFAULT_PORTS, is_host
 
 Id = int | str
 Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -32,11 +33,13 @@ class Request:
     """What is sent, apart from what is the same for all requests.
 
     :param url: absolute. It may hold filters and therefore patient data, so it is not shown.
+    :param raw: leave the records of the answer as they came, each one as a line of JSON.
     """
 
     operation: Operation
     url: str = field(repr=False)
     body: bytes | Multipart | None = field(default=None, repr=False)
+    raw: bool = False
 
     @property
     def method(self) -> str:
@@ -189,21 +192,25 @@ def _multipart(
         raise InvalidArgumentError(
             f"{operation.id}: a list of records cannot be sent together with files", operation_id=operation.id
         )
-    plain = {name: _form_value(operation, name, value) for name, value in (body or {}).items()}
+    plain = {name: form_value(operation.id, name, value) for name, value in (body or {}).items()}
     return Multipart(plain, tuple(open_upload(name, each) for name, each in files.items()))
 
 
-def _form_value(operation: Operation, name: str, value: object) -> str:
+def form_value(operation_id: str, name: str, value: object) -> str:
+    """Return the value of a form field as text.
+
+    :raises InvalidArgumentError: it is a nested value, or nothing that a form can hold.
+    """
     if value is None:
         # A form has no null; the API takes an empty value for it.
         return ""
     if isinstance(value, Mapping | list | tuple):
         raise InvalidArgumentError(
-            f"{operation.id}: {name} is a nested value, which the API takes only in requests without files; "
+            f"{operation_id}: {name} is a nested value, which the API takes only in requests without files; "
             "send it in a second call",
-            operation_id=operation.id,
+            operation_id=operation_id,
         )
-    return _scalar(f"{operation.id}: {name}", operation.id, value)
+    return scalar(f"{operation_id}: {name}", operation_id, value)
 
 
 def encode_json(operation_id: str, body: object) -> bytes:
@@ -214,7 +221,7 @@ def encode_json(operation_id: str, body: object) -> bytes:
 
     def encode(value: object) -> str:
         if isinstance(value, datetime | date | time | Decimal | UUID):
-            return _scalar(f"{operation_id}: a time in the body", operation_id, value)
+            return scalar(f"{operation_id}: a time in the body", operation_id, value)
         raise InvalidArgumentError(
             f"{operation_id}: the body holds a {type(value).__name__}, which cannot be sent as JSON",
             operation_id=operation_id,
@@ -232,7 +239,12 @@ def encode_json(operation_id: str, body: object) -> bytes:
     )
 
 
-def _scalar(where: str, operation_id: str, value: object) -> str:
+def scalar(where: str, operation_id: str, value: object) -> str:
+    """Return a single value as the text that the API reads.
+
+    :param where: what the error names.
+    :raises InvalidArgumentError: it has a time zone, or is nothing that text stands for.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime | time) and value.tzinfo is not None:
@@ -271,3 +283,56 @@ def _refuse_missing(operation: Operation, given: Mapping[str, object], known: Ma
     missing = [each.name for each in known.values() if each.required and given.get(each.name) is None]
     if missing:
         raise InvalidArgumentError(f"{operation.id} needs {', '.join(missing)}", operation_id=operation.id)
+
+
+API_PATH = "/api/"
+
+
+def same_origin(base_url: str, url: str) -> bool:
+    """Tell whether an address has the scheme, host and port of the base URL, and nothing to hide its host behind."""
+    try:
+        own, other = urlsplit(base_url), urlsplit(url)
+        return _origin(own) == _origin(other) and _is_plain(url, other)
+    except ValueError:
+        return False
+
+
+def own_link(base_url: str, link: str, found_at: str | None = None) -> str | None:
+    """Return the address, at the own origin, that a link stands for; None if the link must not be followed.
+
+    :param base_url: scheme, host and, if it is unusual, port of the connection.
+    :param link: absolute or relative, as the API sent it.
+    :param found_at: the address that a relative link starts from; the base URL if left out.
+    """
+    try:
+        url = urljoin(found_at or f"{base_url}/", link)
+        parts = urlsplit(url)
+        if not same_origin(base_url, url) and not _is_of_api(link, parts):
+            return None
+    except ValueError:
+        return None
+    path = parts.path or "/"
+    return f"{base_url}{path}?{parts.query}" if parts.query else f"{base_url}{path}"
+
+
+def _is_of_api(link: str, parts: SplitResult) -> bool:
+    """Tell whether a link with another origin is one of the API's own, as far as its form goes."""
+    segments = unquote(parts.path).split("/")
+    return (
+        parts.scheme in DEFAULT_PORTS
+        and not link.lstrip().startswith("/")
+        and is_host(parts.hostname or "")
+        and _is_plain(link, parts)
+        and parts.path.startswith(API_PATH)
+        and not {".", ".."} & set(segments)
+        # Reading the port raises for one that is none.
+        and parts.port != 0
+    )
+
+
+def _is_plain(url: str, parts: SplitResult) -> bool:
+    return "@" not in parts.netloc and "\\" not in url and url.isprintable() and " " not in url
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.catalog.names import did_you_mean
+from airflow_provider_drchrono.catalog.overrides import ListFacts, checked_facts
 from airflow_provider_drchrono.client.errors import ConfigurationError
 from airflow_provider_drchrono.client.settings_table import SETTINGS
 
@@ -44,6 +45,7 @@ class ClientOptions(TypedDict, total=False):
     request_timeout: float
     verify_tls: bool
     ca_bundle: str | None
+    facts: Mapping[str, ListFacts] | None
     max_attempts: int
     max_wait: float
 
@@ -69,6 +71,8 @@ class ClientSettings(BaseModel):
     :param request_timeout: seconds that one request may take from its first byte to the last byte of its answer.
     :param verify_tls: whether the server has to prove who it is.
     :param ca_bundle: a PEM file of certificate authorities to trust instead of the usual ones.
+    :param facts: what is known of single lists and differs from the catalogue, by resource; ``*`` stands for all. See
+        :class:`~airflow_provider_drchrono.catalog.overrides.ListFacts`.
     :param max_attempts: how often a request is sent at most.
     :param max_wait: the longest wait, in seconds, that is slept inside a call; a longer one becomes
         :class:`RateLimitedError`.
@@ -93,6 +97,7 @@ class ClientSettings(BaseModel):
     request_timeout: float = Field(default=300.0, gt=0, allow_inf_nan=False)
     verify_tls: bool = True
     ca_bundle: str | None = None
+    facts: Mapping[str, Any] | None = None
     max_attempts: int = Field(default=5, ge=1)
     max_wait: float = Field(default=5.0, ge=0, allow_inf_nan=False)
 
@@ -180,6 +185,11 @@ class ClientSettings(BaseModel):
             except (LookupError, ValueError, OSError):
                 raise ValueError("there is no such time zone") from None
         return value
+
+    @field_validator("facts", mode="before")
+    @classmethod
+    def _facts_that_can_hold(cls, value: Any) -> Any:
+        return None if value is None else checked_facts(load(), value) or None
 
     @field_validator("ca_bundle")
     @classmethod

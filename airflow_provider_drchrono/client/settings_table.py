@@ -9,17 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-SettingKind = Literal["text", "words", "integer", "number", "boolean"]
+SettingKind = Literal["text", "words", "integer", "number", "boolean", "mapping"]
 Place = Literal["login", "password", "host", "extra", "none"]
 
 NETWORK = "Limits and network"
+FACTS = "Facts about the API"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One setting.
 
-    :param kind: ``words`` is text or a list of text.
+    :param kind: ``words`` is text or a list of text; ``mapping`` is a JSON object, or one as text.
     :param place: the part of an Airflow connection that holds it; ``none``: it is no part of one.
     :param label: the name of the field in the form.
     :param description: what the form and the documentation say of it.
@@ -199,6 +200,16 @@ SETTINGS = (
         section=NETWORK,
     ),
     Setting(
+        "facts",
+        "mapping",
+        "extra",
+        "Facts",
+        "What is known of the API and differs from the provider's catalogue, as JSON, such as "
+        '{"lab_orders": {"page_size": 100}}. Empty: nothing.',
+        "give a JSON object of resources, as airflow drchrono conformance prints it",
+        section=FACTS,
+    ),
+    Setting(
         "max_attempts",
         "integer",
         "none",
@@ -220,7 +231,14 @@ SETTINGS = (
 
 OF_EXTRA = tuple(each for each in SETTINGS if each.place == "extra")
 
-JSON_TYPES = {"text": "string", "words": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
+JSON_TYPES = {
+    "text": "string",
+    "words": "string",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "boolean",
+    "mapping": "object",
+}
 
 
 def form_fields() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from airflow_provider_drchrono.client.bounds import size_limit
 from airflow_provider_drchrono.client.bulk_lists import (
     DEADLINE,
     BulkListing,
@@ -19,11 +20,18 @@ from airflow_provider_drchrono.client.bulk_lists import (
 )
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.files import FileArgument
-from airflow_provider_drchrono.client.flow import Authorize, BlockingStep, Flow, Step, Wait, run_flow
-from airflow_provider_drchrono.client.paging import Listing, Page, Record, record_of
+from airflow_provider_drchrono.client.paging import Listing, Page, RawPage, Record, record_of
 from airflow_provider_drchrono.client.quota import Quota
-from airflow_provider_drchrono.client.receiving import size_limit
 from airflow_provider_drchrono.client.request import Body, Id, Request
+from airflow_provider_drchrono.client.request_runner import (
+    Authorize,
+    BlockingStep,
+    Flow,
+    Observer,
+    Step,
+    Wait,
+    run_flow,
+)
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import HttpClient
@@ -45,6 +53,8 @@ class DrChronoClient:
     :param settings: all settings at once; or give them one by one, see :class:`ClientSettings`.
     :param token_store: where renewed tokens are kept and shared; by default, in memory.
     :param quota: counts the calls; by default, this client alone keeps the limits of its settings.
+    :param observer: is given each reply as it came, before it is judged, for those who look at how the API answers.
+        A reply holds patient data.
     :raises ConfigurationError: a setting cannot work.
     """
 
@@ -54,9 +64,10 @@ class DrChronoClient:
         *,
         token_store: TokenStore | None = None,
         quota: Quota | None = None,
+        observer: Observer | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        self._core = Core(settings, token_store, quota, options)
+        self._core = Core(settings, token_store, quota, options, observer)
         self._http = HttpClient(self._core.settings, self._core.auth)
 
     @property
@@ -96,6 +107,32 @@ class DrChronoClient:
         """
         return self._value(self._core.request(operation_id, path, query, body, files))
 
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        data: Mapping[str, Any] | None = None,
+        files: Mapping[str, FileArgument] | None = None,
+    ) -> Any:
+        """Make a request that the catalogue does not know, with this client's token, quota, bounds and errors.
+
+        It is sent again only where it reads: nobody knows whether a second arrival of another one does harm.
+
+        :param method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``.
+        :param path: such as ``/api/patients``, on the connection's own origin; not the OAuth endpoints.
+        :param params: query parameters; None as a value leaves one out, several values are joined by commas. Times
+            have no zone: they are the practice's wall clock.
+        :param json: the body, sent as JSON.
+        :param data: fields of a form, sent as ``multipart/form-data``, beside ``files``.
+        :param files: by field, as in :meth:`call`.
+        :return: as of :meth:`call`.
+        :raises InvalidArgumentError: an argument is wrong; nothing was sent.
+        """
+        return self._value(self._core.free_request(method, path, params, json, data, files))
+
     def pages(
         self,
         name: str,
@@ -115,6 +152,20 @@ class DrChronoClient:
         :raises InvalidArgumentError: an argument is wrong; raised at once, and nothing was sent.
         """
         return self._pages(self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url))
+
+    def raw_pages(
+        self,
+        name: str,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        verbose: bool = False,
+        page_size: int | None = None,
+        next_url: str | None = None,
+    ) -> Iterator[RawPage]:
+        """Iterate over the pages of a list with the records left as they came, to be stored; see :meth:`pages`."""
+        return self._raw_pages(
+            self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url, raw=True)
+        )
 
     def list(
         self,
@@ -270,6 +321,11 @@ class DrChronoClient:
         while listing.request is not None:
             answer = self._run(self._core.runner.run(listing.request))
             yield listing.take(answer.value, answer.server_time)
+
+    def _raw_pages(self, listing: Listing) -> Iterator[RawPage]:
+        while listing.request is not None:
+            answer = self._run(self._core.runner.run(listing.request))
+            yield listing.take_raw(answer.value, answer.server_time)
 
     def _records(self, listing: Listing) -> Iterator[Record]:
         for page in self._pages(listing):

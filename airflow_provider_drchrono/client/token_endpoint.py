@@ -22,7 +22,7 @@ from airflow_provider_drchrono.client.errors import (
     ServerError,
     UnexpectedAnswerError,
 )
-from airflow_provider_drchrono.client.flow import (
+from airflow_provider_drchrono.client.request_runner import (
     BlockingStep,
     CallState,
     Failed,

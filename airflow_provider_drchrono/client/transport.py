@@ -21,10 +21,7 @@ from typing import Literal
 import httpx
 
 import airflow_provider_drchrono
-from airflow_provider_drchrono.client.deadline import bound, deadline, time_left
-from airflow_provider_drchrono.client.errors import ConfigurationError
-from airflow_provider_drchrono.client.files import Multipart
-from airflow_provider_drchrono.client.receiving import (
+from airflow_provider_drchrono.client.bounds import (
     ACCEPTED_ENCODINGS,
     JSON_ANSWER,
     TOKEN_ANSWER,
@@ -32,7 +29,12 @@ from airflow_provider_drchrono.client.receiving import (
     BrokenEncodingError,
     SizeLimit,
     TooLargeError,
+    bound,
+    deadline,
+    time_left,
 )
+from airflow_provider_drchrono.client.errors import ConfigurationError
+from airflow_provider_drchrono.client.files import Multipart
 from airflow_provider_drchrono.client.settings import ClientSettings
 
 Auth = httpx.Auth

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_drchrono.catalog import Parameter, load
+from airflow_provider_drchrono.catalog import Catalog, Parameter, load
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client import errors
 from airflow_provider_drchrono.client.filters import Filters, convert
@@ -29,16 +29,33 @@ def is_template(value: object) -> bool:
     return callable(value) or callable(getattr(value, "resolve", None))
 
 
-@lru_cache(maxsize=512)
-def operation_filters(operation_id: str) -> Filters:
-    """Return the filters that an operation takes, as the catalogue knows them."""
-    catalog = load()
+def operation_filters(operation_id: str, catalog: Catalog | None = None) -> Filters:
+    """Return the filters that an operation takes.
+
+    :param catalog: the one with the facts of a connection; None while no connection is known.
+    """
+    if catalog is None or catalog is load():
+        return _operation_filters(operation_id)
     return Filters.of(catalog, catalog.operation(operation_id))
 
 
+def incremental_filters(resource: str, catalog: Catalog | None = None) -> Filters:
+    """Return the filters that a list takes beside the one by which changes are looked for.
+
+    :param catalog: the one with the facts of a connection; None while no connection is known.
+    """
+    if catalog is None or catalog is load():
+        return _incremental_filters(resource)
+    return Filters.of_incremental(catalog, resource)
+
+
+@lru_cache(maxsize=512)
+def _operation_filters(operation_id: str) -> Filters:
+    return Filters.of(load(), load().operation(operation_id))
+
+
 @lru_cache(maxsize=128)
-def incremental_filters(resource: str) -> Filters:
-    """Return the filters that a list takes beside the one by which changes are looked for."""
+def _incremental_filters(resource: str) -> Filters:
     return Filters.of_incremental(load(), resource)
 
 

@@ -20,7 +20,7 @@ from functools import partial, wraps
 from typing import Any, ClassVar
 
 from airflow_provider_drchrono.compat import AirflowFailException
-from airflow_provider_drchrono.compat.rendering import NoticesRendering
+from airflow_provider_drchrono.compat.task_run import NoticesRendering
 
 MASK = "***"
 

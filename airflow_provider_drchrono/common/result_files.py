@@ -20,6 +20,7 @@ from typing import IO, Any, cast
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
+from airflow_provider_drchrono.common.file_fence import inside_fence, place_of
 
 UNFINISHED = ".unfinished"
 """Ends the temporary name of a local file."""
@@ -29,10 +30,11 @@ def write_records(path: str | ObjectStoragePath, records: Iterable[Mapping[str, 
     """Write one JSON object a line, compressed where the name ends in ``.gz``, and never hold more than a page.
 
     :return: ``{"path": ..., "count": ...}``
-    :raises InvalidArgumentError: the path names something that is no file, such as a device.
+    :raises InvalidArgumentError: the path names something that is no file, such as a device, or is one that tasks may
+        not write.
     :raises Exception: what went wrong; an unfinished file is removed, and an earlier one of that name stays.
     """
-    target, count = _target(path), 0
+    target, count = check_output_path(path), 0
     with _written_whole(target) as file, _text(file, target.name) as text:
         for record in records:
             text.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
@@ -44,10 +46,11 @@ def write_document(path: str | ObjectStoragePath, document: Any) -> dict[str, An
     """Write a report: text and bytes as they are, anything else as JSON.
 
     :return: ``{"path": ..., "bytes": ...}``, the bytes before compression.
-    :raises InvalidArgumentError: the path names something that is no file, such as a device.
+    :raises InvalidArgumentError: the path names something that is no file, such as a device, or is one that tasks may
+        not write.
     :raises Exception: what went wrong; an unfinished file is removed, and an earlier one of that name stays.
     """
-    target = _target(path)
+    target = check_output_path(path)
     text = document if isinstance(document, str | bytes) else json.dumps(document, ensure_ascii=False)
     content = text.encode() if isinstance(text, str) else text
     with _written_whole(target) as file:
@@ -55,8 +58,19 @@ def write_document(path: str | ObjectStoragePath, document: Any) -> dict[str, An
     return {"path": str(target), "bytes": len(content)}
 
 
-def _target(path: str | ObjectStoragePath) -> ObjectStoragePath:
-    return path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(str(path))
+def check_output_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
+    """Return the file that a path names.
+
+    :raises InvalidArgumentError: tasks may not write there, see ``allowed_file_roots``, or nothing that is installed
+        can.
+    """
+    try:
+        place = path if isinstance(path, ObjectStoragePath) else place_of(str(path))
+        inside_fence(place)
+        return place if isinstance(place, ObjectStoragePath) else ObjectStoragePath(str(place))
+    except ValueError as error:
+        problem = str(error)
+    raise InvalidArgumentError(f"output_path {problem}")
 
 
 @contextmanager

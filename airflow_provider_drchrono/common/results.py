@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
-from airflow_provider_drchrono.common.result_files import write_records
-from airflow_provider_drchrono.incremental.fingerprints import Record
+from airflow_provider_drchrono.common.result_files import check_output_path, write_records
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.client.paging import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Output:
     :param batch_size: records in a list of lists; None for one list.
     :param path: where to write them instead.
     :param are_new: whether they are changes, which the next try is given again if this one refuses them.
+    :raises InvalidArgumentError: tasks may not write there, which is known before any call.
     """
 
     operation_id: str
@@ -28,6 +31,10 @@ class Output:
     batch_size: int | None
     path: str | None
     are_new: bool = True
+
+    def __post_init__(self) -> None:
+        if self.path:
+            check_output_path(self.path)
 
     def deliver(self, records: Iterable[Record]) -> Any:
         """Return the records, or write them and return ``{"path": ..., "count": ...}``.

@@ -15,11 +15,9 @@ from airflow.sdk.exceptions import (
     AirflowRescheduleException,
 )
 
-from airflow_provider_drchrono.compat.deferral import shortest_deferral, waits_in_triggerer
 from airflow_provider_drchrono.compat.folders import configured_staging, quota_folder
 from airflow_provider_drchrono.compat.hosts import celery_redis, executor_of_many_hosts
-from airflow_provider_drchrono.compat.masking import mask_secret
-from airflow_provider_drchrono.compat.runs import run_of
+from airflow_provider_drchrono.compat.task_run import mask_secret, run_of, shortest_deferral, waits_in_triggerer
 from airflow_provider_drchrono.compat.teams import team_of_connection
 from airflow_provider_drchrono.compat.variables import delete_variable, read_variable, write_variable
 

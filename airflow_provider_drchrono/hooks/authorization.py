@@ -27,9 +27,8 @@ from airflow_provider_drchrono.client.synchronous import DrChronoClient
 from airflow_provider_drchrono.client.token_endpoint import TokenEndpoint
 from airflow_provider_drchrono.client.tokens import Token, grant_id_of
 from airflow_provider_drchrono.compat import AirflowNotFoundException
-from airflow_provider_drchrono.hooks.connection import CONNECTION_TYPE, mask_secrets_of, settings_of
+from airflow_provider_drchrono.hooks.connection import CONNECTION_TYPE, mask_secrets_of, quota_of, settings_of
 from airflow_provider_drchrono.hooks.drchrono import token_store_of
-from airflow_provider_drchrono.hooks.shared_quota import quota_of
 from airflow_provider_drchrono.state.token_store import TokenStoreError, VariableTokenStore
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -25,33 +24,13 @@ class CallsDirectly:
 
     _borrowers = 0
     _is_kept = False
-
-    def get_conn(self) -> DrChronoClient:
-        """Return the client of this hook, the same one each time. :meth:`close` closes it; do not close it yourself.
-
-        :raises ConfigurationError: the connection cannot work.
-        """
-        self._is_kept = True
-        return self._open()
-
-    def close(self) -> None:
-        """Close the client, if there is one; the next call of :meth:`get_conn` makes another."""
-        self._is_kept = False
-        self._close()
+    """Whether the client stays open between calls."""
 
     def _open(self) -> DrChronoClient:
         raise NotImplementedError
 
     def _close(self) -> None:
         raise NotImplementedError
-
-    def __enter__(self) -> DrChronoClient:
-        return self.get_conn()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def call(
         self,

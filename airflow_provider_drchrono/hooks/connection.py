@@ -7,14 +7,27 @@ differently; whatever the spelling, equal connections give equal settings.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from airflow_provider_drchrono import compat
 from airflow_provider_drchrono.catalog.names import nearest, offered
+from airflow_provider_drchrono.client.quota import CallQuota
+from airflow_provider_drchrono.client.quota.stores import (
+    FileQuotaStore,
+    MemoryQuotaStore,
+    QuotaStorageError,
+    QuotaStore,
+    quota_key,
+    shared_quota_store,
+)
+from airflow_provider_drchrono.client.settings import ClientSettings
 from airflow_provider_drchrono.client.settings_table import OF_EXTRA, SETTINGS
+from airflow_provider_drchrono.hooks.many_hosts import celery_quota_store, quota_problem
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import ClientSettings
@@ -139,6 +152,8 @@ def _value(key: str, value: Any) -> Any:
         if isinstance(value, bool):
             raise ValueError(f"Its extra field {key} is not a number")
         return value
+    if kind == "mapping":
+        return _mapping(key, value)
     if kind == "words" and isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
     # In a URI a token made of digits arrives as a number.
@@ -147,6 +162,18 @@ def _value(key: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError(f"Its extra field {key} is not text; in a URI, put the whole extra as JSON into __extra__")
     return value.replace(",", " ") if kind == "words" else value
+
+
+def _mapping(key: str, value: Any) -> Any:
+    """Return a JSON object, which a URI or the form may hold as text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, Mapping):
+        raise ValueError(f"Its extra field {key} is not a JSON object; write it as one")
+    return value
 
 
 def _misspelling(key: str) -> str | None:
@@ -160,3 +187,53 @@ def _misspelling(key: str) -> str | None:
         name for name in EXTRA_FIELDS if words < set(name.split("_"))
     ]
     return f"Its extra field {key} is unknown{offered(near)}" if near else None
+
+
+log = logging.getLogger(__name__)
+
+
+def quota_of(settings: ClientSettings, connection: str, *, reserve: int = 0) -> CallQuota | None:
+    """Return the quota that all tasks, triggers and servers of this Airflow share.
+
+    :param settings: the connection's; its ``quota_storage`` names a Redis that hosts share. Where it names none,
+        Celery's is taken, if there is one.
+    :param connection: id of the connection, under which its calls are counted.
+    :param reserve: calls of each clock hour to leave to others.
+    :return: the quota, or None where the connection has no limit.
+    :raises ConfigurationError: the Redis library is not installed.
+    """
+    if settings.quota_per_hour is None and settings.quota_per_second is None:
+        return None
+    return CallQuota(
+        quota_store_of(settings),
+        connection=connection,
+        per_hour=settings.quota_per_hour,
+        per_second=settings.quota_per_second,
+        reserve=reserve,
+    )
+
+
+# One for each connection of a process: the hooks of a task share a connection to Redis, and a count in memory too.
+@lru_cache(maxsize=64)
+def quota_store_of(settings: ClientSettings) -> QuotaStore:
+    """Return where the calls of a connection's application are counted."""
+    if shared := shared_quota_store(settings):
+        return shared
+    own = _store_of_host(settings)
+    if common := celery_quota_store(settings, own):
+        return common
+    if problem := quota_problem(settings):
+        log.warning("%s", problem)
+    return own
+
+
+def _store_of_host(settings: ClientSettings) -> QuotaStore:
+    try:
+        return FileQuotaStore(compat.quota_folder(), quota_key(settings.client_id))
+    except QuotaStorageError as error:
+        log.warning(
+            "%s. This process counts its calls alone, and may meet a 429; set quota_path in the section [drchrono] of "
+            "Airflow's configuration to a folder that its processes can write, or quota_storage on the connection",
+            error,
+        )
+        return MemoryQuotaStore()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from functools import cached_property
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -12,6 +14,7 @@ from airflow_provider_drchrono.compat import BaseHook
 from airflow_provider_drchrono.hooks.calls import CallsDirectly
 
 if TYPE_CHECKING:
+    from airflow_provider_drchrono.catalog import Catalog
     from airflow_provider_drchrono.client import AsyncDrChronoClient, CallQuota, ClientSettings, DrChronoClient
     from airflow_provider_drchrono.state.lease import Timing
     from airflow_provider_drchrono.state.token_store import VariableTokenStore
@@ -57,6 +60,19 @@ class DrChronoHook(CallsDirectly, BaseHook):
         return settings
 
     @cached_property
+    def catalog(self) -> Catalog:
+        """The facts of the API, with those of the connection in place of what is inferred.
+
+        Do not ask for it on an event loop before :attr:`settings` was read: it blocks.
+
+        :raises ConfigurationError: the connection cannot work.
+        """
+        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.catalog.overrides import with_facts
+
+        return with_facts(load(), self.settings.facts)
+
+    @cached_property
     def token_store(self) -> VariableTokenStore:
         """Where the connection's tokens are kept, shared with every process of this Airflow."""
         return token_store_of(self.settings, self.drchrono_conn_id)
@@ -67,9 +83,30 @@ class DrChronoHook(CallsDirectly, BaseHook):
 
         None means that there is no limit.
         """
-        from airflow_provider_drchrono.hooks.shared_quota import quota_of
+        from airflow_provider_drchrono.hooks.connection import quota_of
 
         return quota_of(self.settings, self.drchrono_conn_id, reserve=self.quota_reserve)
+
+    def get_conn(self) -> DrChronoClient:
+        """Return the client of this hook, the same one each time. :meth:`close` closes it; do not close it yourself.
+
+        :raises ConfigurationError: the connection cannot work.
+        """
+        self._is_kept = True
+        return self._open()
+
+    def close(self) -> None:
+        """Close the client, if there is one; the next call of :meth:`get_conn` makes another."""
+        self._is_kept = False
+        self._close()
+
+    def __enter__(self) -> DrChronoClient:
+        return self.get_conn()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _open(self) -> DrChronoClient:
         from airflow_provider_drchrono.client import DrChronoClient
@@ -227,6 +264,7 @@ def token_store_of(
     timing = lease_timing(settings)
     return VariableTokenStore(
         settings.client_id,
+        settings.client_secret.get_secret_value(),
         grant_id,
         connection=conn_id,
         variables=AirflowVariables(team),
@@ -266,3 +304,51 @@ def _describe(user: dict[str, Any]) -> str:
         details.append(f"practice group {group}")
     name = user.get("username") or "a user without a name"
     return f"{name} ({', '.join(details)})" if details else str(name)
+
+
+log = logging.getLogger(__name__)
+
+RESERVED_SHARE = 5
+"""Sensors and triggers leave one in so many of the hour's calls to other tasks."""
+
+LOGGED_DELAY = 1.0
+"""Seconds; a poll that is later than asked for by less is not logged."""
+
+
+def polling_hook(drchrono_conn_id: str) -> DrChronoHook:
+    """Return a hook that leaves a fifth of the connection's calls of each hour to others. It reads the connection.
+
+    :raises ConfigurationError: the connection cannot work.
+    """
+    hook = DrChronoHook(drchrono_conn_id)
+    hook.quota_reserve = (hook.settings.quota_per_hour or 0) // RESERVED_SHARE
+    return hook
+
+
+def next_interval(hook: DrChronoHook, poll_interval: float) -> float:
+    """Return the seconds to wait after a poll: the interval, or more where calls run short. It blocks for a moment.
+
+    Call it once after each poll: the caller is counted among those who share the calls that are left, until its next
+    poll. Where the count of the calls cannot be reached, it is the interval.
+
+    :param hook: of :func:`polling_hook`.
+    :param poll_interval: seconds between two polls while there are enough calls.
+    """
+    from airflow_provider_drchrono.client import DrChronoError
+
+    try:
+        pace = hook.quota.pace(poll_interval) if hook.quota else None
+    except DrChronoError as error:
+        log.info("The pace of polling is not adapted to the quota. %s", error)
+        return poll_interval
+    if pace is None:
+        return poll_interval
+    if pace.seconds - poll_interval >= LOGGED_DELAY:
+        log.info(
+            "%s: %s calls are left for polling until %s UTC; next poll in %.0f seconds",
+            hook.drchrono_conn_id,
+            pace.left,
+            pace.until.strftime("%H:%M"),
+            pace.seconds,
+        )
+    return pace.seconds

@@ -1,19 +1,28 @@
-"""Says what the hosts of an Airflow should share and do not, wherever its executor may use several."""
+"""What the hosts of an Airflow share by themselves, and what is said where they should share more.
+
+It matters wherever Airflow's executor may run tasks on several hosts.
+"""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from airflow_provider_drchrono import compat
+from airflow_provider_drchrono.client.errors import ConfigurationError
+from airflow_provider_drchrono.client.quota.state import QuotaState
+from airflow_provider_drchrono.client.quota.stores import QuotaStorageError, QuotaStore, RedisQuotaStore, quota_key
+from airflow_provider_drchrono.client.settings import ClientSettings
 
-if TYPE_CHECKING:
-    from airflow_provider_drchrono.client.settings import ClientSettings
+log = logging.getLogger(__name__)
 
+ASK_AGAIN = 15.0
+"""Seconds for which a Redis of Celery that did not answer is left alone: each question may wait five seconds."""
 
-def shared_redis() -> str | None:
-    """Return the Redis that all hosts reach without being told so: Celery's, if there is one and it can be used."""
-    return compat.celery_redis() if find_spec("redis") else None
+T = TypeVar("T")
 
 
 def quota_problem(settings: ClientSettings) -> str | None:
@@ -23,7 +32,7 @@ def quota_problem(settings: ClientSettings) -> str | None:
     """
     executor = compat.executor_of_many_hosts()
     unlimited = settings.quota_per_hour is None and settings.quota_per_second is None
-    if executor is None or unlimited or settings.quota_storage or shared_redis():
+    if executor is None or unlimited or settings.quota_storage or _shared_redis():
         return None
     return (
         f"{executor} may run tasks on several hosts, and each host counts the calls alone, so that together they may "
@@ -44,3 +53,56 @@ def staging_problem(staging_path: str | None) -> str | None:
         "that a sync which another host takes over begins again; set staging_path in the section [drchrono] of "
         "Airflow's configuration to object storage, or to a folder that the hosts share"
     )
+
+
+class CeleryQuotaStore:
+    """The state in the Redis of Celery, which all workers reach.
+
+    Nobody said that calls are to be counted there, and a task goes on when Celery loses its broker. So the call does,
+    too: until the Redis answers again, the host counts alone, and a 429 tells what the others have spent.
+
+    :param shared: the state in Redis.
+    :param own: the state of this host.
+    """
+
+    def __init__(self, shared: QuotaStore, own: QuotaStore) -> None:
+        self._shared = shared
+        self._own = own
+        self._ask_again_at = 0.0
+
+    def update(self, change: Callable[[QuotaState, float], T]) -> T:
+        """Hand out the state in Redis, or that of the host."""
+        if time.monotonic() >= self._ask_again_at:
+            try:
+                return self._shared.update(change)
+            except QuotaStorageError:
+                self._ask_again_at = time.monotonic() + ASK_AGAIN
+                log.warning(
+                    "The Redis of [celery] broker_url, in which all hosts count their calls, cannot be reached; for "
+                    "%d seconds this host counts alone, and may meet a 429",
+                    ASK_AGAIN,
+                )
+        return self._own.update(change)
+
+
+def celery_quota_store(settings: ClientSettings, own: QuotaStore) -> CeleryQuotaStore | None:
+    """Return the state in Celery's Redis, or None where there is none that can be used.
+
+    :param settings: the connection's.
+    :param own: the state of this host, for the time in which the Redis is gone.
+    """
+    redis = _shared_redis()
+    if redis is None:
+        return None
+    try:
+        return CeleryQuotaStore(RedisQuotaStore(redis, quota_key(settings.client_id)), own)
+    except ConfigurationError:
+        log.warning(
+            "The URL of [celery] broker_url is not understood here, so each host counts its calls alone; name the "
+            "Redis in quota_storage of the connection"
+        )
+        return None
+
+
+def _shared_redis() -> str | None:
+    return compat.celery_redis() if find_spec("redis") else None

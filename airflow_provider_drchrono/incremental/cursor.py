@@ -14,9 +14,8 @@ from hashlib import blake2b
 from typing import Any, Protocol
 
 from airflow_provider_drchrono.client.errors import DrChronoError
-from airflow_provider_drchrono.incremental.detection import Position, Window
+from airflow_provider_drchrono.incremental.detection import Position, Window, pack, unpack
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
-from airflow_provider_drchrono.incremental.fingerprints import pack, unpack
 from airflow_provider_drchrono.incremental.window import Practice
 
 VERSION = 1

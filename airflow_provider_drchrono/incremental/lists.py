@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_drchrono.catalog import Catalog
 from airflow_provider_drchrono.catalog.model import Change as Change
 from airflow_provider_drchrono.client.filters import Filters
-from airflow_provider_drchrono.incremental.fingerprints import Record
 from airflow_provider_drchrono.incremental.window import BEGINNING
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient, Page
+    from airflow_provider_drchrono.client.paging import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class IncrementalList:
     :param created_field: the time of creation, where the records have one.
     :param tracks_updates: whether ``changed_field`` moves with each change; if not, nothing is concluded from it.
     :param lookback: how long a change may take until the list shows it, unless somebody says otherwise.
+    :param timezone: the zone of its change times, where it is not the practice's.
     :param requires_one_of: filters of which the list needs at least one.
     :param filters: the filters that may be given beside it.
     """
@@ -41,6 +42,7 @@ class IncrementalList:
     created_field: str | None
     tracks_updates: bool
     lookback: timedelta
+    timezone: str | None
     requires_one_of: tuple[str, ...]
     filters: Filters = field(repr=False, compare=False)
 
@@ -64,6 +66,7 @@ class IncrementalList:
             created_field=found.incremental.created_field,
             tracks_updates=found.incremental.tracks_updates,
             lookback=timedelta(seconds=found.incremental.lookback),
+            timezone=found.incremental.timezone,
             requires_one_of=found.requires_one_of,
             filters=Filters.of_incremental(catalog, resource),
         )

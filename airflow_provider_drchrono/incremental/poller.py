@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorError, CursorName, CursorStore, read_cursor
 from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position, Window
-from airflow_provider_drchrono.incremental.fingerprints import Record
 from airflow_provider_drchrono.incremental.lists import Selection
 from airflow_provider_drchrono.incremental.window import (
     Practice,
@@ -25,6 +24,7 @@ from airflow_provider_drchrono.incremental.window import (
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient, Page
+    from airflow_provider_drchrono.client.paging import Record
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ MOST_PASSES = 10
 WORTH_STORING = 100
 """A cursor for which nothing else has changed is stored if it gets smaller by so many fingerprints."""
 
-Deliver = Callable[[Iterator[Record]], Any]
+Deliver = Callable[[Iterator["Record"]], Any]
 """Takes all records that a run is given, and returns what becomes of them. It may be called again from the start."""
 
 
@@ -118,7 +118,7 @@ class Poller:
                 log.info("%s: giving this run again what changed until %s", self._name, window.after.until)
                 self.window = window
                 return True, deliver(read_again(drchrono, self._selection, cursor, window))
-            practice = current_practice(self._timezones, cursor.practice, self._now())
+            practice = current_practice(self._timezones, cursor.practice, self._now(), self._list.timezone)
             moved, found, result = self._advance(drchrono, cursor, practice, deliver)
             if moved is None:
                 return False, None

@@ -10,15 +10,17 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.catalog import Catalog
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorError, read_cursor
-from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position
+from airflow_provider_drchrono.incremental.detection import ChangeDetector, ComparedCache, Position, key_of
 from airflow_provider_drchrono.incremental.events.event import MOST_IDS
-from airflow_provider_drchrono.incremental.fingerprints import ComparedCache, Record, key_of
 from airflow_provider_drchrono.incremental.lists import Change, IncrementalList
 from airflow_provider_drchrono.incremental.window import read_from
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.client.paging import Record
 
 
 @dataclass(frozen=True, slots=True)

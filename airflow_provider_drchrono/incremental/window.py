@@ -88,15 +88,18 @@ class ReadStart:
     start: datetime | None
 
 
-def current_practice(source: TimezoneSource, known: Practice | None, now: datetime) -> Practice:
+def current_practice(
+    source: TimezoneSource, known: Practice | None, now: datetime, named: str | None = None
+) -> Practice:
     """Return the zones of the practice, asking the API no more often than once a day.
 
     :param known: what is remembered; None for nothing.
+    :param named: the zone of the list's change times, where it is known to differ from the practice's.
     :raises ConfigurationError: neither the connection nor the API names the zones.
     """
     from airflow_provider_drchrono.client.errors import ConfigurationError, PermissionDeniedError
 
-    if named := source.settings.timezone:
+    if named := named or source.settings.timezone:
         return Practice((named,), None)
     if known is not None and known.read_at is not None and now - known.read_at < ZONES_LAST:
         return known

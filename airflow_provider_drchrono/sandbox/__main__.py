@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from airflow_provider_drchrono.sandbox.sandbox_options import Options
+from airflow_provider_drchrono.sandbox.sandbox_options import FEATURES, Options
 from airflow_provider_drchrono.sandbox.server import Sandbox
 
 DEFAULT_PORT = 8765
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def announce(sandbox: Sandbox) -> None:
     """Print where the sandbox is and how to connect to it."""
     counts = ", ".join(
-        f"{len(sandbox.practice.table(name)):,} {name}" for name in ("patients", "appointments", "line_items", "tasks")
+        f"{sandbox.practice.count(name):,} {name}" for name in ("patients", "appointments", "line_items", "tasks")
     )
     connection = sandbox.connection_json()
     print(f"DrChrono sandbox at {sandbox.url} with {counts}")
@@ -50,7 +50,10 @@ def options_from(given: argparse.Namespace) -> Options:
     for name in ("quota_per_hour", "quota_per_second"):
         if named.get(name) == "off":
             named[name] = None
-    return Options(**named, records=dict(given.records))
+    for name in ("features", "refuse_unfiltered"):
+        if name in named:
+            named[name] = tuple(named[name])
+    return Options(**named, records=dict(given.records), clocks=dict(given.clock))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,12 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=DEFAULT_PORT, help="0 takes any free port (default: %(default)s)")
     add("--patients", type=int, help=f"patients of the practice (default: {Options.patients})")
     add("--appointments-per-patient", type=int, help=f"(default: {Options.appointments_per_patient})")
+    add("--tidy", action="store_true", default=None, help="a spotless practice, in place of one as practices are")
     add("--seed", type=int, help=f"equal seeds give equal data (default: {Options.seed})")
     add("--records", type=_records, action="append", default=[], metavar="RESOURCE=N", help="size of one resource")
     add("--timezone", help=f"the practice's zone (default: {Options.timezone})")
     add("--quota-per-hour", type=_limit, metavar="N|off", help=f"(default: {Options.quota_per_hour})")
     add("--quota-per-second", type=_limit, metavar="N|off", help=f"(default: {Options.quota_per_second})")
     add("--retry-after", action="store_true", default=None, help="send Retry-After with 429")
+    add("--links", choices=("sister", "own"), help="host of links (default: sister; with --tidy own)")
+    add("--file-lifetime", type=int, metavar="SECONDS", help="how long links to files are good; 0 for ever")
+    add("--features", nargs="*", choices=FEATURES, help=f"(default: {' '.join(Options.features)})")
+    add("--refuse-unfiltered", nargs="*", metavar="RESOURCE", help="lists that need one of their filters")
+    add("--clock", type=_clock, action="append", default=[], metavar="RESOURCE=ZONE", help="change times in a zone")
     add("--envelope", choices=("contract", "data", "results"), help="key of the records of a page")
     add("--order", choices=("id", "updated_at", "-updated_at"), help="order of lists")
     add("--timestamps", choices=("T", "space", "micro", "mixed"), help="spelling of timestamps")
@@ -91,6 +100,13 @@ def _records(text: str) -> tuple[str, int]:
     if not equals or not number.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not RESOURCE=N, for example task_notes=1000000")
     return name, int(number)
+
+
+def _clock(text: str) -> tuple[str, str]:
+    name, equals, zone = text.partition("=")
+    if not equals or not zone:
+        raise argparse.ArgumentTypeError(f"{text!r} is not RESOURCE=ZONE, for example line_items=America/Los_Angeles")
+    return name, zone
 
 
 if __name__ == "__main__":

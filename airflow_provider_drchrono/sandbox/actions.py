@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_drchrono.sandbox.operations import Call, body_fields, changed, checked, found
 from airflow_provider_drchrono.sandbox.validation import REQUIRED
-from airflow_provider_drchrono.sandbox.wire import Response, answer, bad_fields, detail, empty
+from airflow_provider_drchrono.sandbox.wire import Response, answer, bad_fields, detail, empty, whole
 
 
 def apply_consent_form(call: Call) -> Response:
@@ -93,7 +93,10 @@ def read_notepad(call: Call) -> Response:
 
 
 def write_notepad(call: Call) -> Response:
-    """Put text on the notepad of a visit and a template, in place of what is there."""
+    """Put text on the notepad of a visit and a template, in place of what is there.
+
+    :raises Refusal: 409 when the note of the visit is locked.
+    """
     place = _notepad_place(call)
     for name, resource in (("appointment_id", "appointments"), ("template_id", "clinical_note_templates")):
         if call.practice.refers(resource, place[name]) is None:
@@ -101,17 +104,21 @@ def write_notepad(call: Call) -> Response:
     values = checked(call, body_fields(call), call.body(), partial=False)
     if not values.get("content"):
         raise bad_fields({"content": [REQUIRED]})
+    note = call.practice.refers("clinical_notes", place["appointment_id"])
+    if note is not None and (note.get("signee") or {}).get("locked_by"):
+        raise detail(409, "The clinical note is locked and cannot be modified.")
+    content = "\n".join(values["content"].splitlines())
     key = _notepad_key(call, place)
     if key is None:
-        row = call.practice.create("yellow_notepad", {**place, "content": values["content"]})
+        row = call.practice.create("yellow_notepad", {**place, "content": content})
     else:
-        row = call.practice.change("yellow_notepad", key, {"content": values["content"]})
+        row = call.practice.change("yellow_notepad", key, {"content": content})
     return answer(call.operation.response.status, call.table.view(row))
 
 
 def create_signed_consent_form(call: Call) -> Response:
     """Store a signed form; patient, visit and form come in the query, or in the body as well."""
-    given = _from_query(call, ("patient", "appointment", "consent_form")) | dict(call.body())
+    given = _from_query(call, ("patient", "appointment", "consent_form")) | dict(call.fields())
     missing = [name for name in ("patient", "appointment", "consent_form") if given.get(name) in (None, "")]
     if missing:
         raise bad_fields({name: [REQUIRED] for name in missing})
@@ -122,7 +129,7 @@ def create_signed_consent_form(call: Call) -> Response:
 
 def change_signed_consent_form(call: Call) -> Response:
     """Change a signed form; there is no path for a single one, so its id comes in the query or the body."""
-    given = _from_query(call, ("id",)) | dict(call.body())
+    given = _from_query(call, ("id",)) | dict(call.fields())
     if given.get("id") in (None, ""):
         raise bad_fields({"id": [REQUIRED]})
     key = call.table.find(str(given.pop("id")))
@@ -159,12 +166,11 @@ def _from_query(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _notepad_place(call: Call) -> dict[str, int]:
     given = {name: call.request.argument(name) or "" for name in ("appointment_id", "template_id")}
-    errors = {
-        name: [REQUIRED if not text else "Enter a whole number."] for name, text in given.items() if not text.isdigit()
-    }
+    place = {name: number for name, text in given.items() if (number := whole(text)) is not None}
+    errors = {name: ["Enter a whole number." if given[name] else REQUIRED] for name in given if name not in place}
     if errors:
         raise bad_fields(errors)
-    return {name: int(text) for name, text in given.items()}
+    return place
 
 
 def _notepad_key(call: Call, place: Mapping[str, int]) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_drchrono.sandbox.churn import churn
 from airflow_provider_drchrono.sandbox.faults import Fault
 from airflow_provider_drchrono.sandbox.practice import Practice
-from airflow_provider_drchrono.sandbox.wire import Request, Response, answer, detail
+from airflow_provider_drchrono.sandbox.wire import Request, Response, answer, decode, detail
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.sandbox.app import App
@@ -27,7 +27,7 @@ def handle(app: App, request: Request) -> Response:
         raise detail(404, f"There is no {request.method} {request.path}; there is {known}")
     try:
         return answer(200, work(app, request))
-    except (KeyError, TypeError, ValueError) as problem:
+    except (KeyError, OverflowError, TypeError, ValueError) as problem:
         raise detail(400, str(problem)) from None
 
 
@@ -49,7 +49,7 @@ def _state(app: App, request: Request) -> dict[str, Any]:
     return {
         "clock": app.clock.now().isoformat(),
         "practice_time": app.clock.stamp(),
-        "records": {name: len(table) for name, table in app.practice.tables.items()},
+        "records": {name: app.practice.count(name) for name in app.practice.tables},
         "quota": {
             "per_hour": app.quota.per_hour,
             "per_second": app.quota.per_second,
@@ -81,7 +81,7 @@ def _clock(app: App, request: Request) -> dict[str, Any]:
 
 
 def _add_faults(app: App, request: Request) -> dict[str, Any]:
-    given = json.loads(request.body)
+    given = decode(request.body)
     for each in given if isinstance(given, list) else [given]:
         app.faults.add(Fault.read(each))
     return {"faults": app.faults.planned()}
@@ -105,7 +105,7 @@ def _grant(app: App, request: Request) -> dict[str, Any]:
 
 
 def _given(request: Request) -> dict[str, Any]:
-    given = json.loads(request.body or b"{}")
+    given = decode(request.body or b"{}")
     if not isinstance(given, dict):
         raise ValueError("Send a JSON object")
     return given

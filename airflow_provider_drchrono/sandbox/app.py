@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Operation, load
-from airflow_provider_drchrono.sandbox import actions, admin, operations, reports
+from airflow_provider_drchrono.sandbox import actions, admin, availability, operations, reports
 from airflow_provider_drchrono.sandbox.bulk import BulkLists
 from airflow_provider_drchrono.sandbox.clock import Clock
 from airflow_provider_drchrono.sandbox.faults import Fault, Faults
@@ -16,6 +16,7 @@ from airflow_provider_drchrono.sandbox.journal import Entry, Journal
 from airflow_provider_drchrono.sandbox.oauth import AuthorizationServer, Client, Grant
 from airflow_provider_drchrono.sandbox.operations import Call
 from airflow_provider_drchrono.sandbox.paging import envelope_key
+from airflow_provider_drchrono.sandbox.practice.audit import Author
 from airflow_provider_drchrono.sandbox.practice.seeding import seed_practice
 from airflow_provider_drchrono.sandbox.quota import Quota
 from airflow_provider_drchrono.sandbox.routing import Router
@@ -23,9 +24,6 @@ from airflow_provider_drchrono.sandbox.sandbox_options import Options
 from airflow_provider_drchrono.sandbox.wire import Refusal, Request, Response, answer, detail
 
 ADMIN = "/_sandbox/"
-AUDITED = {"create": "Create", "update": "Update", "replace": "Update", "delete": "Delete", "action": "Update"}
-"""Kinds of operations that leave a row in the audit log, and what it says of them."""
-
 SEEN_HEADERS = ("accept", "content-type", "user-agent", "x-drc-api-version")
 """Request headers that the journal keeps; never the token."""
 
@@ -44,7 +42,7 @@ class App:
         self.lock = self.practice.lock
         self.journal = Journal()
         self.faults = Faults()
-        self.files = FileStore()
+        self.files = FileStore(self.practice.file_links)
         self.quota = Quota(options.quota_per_hour, options.quota_per_second, retry_after=options.retry_after)
         self.bulk = BulkLists(self.clock, options.seed, polls=options.bulk_polls, seconds=options.bulk_seconds)
         self.oauth = AuthorizationServer(self.clock, self.catalog.service.scopes, options.token_lifetime, options.reuse)
@@ -65,7 +63,7 @@ class App:
                 response = self._safely(lambda: admin.handle(self, request))
             else:
                 response = self._handle(request, now)
-            response.headers.setdefault("date", http_date(now))
+            response.headers.setdefault("date", http_date(now + timedelta(seconds=response.date_offset)))
             return response
 
     def _handle(self, request: Request, now: datetime) -> Response:
@@ -88,7 +86,7 @@ class App:
             fault = self.faults.strike(entry.operation_id, "", request.method)
             return self._with_fault(request, entry, fault, lambda: serve(request))
         if request.path.startswith(PREFIX):
-            return self.files.serve(request.path)
+            return self.files.serve(request)
         operation, path = self._router.find(request.method, request.path)
         entry.operation_id, entry.resource = operation.id, operation.resource
         fault = self.faults.strike(operation.id, operation.resource, request.method)
@@ -121,29 +119,16 @@ class App:
         work = (
             actions.BY_OPERATION.get(operation.id)
             or reports.BY_OPERATION.get(operation.id)
+            or availability.BY_OPERATION.get(operation.id)
             or operations.BY_KIND.get(operation.kind)
         )
         if work is None:
             raise detail(501, f"The sandbox does not model the operation {operation.id}")
-        response = work(call)
-        if operation.kind in AUDITED and response.status < 300:
-            self._audit(call)
-        return response
-
-    def _audit(self, call: Call) -> None:
-        """Leave a row in the audit log, as every write does."""
-        user = next(iter(self.practice.table("users")))
-        entry = {
-            "action": AUDITED[call.operation.kind],
-            "doctor_id": user["doctor"],
-            "field": "",
-            "ip_address": "127.0.0.1",
-            "name_of_user": user["username"],
-            "page": call.operation.path,
-            "type": "API",
-            "user_id": int(user["id"]),
-        }
-        self.practice.create("audit_log", entry)
+        before, self.practice.author = self.practice.author, Author(page=operation.path, address="127.0.0.1")
+        try:
+            return work(call)
+        finally:
+            self.practice.author = before
 
     def _not_allowed(self, operation: Operation) -> Response:
         if self.options.missing_scope == "empty" and operation.response.shape == "page":

@@ -14,7 +14,7 @@ from airflow_provider_drchrono.sandbox.clock import Clock
 from airflow_provider_drchrono.sandbox.filters import TRUE, Filters
 from airflow_provider_drchrono.sandbox.paging import render
 from airflow_provider_drchrono.sandbox.practice import Key, Row, Table
-from airflow_provider_drchrono.sandbox.wire import Response, answer, bad_fields, detail
+from airflow_provider_drchrono.sandbox.wire import Response, answer, bad_fields, detail, whole
 
 LIFETIME = timedelta(hours=1)
 IN_PROGRESS = "In progress"
@@ -44,14 +44,24 @@ class BulkLists:
         self._jobs: dict[str, _Job] = {}
 
     def start(
-        self, table: Table, filters: Filters, given: Mapping[str, str], *, resource: str, largest: int
+        self,
+        table: Table,
+        filters: Filters,
+        given: Mapping[str, str],
+        *,
+        resource: str,
+        largest: int,
+        order: str = "",
+        link: str = "",
     ) -> Response:
         """Take a list as it is now and answer with the ticket for one page of it.
 
         :param given: parameters of the request; ``page``, ``page_size``, ``order_by`` and ``verbose`` are used here.
         :param resource: the resource whose GET fetches the result.
+        :param order: field that the rows are ordered by unless ``order_by`` says otherwise.
+        :param link: where the result is fetched, without the ticket.
         """
-        keys = _ordered(table, table.matching(filters.token, filters.keep, "id"), given.get("order_by", ""))
+        keys = _ordered(table, table.matching(filters.token, filters.keep, "id"), given.get("order_by") or order)
         size = min(_number(given, "page_size", largest), largest)
         page = _number(given, "page", 1)
         chosen = keys[(page - 1) * size : page * size]
@@ -69,7 +79,7 @@ class BulkLists:
             head.encode() + b",".join(rows) + b"]}",
             resource,
         )
-        description = "The list is being prepared. Fetch it with a GET to the same address and this uuid."
+        description = f"The list is being prepared. Fetch it at {link}?uuid={ticket}"
         return answer(201, {"status": IN_PROGRESS, "uuid": ticket, "description": description})
 
     def result(self, resource: str, ticket: str | None) -> Response:
@@ -109,8 +119,7 @@ def _ordered(table: Table, keys: Sequence[Key], order_by: str) -> Sequence[Key]:
 
 def _number(given: Mapping[str, str], name: str, default: int) -> int:
     text = given.get(name, "")
-    if not text:
-        return default
-    if not text.isdigit() or int(text) < 1:
+    number = whole(text) if text else default
+    if number is None or number < 1:
         raise bad_fields({name: ["Enter a whole number from 1 up."]})
-    return int(text)
+    return number

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_drchrono.sandbox.practice import Practice, Row
 from airflow_provider_drchrono.sandbox.practice.plausible import money, phone
+from airflow_provider_drchrono.sandbox.practice.visits import is_ordinary
 from airflow_provider_drchrono.sandbox.practice.words import (
     CITIES,
     FIRST_NAMES,
@@ -40,6 +41,8 @@ def churn(practice: Practice, *, seed: int, changes: int) -> dict[str, Any]:
                 new[name].add(practice.create(name, made)["id"])
             continue
         key = table.keys[rng.randrange(len(table))]
+        if table[key].get("deleted_flag"):
+            continue
         changed = practice.change(name, key, CHANGERS[name](practice, rng, table[key]))["id"]
         if changed not in new[name]:
             old[name].add(changed)
@@ -84,9 +87,10 @@ def _new_visit(practice: Practice, rng: random.Random) -> Row | None:
 
 
 def _new_charge(practice: Practice, rng: random.Random) -> Row | None:
-    visit = _any(practice, rng, "appointments")
-    if visit is None:
+    visits = [row for row in practice.table("appointments").rows.values() if is_ordinary(row)]
+    if not visits:
         return None
+    visit = rng.choice(visits)
     code, _, _ = rng.choice(PROCEDURES)
     return {"appointment": int(visit["id"]), "code": code, "diagnosis_pointers": ["1"], "procedure_type": "C"}
 

@@ -11,8 +11,9 @@ from airflow_provider_drchrono.sandbox.quota import throttled
 from airflow_provider_drchrono.sandbox.wire import Json, Response, encode
 
 Kind = Literal[
-    "status", "slow", "truncated", "html", "drop", "foreign_next", "repeat_cursor", "expire_token", "throttle"
-]
+    "status", "slow", "truncated", "html", "drop", "foreign_next", "repeat_cursor", "expire_token", "throttle",
+    "firewall", "maintenance", "wrong_date",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,9 @@ class Fault:
     the JSON; ``html`` answers an HTML page with 200; ``drop`` closes the connection, before the answer or, with
     ``half``, in the middle of it; ``foreign_next`` makes the next link point at ``host``; ``repeat_cursor`` makes it
     point at the page itself; ``expire_token`` voids the access token before the call; ``throttle`` answers 429 with
-    the wait of ``seconds``, and a Retry-After header with ``retry_after``.
+    the wait of ``seconds``, and a Retry-After header with ``retry_after``; ``firewall`` answers 403 with an HTML page,
+    as in front of a throttled client; ``maintenance`` answers an HTML page with 200 and carries nothing out, so that
+    no token is spent; ``wrong_date`` moves the Date header of the answer by ``seconds``.
 
     :param operation: operation id it applies to, or ``oauth_token``; any when both this and ``resource`` are empty.
     :param resource: resource it applies to.
@@ -73,12 +76,16 @@ class Fault:
     @property
     def replaces(self) -> bool:
         """Tell whether the request is not carried out at all."""
-        return self.kind in {"status", "throttle"} and not self.after
+        return self.kind in {"firewall", "maintenance"} or (self.kind in {"status", "throttle"} and not self.after)
 
     def answer(self) -> Response:
         """Return what is answered in place of carrying the request out."""
         if self.kind == "throttle":
             return throttled(self.seconds, retry_after=self.retry_after)
+        if self.kind == "firewall":
+            return _page(403, "Request blocked")
+        if self.kind == "maintenance":
+            return _page(200, "Down for scheduled maintenance")
         body = {"detail": "A scripted fault of the sandbox."} if self.body is None else self.body
         if isinstance(body, str):
             return Response(self.status, body.encode(), {"content-type": "text/plain"})
@@ -96,7 +103,9 @@ class Fault:
         elif self.kind == "truncated":
             response.body = response.body[: max(1, len(response.body) // 2)]
         elif self.kind == "html":
-            return Response(200, b"<html><body>Please stand by</body></html>", {"content-type": "text/html"})
+            return _page(200, "Please stand by")
+        elif self.kind == "wrong_date":
+            response.date_offset = self.seconds
         elif self.kind == "drop":
             response.cut = len(response.body) // 2 if self.half else -1
         elif self.kind in {"foreign_next", "repeat_cursor"}:
@@ -109,6 +118,10 @@ class Fault:
             return b'"next":' + encode(repeated)
 
         return re.sub(rb'"next":"https?://[^/"]+([^"]*)"', replaced, body)
+
+
+def _page(status: int, text: str) -> Response:
+    return Response(status, f"<html><body>{text}</body></html>".encode(), {"content-type": "text/html"})
 
 
 class Faults:

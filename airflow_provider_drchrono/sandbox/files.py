@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import struct
+import zlib
 from dataclasses import dataclass, field
+from datetime import timedelta
 from email.message import Message
 from email.parser import HeaderParser
 from typing import Any
 from urllib.parse import quote
 
-from airflow_provider_drchrono.sandbox.wire import Request, Response, detail
+from airflow_provider_drchrono.sandbox.clock import Clock
+from airflow_provider_drchrono.sandbox.wire import Refusal, Request, Response, detail
 
 PREFIX = "/files/"
 
@@ -23,10 +28,58 @@ class Upload:
     content: bytes = field(repr=False)
 
 
+class FileLinks:
+    """Signs the links to files, as object storage does: a link is good for a while, and the next answer has another.
+
+    :param lifetime: seconds; a link is good for at least so long and at most twice as long. None: for ever, unsigned.
+    """
+
+    def __init__(self, clock: Clock, seed: int, lifetime: int | None) -> None:
+        self.clock = clock
+        self.lifetime = lifetime
+        self._began = clock.now()
+        self._seed = seed
+
+    def period(self) -> int:
+        """Return a number that changes when links change."""
+        return (self.clock.now() - self._began) // timedelta(seconds=self.lifetime) if self.lifetime else 0
+
+    def signed(self, path: str) -> str:
+        """Return a path with the signature that it has now."""
+        if not self.lifetime:
+            return path
+        expires = (self.period() + 2) * self.lifetime
+        return f"{path}?Expires={expires}&Signature={self._signature(path, expires)}"
+
+    def check(self, request: Request) -> None:
+        """Refuse a link that is unsigned or no longer good.
+
+        :raises Refusal: 403, in XML.
+        """
+        if not self.lifetime:
+            return
+        expires = request.argument("Expires") or ""
+        now = (self.clock.now() - self._began).total_seconds()
+        good = expires.isascii() and expires.isdigit() and len(expires) < 20
+        if not good or request.argument("Signature") != self._signature(request.path, int(expires)):
+            raise _no_access("SignatureDoesNotMatch")
+        if now >= int(expires):
+            raise _no_access("AccessDenied")
+
+    def _signature(self, path: str, expires: int) -> str:
+        return hashlib.sha256(f"{self._seed}:{path}:{expires}".encode()).hexdigest()[:32]
+
+
+def _no_access(code: str) -> Refusal:
+    text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code></Error>'
+    return Refusal(Response(403, text.encode(), {"content-type": "application/xml"}))
+
+
 class FileStore:
     """The files that records link to."""
 
-    def __init__(self) -> None:
+    def __init__(self, links: FileLinks | None = None) -> None:
+        self.links = links
         self._files: dict[str, Upload] = {}
         self._next = 1
 
@@ -37,24 +90,32 @@ class FileStore:
         self._next += 1
         return path
 
-    def serve(self, path: str) -> Response:
-        """Return the file at a path; a seeded record's file is written out when it is asked for."""
-        upload = self._files.get(path) or seeded(path)
+    def serve(self, request: Request) -> Response:
+        """Return the file at a path; a seeded record's file is written out when it is asked for.
+
+        :raises Refusal: 404 for a file that is not there, 403 for a link that is no longer good.
+        """
+        upload = self._files.get(request.path) or seeded(request.path)
         if upload is None:
             raise detail(404, "Not found.")
+        if self.links is not None:
+            self.links.check(request)
         return Response(200, upload.content, {"content-type": upload.content_type})
 
 
-def seeded_path(resource: str, key: Any, field_name: str) -> str:
-    """Return the path of the file that a seeded record links to."""
-    return f"{PREFIX}seeded/{resource}/{key}/{field_name}.pdf"
+def seeded_path(resource: str, key: int, field_name: str) -> str:
+    """Return the path of the file that a seeded record links to: every other document is a picture."""
+    kind = "png" if resource == "documents" and key % 2 == 0 else "pdf"
+    return f"{PREFIX}seeded/{resource}/{key}/{field_name}.{kind}"
 
 
 def seeded(path: str) -> Upload | None:
-    """Return the file of a seeded record: a small PDF that names the record and says that it is synthetic."""
-    found = re.fullmatch(rf"{PREFIX}seeded/(\w+)/(\w+)/(\w+)\.pdf", path)
+    """Return the file of a seeded record: a small PDF that says that it is synthetic, or a grey picture."""
+    found = re.fullmatch(rf"{PREFIX}seeded/(\w+)/(\w+)/(\w+)\.(pdf|png)", path)
     if not found:
         return None
+    if found[4] == "png":
+        return Upload(f"{found[3]}.png", "image/png", png(64, 64, 200))
     return Upload(
         f"{found[3]}.pdf", "application/pdf", pdf(f"Synthetic {found[3]} of {found[1]} {found[2]}: not a real person")
     )
@@ -81,6 +142,18 @@ def pdf(line: str) -> bytes:
     out += b"".join(b"%010d 00000 n \n" % place for place in places)
     out += b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, table_at)
     return bytes(out)
+
+
+def png(width: int, height: int, grey: int) -> bytes:
+    """Return a picture of one shade of grey."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = (b"\0" + bytes([grey]) * width) * height
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def read_multipart(request: Request) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Operation, Parameter, Resource
 from airflow_provider_drchrono.sandbox.moments import LONGEST_RANGE, read_date, read_moment, read_range
 from airflow_provider_drchrono.sandbox.practice import Practice, Row, Table
-from airflow_provider_drchrono.sandbox.wire import bad_fields, detail
+from airflow_provider_drchrono.sandbox.practice.series import VIRTUAL
+from airflow_provider_drchrono.sandbox.wire import bad_fields, detail, whole
 
 Keep = Callable[[Row], bool]
 Value = Callable[[Row], Any]
@@ -18,6 +19,7 @@ REQUIRED = "This field is required."
 PAGING = frozenset({"cursor", "page_size"})
 """Every list takes these, also where the contract leaves them out."""
 TRUE = frozenset({"true", "1", "t", "yes"})
+FALSE = frozenset({"", "false", "0", "f", "no"})
 
 DAY_OF = {
     "appointments": "scheduled_time",
@@ -102,8 +104,9 @@ def read_filters(
     :raises Refusal: 400 for a missing filter or a value that cannot be read.
     """
     table = practice.table(resource.name)
+    strict = resource.name in practice.options.refuse_unfiltered
     known = {each.name: each for each in operation.parameters}
-    _require(resource, operation, given)
+    _require(operation, given, resource.requires_one_of or (resource.may_require_one_of if strict else ()))
     filtering = ((name, text) for name, text in given.items() if name in known and known[name].role == "filter")
     filters = Filters(token=tuple(sorted(filtering)))
     errors: dict[str, list[str]] = {}
@@ -123,7 +126,7 @@ def read_filters(
     return filters
 
 
-def _require(resource: Resource, operation: Operation, given: Mapping[str, str]) -> None:
+def _require(operation: Operation, given: Mapping[str, str], one_of: Sequence[str]) -> None:
     missing = [
         each.name
         for each in operation.parameters
@@ -131,8 +134,8 @@ def _require(resource: Resource, operation: Operation, given: Mapping[str, str])
     ]
     if missing:
         raise bad_fields({name: [REQUIRED] for name in missing})
-    if resource.requires_one_of and not any(given.get(name) for name in resource.requires_one_of):
-        raise detail(400, f"One of these parameters is required: {', '.join(resource.requires_one_of)}")
+    if one_of and not any(given.get(name) for name in one_of):
+        raise detail(400, f"One of these parameters is required: {', '.join(one_of)}")
 
 
 def _add(
@@ -168,14 +171,17 @@ def _add(
 
 
 def _equal(parameter: Parameter, value: Value, text: str) -> Keep:
+    if parameter.enum and not any(text == str(each) for each in parameter.enum):
+        raise ValueError(f'"{text}" is not one of the available choices.')
     if parameter.type == "integer":
-        if not text.strip().lstrip("-").isdigit():
+        wanted = whole(text)
+        if wanted is None:
             raise ValueError("Enter a whole number.")
-        number = str(int(text))
+        number = str(wanted)
         return lambda row: str(value(row)) == number
     if parameter.type == "array":
-        wanted = {each.strip() for each in text.split(",")}
-        return lambda row: wanted <= {str(each) for each in value(row) or ()}
+        members = {each.strip() for each in text.split(",")}
+        return lambda row: members <= {str(each) for each in value(row) or ()}
     if parameter.name == "term":
         return lambda row: text.casefold() in str(value(row)).casefold()
     if parameter.name == "due_at_unknown":
@@ -225,4 +231,4 @@ def _archived(filters: Filters, given: Mapping[str, str]) -> None:
     if given.get("show_archived", "").lower() not in TRUE:
         filters.tests.append(lambda row: not row.get("deleted_flag"))
     if given.get("ignore_virtual", "").lower() in TRUE:
-        filters.tests.append(lambda row: not row.get("is_virtual_base"))
+        filters.tests.append(lambda row: not row.get(VIRTUAL))

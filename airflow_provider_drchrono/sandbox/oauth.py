@@ -233,10 +233,13 @@ def _basic(encoded: str) -> tuple[str, str]:
 
 
 def _may_redirect(client: Client, uri: str) -> bool:
-    parts = urlsplit(uri)
     if uri in client.redirect_uris:
         return True
-    return parts.scheme in {"http", "https"} and parts.hostname in LOOPBACK
+    try:
+        parts = urlsplit(uri)
+        return parts.scheme in {"http", "https"} and parts.hostname in LOOPBACK
+    except ValueError:
+        return False
 
 
 def _redirect(uri: str, **parameters: str | None) -> Response:

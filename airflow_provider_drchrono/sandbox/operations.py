@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,17 +9,16 @@ from typing import Any
 from airflow_provider_drchrono.catalog import Field, Operation, Resource
 from airflow_provider_drchrono.sandbox.bulk import BulkLists
 from airflow_provider_drchrono.sandbox.files import FileStore, Upload, read_multipart
-from airflow_provider_drchrono.sandbox.filters import TRUE, read_filters
+from airflow_provider_drchrono.sandbox.filters import FALSE, TRUE, read_filters
 from airflow_provider_drchrono.sandbox.journal import Entry
 from airflow_provider_drchrono.sandbox.oauth import Grant
-from airflow_provider_drchrono.sandbox.paging import envelope_key, page_size, serve_page
+from airflow_provider_drchrono.sandbox.paging import envelope_key, link_origin, page_size, serve_page
 from airflow_provider_drchrono.sandbox.practice import Practice, Row, Table
 from airflow_provider_drchrono.sandbox.practice.blank import blank_value
+from airflow_provider_drchrono.sandbox.practice.series import OCCURRENCE, day_of
+from airflow_provider_drchrono.sandbox.schedule import refuse_overlap
 from airflow_provider_drchrono.sandbox.validation import InvalidBodyError, check_body
-from airflow_provider_drchrono.sandbox.wire import Request, Response, answer, bad_fields, detail, empty
-
-OCCURRENCE = re.compile(r"(\d{4}-\d{2}-\d{2})_(\d+)")
-"""The id of one day of a recurring visit."""
+from airflow_provider_drchrono.sandbox.wire import Request, Response, answer, bad_fields, decode, detail, empty
 
 
 @dataclass(slots=True)
@@ -49,15 +46,29 @@ class Call:
         """Whether verbose fields are wanted."""
         return (self.request.argument("verbose") or "").lower() in TRUE
 
+    @property
+    def met(self) -> set[str]:
+        """Conditions that the request meets for fields which come on condition only."""
+        given = {name for name, value in self.request.query if value.lower() not in FALSE}
+        return given | ({"read"} if self.operation.kind == "read" else set())
+
     def body(self) -> Any:
         """Return the decoded body: JSON, or the fields of a form.
 
         :raises Refusal: 400 when it cannot be read, 415 for another media type.
         """
         if self._body is None:
-            self._body = _decode(self.request)
+            form_only = self.operation.body is not None and self.operation.body.multipart_only
+            self._body = _decode(self.request, form_only=form_only)
             self.entry.body = _for_journal(self._body)
         return self._body
+
+    def fields(self) -> Mapping[str, Any]:
+        """Return the decoded body of a write that takes one record.
+
+        :raises Refusal: 400 for anything but named values.
+        """
+        return _mapping(self.body())
 
 
 def list_records(call: Call) -> Response:
@@ -70,14 +81,17 @@ def list_records(call: Call) -> Response:
     call.entry.notes += filters.notes
     options = call.practice.options
     size = page_size(call.resource.paging, call.request.argument("page_size"), verbose=call.verbose)
+    order = call.operation.order if options.order == "id" and call.operation.order else options.order
     return serve_page(
         call.table,
         filters,
         call.request,
-        order=options.order,
+        order=order,
         size=size,
         key=envelope_key(options, call.operation),
         verbose=call.verbose,
+        met=call.met,
+        origin=link_origin(options, call.request),
     )
 
 
@@ -92,7 +106,7 @@ def read_record(call: Call) -> Response:
     ]
     if missing:
         raise bad_fields({name: ["This field is required."] for name in missing})
-    return answer(200, call.table.view(found(call), verbose=call.verbose))
+    return answer(200, call.table.view(found(call), verbose=call.verbose, met=call.met))
 
 
 def create_records(call: Call) -> Response:
@@ -100,7 +114,7 @@ def create_records(call: Call) -> Response:
     given = call.body()
     if not isinstance(given, list):
         values = checked(call, body_fields(call), given, partial=False)
-        _refuse_duplicates(call, [values])
+        _refuse_conflicts(call, [values])
         return answer(call.operation.response.status, _created(call, values))
     errors: list[Any] = []
     several: list[dict[str, Any]] = []
@@ -112,7 +126,7 @@ def create_records(call: Call) -> Response:
             errors.append(wrong.errors)
     if any(errors):
         raise bad_fields(errors)
-    _refuse_duplicates(call, several)
+    _refuse_conflicts(call, several)
     return answer(call.operation.response.status, [_created(call, values) for values in several])
 
 
@@ -120,20 +134,20 @@ def change_record(call: Call) -> Response:
     """Change the given fields of a record (PATCH), or all of its writable fields (PUT)."""
     row = found(call)
     partial = call.operation.kind == "update"
-    values = checked(call, body_fields(call), call.body(), partial=partial)
+    values = checked(call, body_fields(call), call.body(), partial=partial, before=row)
     if not partial and call.table.record is not None:
         unset = {each.name: blank_value(each) for each in call.table.record.writable_fields}
         values = unset | values
+    refuse_overlap(call.practice, call.operation, [values], row)
     return changed(call, row, values)
 
 
 def delete_record(call: Call) -> Response:
-    """Take a record away. A visit stays, marked as deleted, and a charge leaves a trace."""
+    """Take a record away, or mark it where deletion is soft. A charge leaves a trace."""
     row = found(call)
     name = call.table.name
-    if name == "appointments":
-        call.practice.change(name, row["id"], {"deleted_flag": True})
-        return empty()
+    if call.operation.soft_delete:
+        return changed(call, row, {call.operation.soft_delete: True})
     call.practice.remove(name, row[call.table.key or "id"])
     if name == "line_items":
         trace = {"billing_line_item_id": row["id"], "appointment_id": row["appointment"]}
@@ -158,7 +172,15 @@ def start_bulk(call: Call) -> Response:
         since_is_date=call.operation.parameter("since").format == "date",
     )
     call.entry.notes += filters.notes
-    return call.bulk.start(call.table, filters, given, resource=call.resource.name, largest=source.bulk.size)
+    return call.bulk.start(
+        call.table,
+        filters,
+        given,
+        resource=call.resource.name,
+        largest=source.bulk.size,
+        order=call.operation.order or "id",
+        link=f"{link_origin(call.practice.options, call.request)}{call.request.path}",
+    )
 
 
 def fetch_bulk(call: Call) -> Response:
@@ -172,8 +194,9 @@ def found(call: Call) -> Row:
     :raises Refusal: 404 when there is none.
     """
     identifier = call.path.get("id", "")
-    occurrence = OCCURRENCE.fullmatch(identifier) if call.table.name == "appointments" else None
-    key = call.table.find(occurrence[2] if occurrence else identifier)
+    key = call.table.find(identifier)
+    occurrence = OCCURRENCE.fullmatch(identifier) if key is None and call.table.name == "appointments" else None
+    key = call.table.find(occurrence[2]) if occurrence else key
     if key is None:
         raise detail(404, "Not found.")
     row = call.table[key]
@@ -181,9 +204,10 @@ def found(call: Call) -> Row:
         raise detail(404, "Not found.")
     if not occurrence:
         return row
-    if not row.get("recurring_appointment"):
+    # A series that names no weekdays takes place on any day; the days of the others are rows of their own.
+    if not row.get("recurring_appointment") or row.get("recurring_days"):
         raise detail(404, "Not found.")
-    return row | {"id": identifier, "scheduled_time": f"{occurrence[1]}{row['scheduled_time'][10:]}"}
+    return day_of(row, occurrence[1])
 
 
 def body_fields(call: Call) -> tuple[Field, ...]:
@@ -196,28 +220,37 @@ def body_fields(call: Call) -> tuple[Field, ...]:
     return tuple(call.practice.catalog.record(body.record).fields.values())
 
 
-def checked(call: Call, fields: Iterable[Field], given: Any, *, partial: bool) -> dict[str, Any]:
+def checked(
+    call: Call, fields: Iterable[Field], given: Any, *, partial: bool, before: Row | None = None
+) -> dict[str, Any]:
     """Return what a body says, files kept and replaced by their links.
+
+    :param before: the row that is changed.
 
     :raises Refusal: 400 with a message for each wrong field.
     """
     try:
-        return _check(call, fields, given, partial=partial)
+        return _check(call, fields, given, partial=partial, before=before)
     except InvalidBodyError as wrong:
         raise bad_fields(wrong.errors) from None
 
 
 def changed(call: Call, row: Row, values: Mapping[str, Any]) -> Response:
     """Store new values of a row and answer as the operation says: empty, or with the record."""
-    key = call.table.find(str(row[call.table.key or "id"]).rpartition("_")[2])
-    after = call.practice.change(call.table.name, key, values)
+    key = call.table.find(str(row[call.table.key or "id"]))
+    if key is None:
+        after = call.practice.adopt(call.table.name, row, values)
+    else:
+        after = call.practice.change(call.table.name, key, values)
     if call.operation.response.shape == "record":
         return answer(call.operation.response.status, call.table.view(after, verbose=True))
     return empty(call.operation.response.status)
 
 
-def _check(call: Call, fields: Iterable[Field], given: Any, *, partial: bool) -> dict[str, Any]:
-    body = check_body(call.practice, fields, given, partial=partial)
+def _check(
+    call: Call, fields: Iterable[Field], given: Any, *, partial: bool, before: Row | None = None
+) -> dict[str, Any]:
+    body = check_body(call.practice, fields, given, partial=partial, before=before)
     call.entry.notes += body.notes
     return {name: call.files.keep(value) if isinstance(value, Upload) else value for name, value in body.values.items()}
 
@@ -226,8 +259,13 @@ def _created(call: Call, values: Mapping[str, Any]) -> Row:
     return call.table.view(call.practice.create(call.table.name, values), verbose=True)
 
 
-def _refuse_duplicates(call: Call, several: list[dict[str, Any]]) -> None:
-    if call.table.name != "patients" or (call.request.argument("allow_duplicates") or "").lower() in TRUE:
+def _refuse_conflicts(call: Call, several: list[dict[str, Any]]) -> None:
+    refuse_overlap(call.practice, call.operation, several, None)
+    conflict = call.operation.conflict
+    if conflict is None or conflict.meaning != "duplicate":
+        return
+    switched_off = conflict.feature_flag and "duplicate_check" not in call.practice.options.features
+    if switched_off or (call.request.argument(conflict.remedy or "") or "").lower() in TRUE:
         return
     wanted = [_who(values) for values in several]
     if len(set(wanted)) < len(wanted) or any(_who(row) in wanted for row in call.table):
@@ -250,9 +288,11 @@ def _current_user(call: Call) -> Response:
     return Response(302, headers={"location": f"{call.request.origin}/api/users/{first}"})
 
 
-def _decode(request: Request) -> Any:
+def _decode(request: Request, *, form_only: bool) -> Any:
     if request.content_type == "multipart/form-data":
         return read_multipart(request)
+    if form_only and (request.body or request.content_type):
+        raise detail(415, f'Unsupported media type "{request.content_type}" in request.')
     if request.content_type == "application/x-www-form-urlencoded":
         return request.form()
     if not request.body:
@@ -260,7 +300,7 @@ def _decode(request: Request) -> Any:
     if request.content_type != "application/json":
         raise detail(415, f'Unsupported media type "{request.content_type}" in request.')
     try:
-        return json.loads(request.body)
+        return decode(request.body)
     except ValueError as problem:
         raise detail(400, f"JSON parse error - {problem}") from None
 

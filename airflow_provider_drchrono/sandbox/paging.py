@@ -1,4 +1,4 @@
-"""Cuts lists into pages: opaque cursors that hold a place, links on the caller's own host, and either envelope."""
+"""Cuts lists into pages: opaque cursors that hold a place, links that lead on, and either envelope."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +15,11 @@ from airflow_provider_drchrono.catalog import Operation, Paging
 from airflow_provider_drchrono.sandbox.filters import Filters
 from airflow_provider_drchrono.sandbox.practice import Key, Table
 from airflow_provider_drchrono.sandbox.sandbox_options import Options
-from airflow_provider_drchrono.sandbox.wire import Request, Response, detail, encode
+from airflow_provider_drchrono.sandbox.wire import Request, Response, detail, encode, whole
+
+SISTER = "https://drchrono-sister.invalid"
+"""Where links point by default: the vendor's samples name another of its hosts than the one that was asked. Nobody
+serves this one, so that whoever follows a link to its host notices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Cursor:
         """
         try:
             after, place = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        except (binascii.Error, ValueError, TypeError):
+        except (binascii.Error, ValueError, TypeError, RecursionError):
             raise detail(404, "Invalid cursor") from None
         return cls(bool(after), tuple(place) if isinstance(place, list) else place)
 
@@ -46,9 +50,13 @@ class Cursor:
 def page_size(paging: Paging | None, asked: str | None, *, verbose: bool) -> int:
     """Return how many records a page holds: what was asked for, up to the largest the list serves."""
     largest = (paging or Paging("cursor")).expected(verbose=verbose)
-    if asked and asked.isdigit() and int(asked) > 0:
-        return min(int(asked), largest)
-    return largest
+    wanted = whole(asked) if asked else None
+    return min(wanted, largest) if wanted and wanted > 0 else largest
+
+
+def link_origin(options: Options, request: Request) -> str:
+    """Return where links point: the sister host, or the address that was asked."""
+    return SISTER if options.sister_links else request.origin
 
 
 def envelope_key(options: Options, operation: Operation) -> str:
@@ -58,11 +66,22 @@ def envelope_key(options: Options, operation: Operation) -> str:
 
 
 def serve_page(
-    table: Table, filters: Filters, request: Request, *, order: str, size: int, key: str, verbose: bool
+    table: Table,
+    filters: Filters,
+    request: Request,
+    *,
+    order: str,
+    size: int,
+    key: str,
+    verbose: bool,
+    met: Collection[str],
+    origin: str,
 ) -> Response:
     """Return one page of a list, with links to the pages around it.
 
     :param key: name of the records in the envelope.
+    :param met: conditions that the request meets for fields which come on condition only.
+    :param origin: scheme, host and port of the links.
     """
     matches = table.matching(filters.token, filters.keep, order)
     text = request.argument("cursor")
@@ -73,19 +92,20 @@ def serve_page(
     before = Cursor(False, chosen[0]) if start > 0 and chosen else None
     body = b"".join(
         (
-            b'{"previous":', encode(_link(request, before)),
-            b',"', key.encode(), b'":[', b",".join(render(table, keys, verbose=verbose)),
-            b'],"next":', encode(_link(request, after)), b"}",
+            b'{"previous":', encode(_link(request, origin, before)),
+            b',"', key.encode(), b'":[', b",".join(render(table, keys, verbose=verbose, met=met)),
+            b'],"next":', encode(_link(request, origin, after)), b"}",
         )
     )  # fmt: skip
     return Response(200, body, {"content-type": "application/json"})
 
 
-def render(table: Table, keys: Sequence[Key], *, verbose: bool) -> list[bytes]:
+def render(table: Table, keys: Sequence[Key], *, verbose: bool, met: Collection[str] = ()) -> list[bytes]:
     """Return the records of these keys, each as JSON."""
-    if not verbose or not table.verbose:
+    verbose = verbose and bool(table.verbose or table.conditions)
+    if not verbose and set(table.conditions.values()).isdisjoint(met):
         return [table.encoded(key) for key in keys]
-    return [encode(table.view(table.listed(key) or {}, verbose=True)) for key in keys]
+    return [encode(table.view(table.listed(key) or {}, verbose=verbose, met=met)) for key in keys]
 
 
 def _span(matches: Sequence[Any], cursor: Cursor | None, size: int) -> tuple[int, int]:
@@ -101,8 +121,8 @@ def _span(matches: Sequence[Any], cursor: Cursor | None, size: int) -> tuple[int
     return max(0, end - size), end
 
 
-def _link(request: Request, cursor: Cursor | None) -> str | None:
+def _link(request: Request, origin: str, cursor: Cursor | None) -> str | None:
     if cursor is None:
         return None
     query = [(name, value) for name, value in request.query if name != "cursor"]
-    return f"{request.origin}{request.path}?{urlencode([*query, ('cursor', cursor.text())])}"
+    return f"{origin}{request.path}?{urlencode([*query, ('cursor', cursor.text())])}"

@@ -1,19 +1,17 @@
-"""Answers that are worked out from other records: day sheets, free slots, and documents about a patient."""
+"""Answers that are worked out from other records: day sheets, and documents about a patient."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, timedelta
 from typing import Any
 from xml.sax.saxutils import escape
 
-from airflow_provider_drchrono.sandbox.moments import read_american_date, read_date, read_range
+from airflow_provider_drchrono.sandbox.availability import number_in_query
+from airflow_provider_drchrono.sandbox.moments import read_american_date
 from airflow_provider_drchrono.sandbox.operations import Call, found
 from airflow_provider_drchrono.sandbox.practice import Row
 from airflow_provider_drchrono.sandbox.practice.charges import cents, dollars
 from airflow_provider_drchrono.sandbox.wire import Json, Response, answer, bad_fields
-
-SLOT_MINUTES = 30
 
 
 def day_sheet_charges(call: Call) -> Response:
@@ -52,25 +50,6 @@ def day_sheet_totals(call: Call) -> Response:
             "count": len(charges),
         },
     )
-
-
-def availability(call: Call) -> Response:
-    """Answer the free slots of doctors in office hours, day by day."""
-    first, last = _days(call)
-    length = timedelta(minutes=_whole(call, "duration") or SLOT_MINUTES)
-    wanted_doctor, wanted_office = _whole(call, "doctor"), _whole(call, "office")
-    doctors = [row for row in call.practice.table("doctors") if wanted_doctor in (None, row["id"])]
-    offices = [row for row in call.practice.table("offices") if wanted_office in (None, row["id"])]
-    taken = _taken(call, first, last)
-    slots = []
-    day = first
-    while day <= last:
-        if day.weekday() < 5:
-            for office in offices:
-                for doctor in doctors:
-                    slots += _free(office, doctor["id"], day, length, taken.get((doctor["id"], day), []))
-        day += timedelta(days=1)
-    return answer(200, {"previous": None, "results": slots, "next": None})
 
 
 def ccda(call: Call) -> Response:
@@ -117,7 +96,7 @@ def _payments(call: Call) -> list[Row]:
 
 
 def _narrowed(call: Call, rows: Iterable[Row], keep: Callable[[Row], bool]) -> list[Row]:
-    patient, room = _whole(call, "patient_id"), _whole(call, "examroom_id")
+    patient, room = number_in_query(call, "patient_id"), number_in_query(call, "examroom_id")
     office = call.request.argument("office_id") or call.request.argument("office")
     kept = [row for row in rows if keep(row) and patient in (None, row["patient"])]
     if room is None and not office:
@@ -150,60 +129,7 @@ def _span(call: Call) -> tuple[str, str]:
     return days["start_date"], days["end_date"]
 
 
-def _days(call: Call) -> tuple[date, date]:
-    text, span = call.request.argument("date"), call.request.argument("date_range")
-    try:
-        if span:
-            first, last, _ = read_range(span)
-            return date.fromisoformat(first), date.fromisoformat(last)
-        day = date.fromisoformat(read_date(text)) if text else call.practice.clock.local().date()
-    except ValueError as problem:
-        raise bad_fields({"date_range" if span else "date": [str(problem)]}) from None
-    return day, day
-
-
-def _whole(call: Call, name: str) -> int | None:
-    text = call.request.argument(name)
-    if not text:
-        return None
-    if not text.isdigit():
-        raise bad_fields({name: ["Enter a whole number."]})
-    return int(text)
-
-
-def _taken(call: Call, first: date, last: date) -> dict[tuple[int, date], list[tuple[datetime, datetime]]]:
-    taken: dict[tuple[int, date], list[tuple[datetime, datetime]]] = {}
-    for row in call.practice.table("appointments"):
-        if row["deleted_flag"] or not first.isoformat() <= row["scheduled_time"][:10] <= last.isoformat():
-            continue
-        start = datetime.fromisoformat(row["scheduled_time"])
-        span = (start, start + timedelta(minutes=row["duration"] or SLOT_MINUTES))
-        taken.setdefault((row["doctor"], start.date()), []).append(span)
-    return taken
-
-
-def _free(
-    office: Row, doctor: int, day: date, length: timedelta, taken: list[tuple[datetime, datetime]]
-) -> list[dict[str, Any]]:
-    start = datetime.fromisoformat(f"{day}T{office['start_time']}")
-    closing = datetime.fromisoformat(f"{day}T{office['end_time']}")
-    slots = []
-    while start + length <= closing:
-        if all(start + length <= begun or start >= ended for begun, ended in taken):
-            slots.append(
-                {
-                    "doctor": doctor,
-                    "office": office["id"],
-                    "start_time": start.isoformat(),
-                    "end_time": (start + length).isoformat(),
-                }
-            )
-        start += length
-    return slots
-
-
 BY_OPERATION: Mapping[str, Callable[[Call], Response]] = {
-    "availability": availability,
     "day_sheet_patient_payments_list": day_sheet_patient_payments,
     "daysheet_charges_list": day_sheet_charges,
     "daysheet_credits_list": day_sheet_credits,

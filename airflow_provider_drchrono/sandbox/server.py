@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -249,7 +250,7 @@ def asgi(app: App) -> Callable[[Message, Receive, Send], Awaitable[None]]:
         if response.delay:
             await asyncio.sleep(response.delay)
             # Servers date an answer when they begin to send it, long after they looked the records up.
-            response.headers["date"] = http_date(app.clock.now())
+            response.headers["date"] = http_date(app.clock.now() + timedelta(seconds=response.date_offset))
         await _write(send, response)
 
     return application

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -42,12 +44,20 @@ class Body:
     notes: list[str] = field(default_factory=list)
 
 
-def check_body(practice: Practice, fields: Iterable[Field], given: Any, *, partial: bool) -> Body:
+def check_body(
+    practice: Practice,
+    fields: Iterable[Field],
+    given: Any,
+    *,
+    partial: bool,
+    before: Mapping[str, Any] | None = None,
+) -> Body:
     """Return what a write may store.
 
     :param fields: what the body may hold, read-only fields included.
     :param given: decoded JSON or form; a mapping of field names to values.
     :param partial: only the given fields are changed, so none is required.
+    :param before: the row that is changed; rules between two fields look here for the one that is not given.
     :raises InvalidBodyError: with messages by field name.
     """
     if not isinstance(given, Mapping):
@@ -67,13 +77,32 @@ def check_body(practice: Practice, fields: Iterable[Field], given: Any, *, parti
                 body.values[name] = check_value(practice, known_field, value)
             except InvalidBodyError as wrong:
                 errors[name] = wrong.errors
+    writable = [each for each in known.values() if not each.read_only]
     if not partial:
-        for each in known.values():
-            if each.required and not each.read_only and each.name not in given:
-                errors[each.name] = [REQUIRED]
+        absent = [each for each in writable if each.name not in given]
+        body.values |= {each.name: each.default for each in absent if each.default is not None}
+        errors |= {each.name: [REQUIRED] for each in absent if each.required and not each.required_unless}
+    after = {**(before or {}), **body.values}
+    between = {each.name: _between_fields(each, after, given, partial=partial) for each in writable}
+    errors = {name: [problem] for name, problem in between.items() if problem} | errors
     if errors:
         raise InvalidBodyError(errors)
     return body
+
+
+def _between_fields(rule: Field, after: Mapping[str, Any], given: Mapping[str, Any], *, partial: bool) -> str | None:
+    """Return what is wrong between a field and another one, after a write, or None."""
+    value, touched = after.get(rule.name), not partial or rule.name in given
+    excuse = rule.required_unless
+    # Of a field that the contract does not list as required, its words say "should": then nothing is refused.
+    if rule.required and excuse and value in (None, "") and (touched or excuse in given) and not after.get(excuse):
+        return NOT_NULL if rule.name in given else REQUIRED
+    if rule.only_with and rule.name in given and value not in (None, "") and not given.get(rule.only_with):
+        return f"This field cannot be passed without {rule.only_with}."
+    other = after.get(rule.before) if rule.before else None
+    if value and other and (touched or rule.before in given) and str(value) >= str(other):
+        return f"This field must be earlier than {rule.before}."
+    return None
 
 
 def check_value(practice: Practice, expected: Field, value: Any) -> Any:
@@ -96,6 +125,7 @@ def check_value(practice: Practice, expected: Field, value: Any) -> Any:
     if expected.type in ("array", "object"):
         return _check_inside(practice, expected, value)
     checked = _check_plain(expected, value)
+    _check_bounds(expected, checked)
     if expected.refers_to and expected.name not in POSITIONS:
         _check_reference(practice, expected.refers_to, checked)
     return checked
@@ -105,6 +135,8 @@ def _check_inside(practice: Practice, expected: Field, value: Any) -> Any:
     if expected.type == "array":
         if not isinstance(value, list):
             raise InvalidBodyError([f'Expected a list of items but got type "{type(value).__name__}".'])
+        if expected.max_items is not None and len(value) > expected.max_items:
+            raise InvalidBodyError([f"Ensure this field has no more than {expected.max_items} elements."])
         return [check_value(practice, expected.items, each) if expected.items else each for each in value]
     if not isinstance(value, Mapping):
         raise InvalidBodyError([f"Invalid data. Expected a dictionary, but got {type(value).__name__}."])
@@ -120,6 +152,31 @@ def _check_plain(expected: Field, value: Any) -> Any:
     if expected.format in _FORMATS:
         return _FORMATS[expected.format](expected, value)
     return _TYPES.get(expected.type, _as_is)(expected, value)
+
+
+def _check_bounds(expected: Field, value: Any) -> None:
+    """Refuse a value that has the right type and lies outside what the field takes."""
+    if expected.pattern and value and not re.fullmatch(expected.pattern, str(value)):
+        raise InvalidBodyError(["This value does not match the required pattern."])
+    if expected.json_text and value and not _is_json(value):
+        raise InvalidBodyError(["Value must be valid JSON."])
+    if value is None or (expected.minimum is None and expected.maximum is None and not expected.nonzero):
+        return
+    number = float(value)
+    if expected.minimum is not None and number < expected.minimum:
+        raise InvalidBodyError([f"Ensure this value is greater than or equal to {expected.minimum}."])
+    if expected.maximum is not None and number > expected.maximum:
+        raise InvalidBodyError([f"Ensure this value is less than or equal to {expected.maximum}."])
+    if expected.nonzero and number == 0:
+        raise InvalidBodyError(["This value may not be zero."])
+
+
+def _is_json(text: Any) -> bool:
+    try:
+        json.loads(str(text))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _choice(expected: Field, value: Any) -> Any:

@@ -48,6 +48,7 @@ class Response:
     :param delay: seconds to wait before the first byte.
     :param cut: send the headers and this many bytes of the body, then drop the connection; -1 drops it before the
         first byte of the answer.
+    :param date_offset: seconds by which the Date header is wrong.
     """
 
     status: int
@@ -55,6 +56,7 @@ class Response:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     cut: int | None = None
+    date_offset: float = 0.0
 
     def json(self) -> Json:
         """Return the decoded body."""
@@ -69,9 +71,29 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of the s
         self.response = response
 
 
+def whole(text: str) -> int | None:
+    """Return the whole number that a text writes in plain digits, or None when it is none that an id could be."""
+    digits = text.strip().removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+
+
+def decode(body: bytes) -> Json:
+    """Return what a body in JSON says.
+
+    :raises ValueError: for anything that could not be sent back as JSON in UTF-8: NaN, endless numbers, halves of
+        characters, depths beyond reason.
+    """
+    try:
+        value = json.loads(body)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
 def encode(value: Json) -> bytes:
     """Return compact JSON in UTF-8."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def answer(status: int, value: Json, headers: Mapping[str, str] | None = None) -> Response:

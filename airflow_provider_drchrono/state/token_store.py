@@ -18,10 +18,11 @@ from airflow_provider_drchrono.client.errors import AuthenticationError, Configu
 from airflow_provider_drchrono.client.tokens import Token
 from airflow_provider_drchrono.state.lease import Claim, LeaseUnavailableError, Timing, VariableLease
 from airflow_provider_drchrono.state.names import token_lease, token_variable
+from airflow_provider_drchrono.state.sealing import Seal, SealError
 from airflow_provider_drchrono.state.variables import AirflowVariables, Variables
 
-VERSION = 1
-"""Of what the variable holds."""
+VERSION = 2
+"""Of what the variable holds. In version 1 the tokens were not sealed."""
 
 CONNECTION = "connection:"
 """Begins the id of a grant that a connection without a refresh token was given; the connection's id follows."""
@@ -42,7 +43,8 @@ class VariableTokenStore:
     """A :class:`~airflow_provider_drchrono.client.TokenStore` on Airflow variables.
 
     ``drchrono:token:<hash of the client id>`` holds one token for each grant, so that several practices which
-    authorized one application do not overwrite each other. Its name contains "token" so that Airflow masks it.
+    authorized one application do not overwrite each other. Its name contains "token" so that Airflow masks it, and each
+    token is sealed with the client secret, since Airflow writes the value into its logs at DEBUG all the same.
     ``drchrono:lease:renewal:<hash>`` says who is renewing; it holds no secret and is left readable, to show who keeps
     the others waiting.
 
@@ -51,6 +53,7 @@ class VariableTokenStore:
     connection's id.
 
     :param client_id: the application's client id.
+    :param client_secret: its secret, with which the tokens are sealed.
     :param grant_id: fingerprint of the connection's refresh token; empty where the connection has none.
     :param connection: the connection's id, for a connection without a refresh token.
     :param variables: where the values live.
@@ -62,6 +65,7 @@ class VariableTokenStore:
     def __init__(
         self,
         client_id: str,
+        client_secret: str,
         grant_id: str = "",
         *,
         connection: str = "",
@@ -73,6 +77,7 @@ class VariableTokenStore:
         self.key = token_variable(client_id)
         self.grant_id = grant_id or (f"{CONNECTION}{connection}" if connection else "")
         self._has_refresh_token = bool(grant_id)
+        self._seal = Seal(client_id, client_secret)
         self._variables = variables or AirflowVariables()
         self._sleep = sleep
         self._description = "OAuth tokens of a DrChrono application, renewed by the provider. Do not edit."
@@ -92,10 +97,12 @@ class VariableTokenStore:
         on another connection began it. One that another connection was given in the browser is never used.
 
         :raises TokenStoreError: the variable could not be read, so that it is not known whether there is a token.
-        :raises ConfigurationError: it holds something else, or several grants and the connection does not tell which.
+        :raises ConfigurationError: it holds something else, or several grants and the connection does not tell which;
+            or the token was sealed with another client secret.
         """
         grants = self._grants()
-        token = grants.get(self._grant_in(grants))
+        grant_id = self._grant_in(grants)
+        token = self._unsealed(grant_id, grants[grant_id]) if grant_id in grants else None
         if token is not None:
             _mask(token)
         elif not self._has_refresh_token and not all(each.startswith(CONNECTION) for each in grants):
@@ -106,7 +113,7 @@ class VariableTokenStore:
             )
         return token
 
-    def _grant_in(self, grants: Mapping[str, Token]) -> str:
+    def _grant_in(self, grants: Mapping[str, str]) -> str:
         """Return the id of the connection's grant, which may not be there."""
         if self.grant_id in grants or self._has_refresh_token or len(grants) != 1:
             return self.grant_id
@@ -209,8 +216,7 @@ class VariableTokenStore:
         """
         grants = self._readable_grants()
         own = self._grant_in(grants)
-        kept = {grant_id: token.to_dict() for grant_id, token in grants.items() if grant_id != own}
-        self._save_document({"grants": kept})
+        self._save_document({"grants": {grant_id: sealed for grant_id, sealed in grants.items() if grant_id != own}})
 
     def refused_at(self) -> float | None:
         """Return when DrChrono refused to renew the token, in epoch seconds; None if it took it the last time."""
@@ -237,24 +243,38 @@ class VariableTokenStore:
         return now is not None and now != before and now.expires_at > time.time() + LONGEST_LEAD
 
     def _write(self, token: Token) -> None:
-        grants = {grant_id: each.to_dict() for grant_id, each in self._readable_grants().items()}
-        grants[token.grant_id] = token.to_dict()
-        self._save_document({"grants": grants})
+        # The other grants stay sealed: their connections may not have the client secret of this one yet, or any more.
+        sealed = self._seal.close(token.to_dict(), self._place(token.grant_id))
+        self._save_document({"grants": self._readable_grants() | {token.grant_id: sealed}})
 
     def _save_document(self, document: Mapping[str, Any]) -> None:
         self._variables.write(self.key, json.dumps({**document, "version": VERSION}), self._description)
 
-    def _readable_grants(self) -> dict[str, Token]:
+    def _place(self, grant_id: str) -> str:
+        return f"{self.key} {grant_id}"
+
+    def _unsealed(self, grant_id: str, sealed: str) -> Token:
+        try:
+            return Token.from_dict(self._seal.open(sealed, self._place(grant_id)))
+        except (SealError, TypeError, ValueError):
+            pass
+        raise ConfigurationError(
+            f"The token in the variable {self.key} cannot be opened with the client secret of this connection, because "
+            f"it was sealed with another one. If the secret was mistyped, correct the connection's password; if "
+            f"DrChrono has given the application a new secret, authorize the connection again"
+        )
+
+    def _readable_grants(self) -> dict[str, str]:
         text = self._text()
         # What another release wrote can still be read by that release, and is not overwritten.
         self._refuse_other_version(text)
         # What cannot be understood is no reason to lose the new token too.
-        return self._parsed(text) or {}
+        return _grants_in(text) or {}
 
-    def _grants(self) -> dict[str, Token]:
+    def _grants(self) -> dict[str, str]:
         text = self._text()
         self._refuse_other_version(text)
-        grants = self._parsed(text)
+        grants = _grants_in(text)
         if grants is not None:
             return grants
         raise ConfigurationError(
@@ -284,12 +304,14 @@ class VariableTokenStore:
                 f"authorize the application again"
             )
 
-    def _parsed(self, text: str | None) -> dict[str, Token] | None:
-        try:
-            grants: dict[str, Any] = json.loads(text)["grants"] if text else {}
-            return {grant_id: Token.from_dict(each) for grant_id, each in grants.items()}
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return None
+
+def _grants_in(text: str | None) -> dict[str, str] | None:
+    """Return the sealed tokens by their grants; None if the text is something else."""
+    try:
+        grants: dict[str, str] = json.loads(text)["grants"] if text else {}
+        return grants if all(isinstance(each, str) for each in grants.values()) else None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _mask(token: Token) -> None:

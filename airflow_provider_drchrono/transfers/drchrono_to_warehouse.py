@@ -16,7 +16,8 @@ from airflow.sdk import BaseOperator
 from airflow_provider_drchrono.assets.outlets import Outlet, list_asset, table_asset
 from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
 from airflow_provider_drchrono.common import arguments
-from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
+from airflow_provider_drchrono.common.file_fence import inside_fence, place_of
+from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.common.outcomes import airflow_outcome
 from airflow_provider_drchrono.compat import AirflowException, AirflowFailException, configured_staging
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
@@ -130,7 +131,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         started = monotonic()
         with airflow_outcome(), _outcome():
             hook = DrChronoHook(self.drchrono_conn_id)
-            request = self._request(load(), hook.settings.timezone)
+            request = self._request(hook.catalog, hook.settings.timezone)
             with closing(hook):
                 result = self._sync(request, hook, context)
         self._tell(context, result)
@@ -201,7 +202,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         """
         try:
             resource = _checked_resource(catalog, self.resource)
-            filters = arguments.checked_filters(filters_of(resource), unmask(self.filters), zone=zone)
+            filters = arguments.checked_filters(filters_of(resource, catalog), self.filters, zone=zone)
             _check_options(resource, self.verbose, self.since)
             lookback = _checked_lookback(resource, self.lookback)
             full_refresh = _as_bool(self.full_refresh)
@@ -228,9 +229,21 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     def _staging_root(self) -> str:
         if problem := staging_problem(self.staging_path):
             log.warning("%s", problem)
+        if self.staging_path:
+            # One that comes while the task runs; that of the configuration is the deployment's own.
+            _check_staging_path(self.staging_path)
         configured = self.staging_path or configured_staging()
         home = os.environ.get("AIRFLOW_HOME", "~/airflow")
         return str(configured or os.path.join(os.path.expanduser(home), "drchrono", "staging"))
+
+
+def _check_staging_path(path: str) -> None:
+    try:
+        inside_fence(place_of(path))
+        return
+    except ValueError as error:
+        problem = str(error)
+    raise arguments.InvalidArgumentError(f"staging_path {problem}")
 
 
 def _check_literals(resource: object, filters: object) -> None:
@@ -250,13 +263,16 @@ def _check_literals(resource: object, filters: object) -> None:
     raise arguments.InvalidArgumentError(problem)
 
 
-def filters_of(resource: Resource) -> Filters:
-    """Return the filters that a sync of a resource takes: all but the one that it sets by itself."""
+def filters_of(resource: Resource, catalog: Catalog | None = None) -> Filters:
+    """Return the filters that a sync of a resource takes: all but the one that it sets by itself.
+
+    :param catalog: the one with the facts of a connection; None while no connection is known.
+    """
     if resource.incremental is not None:
-        return arguments.incremental_filters(resource.name)
+        return arguments.incremental_filters(resource.name, catalog)
     operation = resource.list_operation
     assert operation is not None  # noqa: S101 - the resource was judged before
-    return arguments.operation_filters(operation.id)
+    return arguments.operation_filters(operation.id, catalog)
 
 
 def _checked_resource(catalog: Catalog, name: str) -> Resource:

@@ -199,7 +199,9 @@ class Sync:
         resumes = staged is not None and staged.plan.watermark == watermark and staged.plan.timezones_read_at
         if staged is not None and resumes and not self._hook.settings.timezone:
             return staged.plan.practice
-        return current_practice(self._hook, state.practice if state else None, datetime.now(UTC))
+        incremental = self._request.resource.incremental
+        named = incremental.timezone if incremental else None
+        return current_practice(self._hook, state.practice if state else None, datetime.now(UTC), named)
 
     def _read(self, checkpoint: Checkpoint) -> Checkpoint:
         from airflow_provider_drchrono.client import BadRequestError, NotFoundError
@@ -222,7 +224,7 @@ class Sync:
             filters[self._request.resource.incremental.filter] = checkpoint.plan.since
         asked_at = reported_at = monotonic()
         calls = client.calls
-        pages = client.pages(
+        pages = client.raw_pages(
             self._request.resource.name, filters, verbose=self._request.verbose, next_url=checkpoint.next_url
         )
         for page in pages:
@@ -250,7 +252,11 @@ class Sync:
             start=datetime.fromisoformat(plan.start) if plan.start else None,
             practice=plan.practice,
         )
-        maker = RowMaker(self._request.table, plan.practice.timezone)
+        incremental = self._request.resource.incremental
+        # Only the change times of such a list are in that zone; of the others it is known what the connection says.
+        apart = incremental is not None and incremental.timezone is not None
+        zone = self._hook.settings.timezone if apart else plan.practice.timezone
+        maker = RowMaker(self._request.table, zone)
         rows = maker.rows(self._staging.lines(checkpoint))
         run = Run(self._run_id, checkpoint.calls)
         with closing(self._open_warehouse()) as warehouse:

@@ -20,6 +20,7 @@ from airflow_provider_drchrono.incremental.cursor import CursorName
 from airflow_provider_drchrono.triggers.waiting import sleep_until
 
 if TYPE_CHECKING:
+    from airflow_provider_drchrono.catalog import Catalog
     from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, Selection
     from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
 
@@ -195,7 +196,8 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
             in_time = await sleep_until(self.ends, self.not_before - time.time())
             return self._event("changes" if in_time else "timeout")
         try:
-            summary = await self.wait_for_changes(self.subscriber(), not_before=self.not_before, ends=self.ends)
+            subscriber = self.subscriber(await asyncio.to_thread(self._catalog))
+            summary = await self.wait_for_changes(subscriber, not_before=self.not_before, ends=self.ends)
         except DrChronoError as error:
             return self._event("failed", message=str(error), transient=bool(error.transient))
         if summary is None:
@@ -228,8 +230,11 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
             polled, subscriber, interval=self.poll_interval, not_before=not_before, ends=ends
         )
 
-    def subscriber(self) -> Subscriber:
-        """Return the subscriber that takes part in the shared polls for this trigger."""
+    def subscriber(self, catalog: Catalog) -> Subscriber:
+        """Return the subscriber that takes part in the shared polls for this trigger.
+
+        :param catalog: the one with the facts of the connection.
+        """
         from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.detection import Position
         from airflow_provider_drchrono.incremental.lists import IncrementalList
@@ -237,7 +242,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
         _, filters = split_filters(load(), self.resource, self.filters)
-        incremental_list = IncrementalList.of(load(), self.resource)
+        incremental_list = IncrementalList.of(catalog, self.resource)
         name = CursorName.of_asset(self.watch) if self.watch is not None else None
         if name is None and self.cursor is not None:
             name = CursorName(*self.cursor)
@@ -252,12 +257,14 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
             polled_at=datetime.fromisoformat(self.polled_at) if self.polled_at else None,
         )
 
-    def selection(self) -> Selection:
-        """Return what the watcher of an asset reads when it polls by itself."""
-        from airflow_provider_drchrono.catalog import load
+    def selection(self, catalog: Catalog) -> Selection:
+        """Return what the watcher of an asset reads when it polls by itself.
+
+        :param catalog: the one with the facts of the connection.
+        """
         from airflow_provider_drchrono.incremental.lists import IncrementalList, Selection
 
-        incremental_list = IncrementalList.of(load(), self.resource)
+        incremental_list = IncrementalList.of(catalog, self.resource)
         return Selection(
             incremental_list=incremental_list,
             filters=self.filters,
@@ -266,6 +273,11 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
             lookback=self._lookback(incremental_list),
             start=self.start,
         )
+
+    def _catalog(self) -> Catalog:
+        from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+
+        return DrChronoHook(self.drchrono_conn_id).catalog
 
     def _lookback(self, incremental_list: IncrementalList) -> timedelta:
         return incremental_list.lookback if self.lookback is None else timedelta(seconds=self.lookback)
@@ -278,7 +290,7 @@ def _load() -> None:
     """Load what waiting takes, if no other trigger has."""
     from airflow_provider_drchrono import client
     from airflow_provider_drchrono.catalog import load
-    from airflow_provider_drchrono.hooks import polling
+    from airflow_provider_drchrono.hooks import drchrono as polling
     from airflow_provider_drchrono.incremental import subscribers
     from airflow_provider_drchrono.state import cursor_store
     from airflow_provider_drchrono.triggers import shared_polls, watching

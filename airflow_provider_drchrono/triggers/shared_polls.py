@@ -205,7 +205,7 @@ class _Group:
 
     async def _poll(self, polled_for: Sequence[_Waiter]) -> float:
         """Poll once, notify the triggers with new records, and return the seconds until the next poll."""
-        from airflow_provider_drchrono.hooks.polling import next_interval, polling_hook
+        from airflow_provider_drchrono.hooks.drchrono import next_interval, polling_hook
         from airflow_provider_drchrono.incremental.subscribers import PollSummary
 
         if not polled_for:
@@ -226,11 +226,10 @@ class _Group:
     async def _poll_for(
         self, hook: DrChronoHook, subscribers: Sequence[Subscriber]
     ) -> dict[Subscriber, PollSummary | None]:
-        from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.lists import IncrementalList
 
-        incremental_list = IncrementalList.of(load(), self._polled.resource)
         drchrono = await hook.get_async_conn()
+        incremental_list = IncrementalList.of(hook.catalog, self._polled.resource)
         filters = json.loads(self._polled.filters)
         return await poll_for(drchrono, incremental_list, filters, subscribers, verbose=self._polled.verbose)
 
@@ -276,7 +275,7 @@ async def _one_poll(
     *,
     verbose: bool,
 ) -> dict[Subscriber, PollSummary | None]:
-    from airflow_provider_drchrono.incremental.fingerprints import ComparedCache
+    from airflow_provider_drchrono.incremental.detection import ComparedCache
     from airflow_provider_drchrono.incremental.poller import Poll
     from airflow_provider_drchrono.incremental.subscribers import common_filters
 

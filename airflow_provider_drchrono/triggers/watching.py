@@ -19,6 +19,7 @@ from airflow_provider_drchrono.compat import AirflowNotFoundException
 from airflow_provider_drchrono.incremental.cursor import CursorError, CursorName
 
 if TYPE_CHECKING:
+    from airflow_provider_drchrono.catalog import Catalog
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
     from airflow_provider_drchrono.incremental.events.event import ChangeEvent
     from airflow_provider_drchrono.incremental.events.writer import EventWriter
@@ -40,10 +41,10 @@ class WatchingTrigger(Protocol):
     drchrono_conn_id: str
     poll_interval: float
 
-    def selection(self) -> Selection:
+    def selection(self, catalog: Catalog) -> Selection:
         """Return what is watched."""
 
-    def subscriber(self) -> Subscriber:
+    def subscriber(self, catalog: Catalog) -> Subscriber:
         """Return the subscriber that takes part in the shared polls for the trigger."""
 
     async def wait_for_changes(self, subscriber: Subscriber) -> PollSummary | None:
@@ -59,10 +60,11 @@ async def watch(trigger: WatchingTrigger, asset: str) -> AsyncIterator[ChangeEve
     :param asset: name of the asset.
     """
     watcher = _Watcher(trigger, asset)
-    subscriber = trigger.subscriber()
+    subscriber: Subscriber | None = None
     begun, failures = False, 0
     while True:
         try:
+            subscriber = subscriber or trigger.subscriber(await asyncio.to_thread(watcher.catalog))
             if begun:
                 await trigger.wait_for_changes(subscriber)
             event = await asyncio.to_thread(watcher.next_event)
@@ -94,6 +96,10 @@ class _Watcher:
         self._asset = asset
         self.polled_at: datetime | None = None
 
+    def catalog(self) -> Catalog:
+        """Return the catalogue with the facts of the connection."""
+        return self._hook().catalog
+
     def next_event(self) -> ChangeEvent | None:
         """Return the event that may not have arrived the last time, or else poll, and return what is new."""
         hook = self._hook()
@@ -110,7 +116,7 @@ class _Watcher:
         self._writer(self._hook()).acknowledge(event)
 
     def _hook(self) -> DrChronoHook:
-        from airflow_provider_drchrono.hooks.polling import polling_hook
+        from airflow_provider_drchrono.hooks.drchrono import polling_hook
 
         return polling_hook(self._trigger.drchrono_conn_id)
 
@@ -118,7 +124,9 @@ class _Watcher:
         from airflow_provider_drchrono.incremental.events.writer import EventWriter
         from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
-        return EventWriter(self._trigger.selection(), store=VariableCursorStore(), asset=self._asset, timezones=hook)
+        return EventWriter(
+            self._trigger.selection(hook.catalog), store=VariableCursorStore(), asset=self._asset, timezones=hook
+        )
 
 
 def _pause_after(error: Exception, failures: int, poll_interval: float) -> float:

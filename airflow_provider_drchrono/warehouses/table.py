@@ -17,10 +17,8 @@ from operator import itemgetter
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from airflow_provider_drchrono.catalog import Catalog, Field, Resource
-from airflow_provider_drchrono.incremental.fingerprints import canonical, comparable, storable
+from airflow_provider_drchrono.incremental.detection import canonical, comparable, parsed, storable
 
 ColumnType = Literal["text", "integer", "decimal", "boolean", "date", "time", "timestamp", "json", "instant"]
 
@@ -42,8 +40,6 @@ _INTEGER_RANGE = range(-(2**63), 2**63)
 _TRUTH = {"true": True, "false": False}
 
 _NUL = b"\\u0000"
-
-_decode = msgspec.json.Decoder().decode
 
 _KINDS_OF_TEXT: dict[str | None, ColumnType] = {
     "date": "date",
@@ -169,7 +165,7 @@ class RowMaker:
         self._key = [self._names.index(name) for name in table.key]
 
     def rows(self, lines: Iterable[tuple[bytes, str]]) -> Iterator[Row]:
-        """Make a row of each pair of a canonical line and the instant, in ISO 8601, at which it was read."""
+        """Make a row of each pair of a record's JSON and the instant, in ISO 8601, at which it was read."""
         for line, read_at in lines:
             row = self.row(line, read_at)
             if row is None:
@@ -179,7 +175,7 @@ class RowMaker:
 
     def row(self, line: bytes, read_at: str) -> Row | None:
         """Return the values of ``table.all_columns``; None where the record has no usable key."""
-        record = _decode(line)
+        record = parsed(line)
         if b"\\" in line and _NUL in line:
             record = storable(record)
         row, misfits = self._converted(record)
@@ -188,7 +184,7 @@ class RowMaker:
                 return None
         self.misfits.update(misfits.keys())
         extra = misfits if record.keys() <= self._known else misfits | self._unknown_fields(record)
-        row += (digest(line, extra), _json(extra) if extra else None, self._timezone, read_at)
+        row += (digest(canonical(record), extra), _json(extra) if extra else None, self._timezone, read_at)
         return row
 
     def _converted(self, record: Mapping[str, Any]) -> tuple[Row, dict[str, Any]]:

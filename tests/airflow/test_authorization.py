@@ -25,6 +25,7 @@ from airflow_provider_drchrono.hooks import authorization
 from airflow_provider_drchrono.hooks.authorization import find_authorization, status_of
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sandbox.faults import Fault
+from airflow_provider_drchrono.sandbox.oauth import Client
 from airflow_provider_drchrono.state import lease as variable_lease
 from airflow_provider_drchrono.state.variables import AirflowVariables
 from tests.support.browser import free_port
@@ -341,17 +342,39 @@ class TestRevoking:
 
         assert not find_authorization("practice").revoke()
 
-    def test_forgets_nothing_if_the_vendor_does_not_answer(self, add: Add, sandbox: Sandbox) -> None:
+    def test_forgets_nothing_if_the_vendor_does_not_answer(
+        self, add: Add, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         add(refresh_token=sandbox.new_refresh_token())
         call()
-        with create_session() as session:
-            row = session.scalar(select(Connection).where(Connection.conn_id == "practice"))
-            assert row is not None
-            row.password = "wrong"
+        monkeypatch.setitem(sandbox.app.oauth.clients, sandbox.client_id, Client(sandbox.client_id, "given anew"))
 
         with pytest.raises(DrChronoError, match="does not know this client id and secret"):
             find_authorization("practice").revoke()
         assert status_of("practice", time.time()).state == "authorized"
+
+    def test_forgets_nothing_with_another_client_secret_which_does_not_open_the_tokens(
+        self, add: Add, sandbox: Sandbox
+    ) -> None:
+        add(refresh_token=sandbox.new_refresh_token())
+        call()
+        set_password("wrong")
+
+        with pytest.raises(DrChronoError, match="cannot be opened with the client secret of this connection"):
+            find_authorization("practice").revoke()
+        unusable = status_of("practice", time.time())
+        assert unusable.state == "unusable"
+        assert "authorize the connection again" in unusable.problem
+
+        set_password(sandbox.client_secret)
+        assert status_of("practice", time.time()).state == "authorized"
+
+
+def set_password(password: str) -> None:
+    with create_session() as session:
+        row = session.scalar(select(Connection).where(Connection.conn_id == "practice"))
+        assert row is not None
+        row.password = password
 
 
 def run(*words: str) -> None:

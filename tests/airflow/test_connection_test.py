@@ -347,15 +347,17 @@ def test_secrets_and_patients_stay_out_of_logs_reprs_and_errors(
     said += [record.getMessage() for record in caplog.records]
     said += [str(record.__dict__) for record in caplog.records]
     said += capfd.readouterr()
-    everything = "\n".join(said)
+    stored = read_variable(hook.token_store.key)
+    assert stored
+    everything = "\n".join([*said, stored])
 
-    stored = json.loads(read_variable(hook.token_store.key) or "")
-    (grant,) = stored["grants"].values()
+    token = hook.token_store.load()
+    assert token
     canaries = {
         "client secret": sandbox.client_secret,
         "entered refresh token": hook.settings.refresh_token.get_secret_value(),  # type: ignore[union-attr]
-        "access token": grant["access_token"],
-        "refresh token": grant["refresh_token"],
+        "access token": token.access_token,
+        "refresh token": token.refresh_token or "",
         "body": "Canary-",
     }
     canaries |= {f"patient {patient['id']}": f"{patient['last_name']}" for patient in patients}

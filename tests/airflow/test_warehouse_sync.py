@@ -229,14 +229,14 @@ def test_records_that_change_place_while_they_are_read_are_all_there(
 
     sandbox = practice(order="updated_at")
     ids = [record["id"] for record in sandbox.practice.records("appointments")]
-    read_pages = DrChronoClient.pages
+    read_pages = DrChronoClient.raw_pages
 
     def while_people_work(*arguments: Any, **options: Any) -> Iterator[Any]:
         for number, page in enumerate(read_pages(*arguments, **options)):
             yield page
             sandbox.practice.change("appointments", ids[number * 7], {"status": "Arrived"})
 
-    mocker.patch.object(DrChronoClient, "pages", autospec=True, side_effect=while_people_work)
+    mocker.patch.object(DrChronoClient, "raw_pages", autospec=True, side_effect=while_people_work)
     first = sync("appointments")
     mocker.stopall()
     sync("appointments", run_id="run 2")

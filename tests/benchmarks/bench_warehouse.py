@@ -1,9 +1,10 @@
 """Filling a table with pages of the API, beside code written by hand for this one table.
 
 Run it with ``python tests/benchmarks/bench_warehouse.py [rows] [rounds] [URL of an empty PostgreSQL database]``. Two
-courses are timed: loading pages that are staged, and the way from the text of a page to the table, which for the sync
-includes staging. The hand-written code trusts its input: it looks for no value that does not fit, no unknown field, no
-digest, and cannot go on where it was. Both run in turns, and each round compares what they wrote.
+courses are timed: loading pages that are staged, and the whole way from an HTTP server in another process to the table,
+which for the sync includes everything that it does in a task, staging among it. The hand-written code trusts its input:
+it looks for no value that does not fit, no unknown field, no digest, and cannot go on where it was. Both run in turns,
+and each round compares what they wrote.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ import resource
 import shutil
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from datetime import UTC, datetime
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 PAGE = 250
 CHANGED = 0.06
-LOAD, WHOLE_WAY = "load of staged pages", "page to table"
+LOAD, WHOLE_WAY = "load of staged pages", "HTTP to table"
 
 Timing = tuple[float, float]
 
@@ -60,6 +63,7 @@ def record(number: int, version: int) -> dict[str, Any]:
 
 def stage(folder: Path, pages: list[bytes]) -> tuple[Any, Any]:
     """Stage pages as the sync does."""
+    from airflow_provider_drchrono.client.responses import parse_page
     from airflow_provider_drchrono.transfers.staging import Plan, Staging
     from airflow_provider_drchrono.transfers.staging_files import LocalFolder
 
@@ -69,14 +73,119 @@ def stage(folder: Path, pages: list[bytes]) -> tuple[Any, Any]:
     now = datetime.now(UTC)
     for number, page in enumerate(pages, start=1):
         next_url = "more" if number < len(pages) else None
-        checkpoint = staging.add(checkpoint, json.loads(page), read_at=now, began=now, next_url=next_url, calls=1)
+        records = parse_page(page)["results"]
+        checkpoint = staging.add(checkpoint, records, read_at=now, began=now, next_url=next_url, calls=1)
     staging.release()
     return staging, checkpoint
 
 
-def decoded(pages: list[bytes]) -> Iterator[dict[str, Any]]:
-    for page in pages:
-        yield from json.loads(page)
+# Serves the pages of the batches in a folder, and an access token.
+SERVER = """
+import http.server, json, pathlib, sys, urllib.parse
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+
+    def do_GET(self):
+        address = urllib.parse.urlsplit(self.path)
+        query = dict(urllib.parse.parse_qsl(address.query))
+        batch = query.get("batch", "1" if "since" in query else "0")
+        number = int(query.get("page", 0))
+        self.answer(pathlib.Path(sys.argv[1], f"{batch}-{number}.json").read_bytes())
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        token = {"access_token": "a", "refresh_token": "r", "expires_in": 172800, "token_type": "Bearer", "scope": ""}
+        self.answer(json.dumps(token).encode())
+
+    def answer(self, content):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@contextmanager
+def page_server(folder: Path) -> Iterator[str]:
+    """Serve the pages of a folder from another process, and yield the base URL."""
+    process = subprocess.Popen([sys.executable, "-c", SERVER, folder], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def fetched(base_url: str, batch: int) -> Iterator[dict[str, Any]]:
+    """Read a list as a script would."""
+    import httpx
+
+    with httpx.Client() as client:
+        url: str | None = f"{base_url}/api/patients?batch={batch}"
+        while url:
+            page = client.get(url, headers={"Authorization": "Bearer a"}).json()
+            yield from page["results"]
+            url = page["next"] and base_url + page["next"]
+
+
+def sync_ours(base_url: str, root: Path, batch: int, open_warehouse: Callable[[], Any]) -> None:
+    """Sync as the operator does; the table's state makes the second batch the incremental one."""
+    from airflow_provider_drchrono.catalog import load
+    from airflow_provider_drchrono.client import ClientSettings, DrChronoClient, MemoryTokenStore
+    from airflow_provider_drchrono.transfers.staging import Staging
+    from airflow_provider_drchrono.transfers.staging_files import LocalFolder
+    from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest
+    from airflow_provider_drchrono.warehouses.table import table_for
+
+    settings = ClientSettings(
+        base_url=base_url,
+        client_id="c",
+        client_secret="s",
+        refresh_token="r",
+        timezone="America/New_York",
+        quota_per_hour=None,
+        quota_per_second=None,
+    )
+
+    class Hook:
+        """A connection without an Airflow database to keep the token in."""
+
+        def __init__(self) -> None:
+            self.settings = settings
+            self.client = DrChronoClient(settings=settings, token_store=MemoryTokenStore())
+
+        def get_conn(self) -> DrChronoClient:
+            return self.client
+
+    hook: Any = Hook()
+    request = SyncRequest(
+        resource=load().resource("patients"),
+        table=table_for(load(), load().resource("patients"), name="patients", schema=None, verbose=False),
+        filters={},
+        verbose=False,
+        since=None,
+        lookback=timedelta(minutes=2),
+        full_refresh=False,
+        retention=timedelta(hours=1),
+    )
+    key = request.key(base_url, "c")
+    staging = Staging(LocalFolder(root / request.staging_name(key, "bench")), "bench")
+    assert staging.acquire()
+    with closing(hook.client):
+        result = Sync(request, hook=hook, open_warehouse=open_warehouse, key=key, staging=staging, run_id="bench").run()
+    staging.release()
+    assert (result.since is None) == (batch == 0)
 
 
 def staged_records(folder: Path) -> Iterator[dict[str, Any]]:
@@ -147,7 +256,7 @@ def by_hand_postgres(records: Iterator[dict[str, Any]], url: str) -> None:
         )
 
 
-def load_ours(warehouse: Any, staging: Any, checkpoint: Any) -> Any:
+def load_ours(open_warehouse: Callable[[], Any], staging: Any, checkpoint: Any) -> None:
     from airflow_provider_drchrono.catalog import load
     from airflow_provider_drchrono.incremental.window import Practice, SyncState
     from airflow_provider_drchrono.warehouses.base import Run, SyncKey
@@ -155,17 +264,17 @@ def load_ours(warehouse: Any, staging: Any, checkpoint: Any) -> Any:
 
     table = table_for(load(), load().resource("patients"), name="patients", schema=None, verbose=False)
     maker = RowMaker(table, "America/New_York")
-    warehouse.prepare(table)
-    counts = warehouse.load(
-        table,
-        maker.rows(staging.lines(checkpoint)),
-        SyncKey("bench", "patients", "patients", ""),
-        SyncState(datetime.now(UTC), None, Practice(("America/New_York",), None)),
-        Run("bench", 1),
-    )
+    with closing(open_warehouse()) as warehouse:
+        warehouse.prepare(table)
+        warehouse.load(
+            table,
+            maker.rows(staging.lines(checkpoint)),
+            SyncKey("bench", "patients", "patients", ""),
+            SyncState(datetime.now(UTC), None, Practice(("America/New_York",), None)),
+            Run("bench", 1),
+        )
     assert not maker.misfits
     assert not maker.unknown
-    return counts
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -176,9 +285,10 @@ def seconds(work: Callable[[], Any]) -> float:
 
 def round_of(
     root: Path,
+    base_url: str,
     batches: list[list[bytes]],
     by_hand: Callable[[Iterator[dict[str, Any]]], None],
-    ours: Callable[[Any, Any], Any],
+    open_warehouse: Callable[[], Any],
     empty: Callable[[], None],
     compare: Callable[[], None],
 ) -> dict[tuple[str, int], Timing]:
@@ -187,20 +297,20 @@ def round_of(
     for state in (LOAD, WHOLE_WAY):
         empty()
         for number, pages in enumerate(batches):
-            folder = root / f"staged-{number}"
             if state == LOAD:
+                folder = root / f"staged-{number}"
                 staged = stage(folder, pages)
                 hand = seconds(lambda folder=folder: by_hand(staged_records(folder)))
-                sync = seconds(lambda staged=staged: ours(*staged))
+                ours = seconds(lambda staged=staged: load_ours(open_warehouse, *staged))
             else:
-                hand = seconds(lambda pages=pages: by_hand(decoded(pages)))
-                sync = seconds(lambda folder=folder, pages=pages: ours(*stage(folder, pages)))
-            times[state, number] = hand, sync
+                hand = seconds(lambda number=number: by_hand(fetched(base_url, number)))
+                ours = seconds(partial(sync_ours, base_url, root / "staging", number, open_warehouse))
+            times[state, number] = hand, ours
         compare()
     return times
 
 
-def sqlite_round(root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int], Timing]:
+def sqlite_round(root: Path, base_url: str, batches: list[list[bytes]]) -> dict[tuple[str, int], Timing]:
     from airflow_provider_drchrono.warehouses.sqlite import SqliteWarehouse
 
     hand, ours = root / "hand.db", root / "ours.db"
@@ -210,10 +320,6 @@ def sqlite_round(root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int]
         for path in root.glob("*.db*"):
             path.unlink()
 
-    def load(staging: Any, checkpoint: Any) -> None:
-        with closing(SqliteWarehouse("bench")) as warehouse:
-            load_ours(warehouse, staging, checkpoint)
-
     def compare() -> None:
         with closing(sqlite3.connect(hand)) as both:
             both.execute(f"ATTACH '{ours}' AS ours")
@@ -221,10 +327,18 @@ def sqlite_round(root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int]
             rows = [both.execute(query.format(name)).fetchall() for name in ("ours", "main")]
         assert rows[0] == rows[1]
 
-    return round_of(root, batches, lambda records: by_hand_sqlite(records, hand), load, empty, compare)
+    return round_of(
+        root,
+        base_url,
+        batches,
+        lambda records: by_hand_sqlite(records, hand),
+        partial(SqliteWarehouse, "bench"),
+        empty,
+        compare,
+    )
 
 
-def postgres_round(url: str, root: Path, batches: list[list[bytes]]) -> dict[tuple[str, int], Timing]:
+def postgres_round(url: str, root: Path, base_url: str, batches: list[list[bytes]]) -> dict[tuple[str, int], Timing]:
     import psycopg
 
     from airflow_provider_drchrono.warehouses.postgres import PostgresWarehouse
@@ -235,17 +349,21 @@ def postgres_round(url: str, root: Path, batches: list[list[bytes]]) -> dict[tup
         with psycopg.connect(url) as connection:
             connection.execute("DROP TABLE IF EXISTS patients, patients_by_hand, _drchrono_sync")
 
-    def load(staging: Any, checkpoint: Any) -> None:
-        with closing(PostgresWarehouse("bench")) as warehouse:
-            load_ours(warehouse, staging, checkpoint)
-
     def compare() -> None:
         query = "SELECT id, first_name, copay, updated_at, offices FROM {} ORDER BY id"
         with psycopg.connect(url) as connection:
             rows = [connection.execute(query.format(name)).fetchall() for name in ("patients", "patients_by_hand")]
         assert rows[0] == rows[1]
 
-    return round_of(root, batches, lambda records: by_hand_postgres(records, url), load, empty, compare)
+    return round_of(
+        root,
+        base_url,
+        batches,
+        lambda records: by_hand_postgres(records, url),
+        partial(PostgresWarehouse, "bench"),
+        empty,
+        compare,
+    )
 
 
 def report(
@@ -255,7 +373,7 @@ def report(
     ratios = {}
     for state, number in rounds[0]:
         times = [each[state, number] for each in rounds]
-        rows = sum(len(json.loads(page)) for page in batches[number])
+        rows = sum(len(json.loads(page)["results"]) for page in batches[number])
         hand, ours = (rows / statistics.median(each[side] for each in times) for side in (0, 1))
         ratios[state, number] = statistics.median(each[0] / each[1] for each in times)
         print(
@@ -269,23 +387,35 @@ def measure(rows: int, rounds: int, url: str | None = None) -> dict[str, dict[tu
     """Measure, print, and return ratios by database, state and batch: the whole list, then a changed part of it."""
     every = round(1 / CHANGED)
     batches = [
-        in_pages([record(number, 1) for number in range(1, rows + 1)]),
-        in_pages([record(number, 2) for number in range(1, rows + 1, every)]),
+        in_pages(0, [record(number, 1) for number in range(1, rows + 1)]),
+        in_pages(1, [record(number, 2) for number in range(1, rows + 1, every)]),
     ]
     root = Path(tempfile.mkdtemp(prefix="drchrono-bench-"))
     os.environ.setdefault("AIRFLOW_HOME", str(root))
+    served = root / "served"
+    served.mkdir()
+    for batch, pages in enumerate(batches):
+        for number, page in enumerate(pages):
+            (served / f"{batch}-{number}.json").write_bytes(page)
     try:
-        ratios = {"SQLite": report("SQLite", batches, [sqlite_round(root, batches) for _ in range(rounds)])}
-        if url:
-            times = [postgres_round(url, root, batches) for _ in range(rounds)]
-            ratios["PostgreSQL"] = report("PostgreSQL", batches, times)
+        with page_server(served) as base_url:
+            times = [sqlite_round(root, base_url, batches) for _ in range(rounds)]
+            ratios = {"SQLite": report("SQLite", batches, times)}
+            if url:
+                times = [postgres_round(url, root, base_url, batches) for _ in range(rounds)]
+                ratios["PostgreSQL"] = report("PostgreSQL", batches, times)
         return ratios
     finally:
         shutil.rmtree(root)
 
 
-def in_pages(records: list[dict[str, Any]]) -> list[bytes]:
-    return [json.dumps(records[first : first + PAGE]).encode() for first in range(0, len(records), PAGE)]
+def in_pages(batch: int, records: list[dict[str, Any]]) -> list[bytes]:
+    """Write the pages of a list as the API does."""
+    pages = []
+    for number, first in enumerate(range(0, len(records), PAGE), start=1):
+        following = f"/api/patients?batch={batch}&page={number}" if first + PAGE < len(records) else None
+        pages.append({"previous": None, "results": records[first : first + PAGE], "next": following})
+    return [json.dumps(page, separators=(",", ":")).encode() for page in pages]
 
 
 def test_a_load_keeps_up_with_code_written_by_hand() -> None:

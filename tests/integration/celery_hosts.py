@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -45,10 +45,20 @@ class Host:
     :param name: its host name.
     :param folder: of all hosts; each has a folder in it, which the others do not see.
     :param others: the names of the others.
+    :param queues: whose tasks it takes at first.
     :param ahead: seconds by which its clock is fast.
     """
 
-    def __init__(self, airflow: LiveAirflow, name: str, folder: Path, others: Sequence[str], ahead: int = 0) -> None:
+    def __init__(
+        self,
+        airflow: LiveAirflow,
+        name: str,
+        folder: Path,
+        *,
+        others: Sequence[str],
+        queues: Sequence[str],
+        ahead: int = 0,
+    ) -> None:
         self.name = name
         self.home = folder / name
         (self.home / "tmp").mkdir(parents=True)
@@ -68,18 +78,24 @@ class Host:
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 "PYTHONPATH": str(Path(__file__).parent / "fast_clock"),
             }
+        self._queues = ",".join(queues)
         self._hidden = [folder / each for each in others]
         self._component: Component | None = None
 
     def start(self) -> None:
         """Start the worker."""
         worker = [BIN / "airflow", "celery", "worker", "--skip-serve-logs", "--concurrency", "4"]
-        command: list[str | Path] = [*worker, "--celery-hostname", f"celery@{self.name}"]
+        command: list[str | Path] = [*worker, "--celery-hostname", self.address, "--queues", self._queues]
         if can_separate():
             # An empty disk in the place of the others' folders, so that nothing of theirs can be reached.
             hide = "".join(f"mount -t tmpfs none '{each}' && " for each in self._hidden)
             command = [*NAMESPACES, "sh", "-c", f'hostname {self.name} && {hide}exec "$@"', "sh", *command]
         self._component = Component(command, self._environment, self._log)
+
+    @property
+    def address(self) -> str:
+        """What Celery knows it by."""
+        return f"celery@{self.name}"
 
     @property
     def is_ready(self) -> bool:
@@ -108,6 +124,8 @@ class ObjectStore:
         self._component = Component(
             [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)], os.environ, folder / "s3.log"
         )
+        account = {"conn_type": "aws", "login": "key", "password": "secret"}
+        self.connection = account | {"extra": {"endpoint_url": self.url, "region_name": "us-east-1"}}
         self._http = httpx.Client(base_url=self.url, trust_env=False)
         eventually("the object store", self._make_bucket)
 
@@ -126,19 +144,15 @@ class ObjectStore:
         self._component.kill()
 
 
-@contextmanager
-def celery_airflow(
-    folder: Path, server: PostgresServer, redis: RedisServer, connections: dict[str, dict[str, Any]]
-) -> Iterator[tuple[LiveAirflow, ObjectStore]]:
-    """Run an Airflow without a worker, and an object store, while the block lasts.
+class CeleryAirflow(LiveAirflow):
+    """An Airflow whose tasks run on hosts.
 
-    :param folder: AIRFLOW_HOME.
+    :param redis: where Celery's tasks, and so our calls, are.
     """
-    database = "airflow_many_hosts"
-    with ExitStack() as ending:
-        store = ObjectStore(folder)
-        ending.callback(store.close)
-        airflow = LiveAirflow(
+
+    def __init__(self, folder: Path, server: PostgresServer, redis: RedisServer) -> None:
+        database = "airflow_many_hosts"
+        super().__init__(
             folder,
             DAGS / "many_hosts",
             server,
@@ -150,19 +164,34 @@ def celery_airflow(
                 "sync_parallelism": 1,
             },
             drchrono={"staging_path": f"s3://aws_default@{BUCKET}/drchrono"},
-            scheduler={"task_instance_heartbeat_timeout": 15, "task_instance_heartbeat_timeout_detection_interval": 1},
+            scheduler={"task_instance_heartbeat_timeout": 12, "task_instance_heartbeat_timeout_detection_interval": 1},
+            workers={"min_heartbeat_interval": 2},
         )
-        create_database(server, airflow.database, airflow.environment)
+        create_database(server, database, self.environment)
+
+    def connect(self, connections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Create connections, by their ids."""
+        for name, each in connections.items():
+            extra = json.dumps(each.get("extra", {}))
+            self.ask("POST", "connections", json={**each, "connection_id": name, "extra": extra})
+
+
+@contextmanager
+def celery_airflow(
+    folder: Path, server: PostgresServer, redis: RedisServer
+) -> Iterator[tuple[CeleryAirflow, ObjectStore]]:
+    """Start an Airflow without a worker, and an object store, and end them after the block.
+
+    :param folder: AIRFLOW_HOME.
+    """
+    with ExitStack() as ending:
+        store = ObjectStore(folder)
+        ending.callback(store.close)
+        airflow = CeleryAirflow(folder, server, redis)
         ending.callback(airflow.stop)
         try:
             for name in ("api-server", "scheduler", "dag-processor"):
                 airflow.start(name)
-            airflow.wait_until_up()
-            account = {"conn_type": "aws", "login": "key", "password": "secret"}
-            place = {"endpoint_url": store.url, "region_name": "us-east-1"}
-            for name, each in (connections | {"aws_default": account | {"extra": place}}).items():
-                extra = json.dumps(each.get("extra", {}))
-                airflow.ask("POST", "connections", json=each | {"connection_id": name, "extra": extra})
             yield airflow, store
         except BaseException:
             print(airflow.tails())

@@ -19,6 +19,7 @@ import httpx
 import psycopg2
 from cryptography.fernet import Fernet
 
+from airflow_provider_drchrono.state.sealing import Seal
 from tests.integration.conftest import PostgresServer, free_port
 from tests.integration.live_practice import Change, Component, LivePractice, eventually
 
@@ -39,11 +40,18 @@ class LiveAirflow:
 
     :param folder: AIRFLOW_HOME.
     :param dags: the folder of DAGs.
+    :param log_level: of all processes.
     :param more: settings beside the usual ones, by section.
     """
 
     def __init__(
-        self, folder: Path, dags: Path, server: PostgresServer, database: str, **more: Mapping[str, Any]
+        self,
+        folder: Path,
+        dags: Path,
+        server: PostgresServer,
+        database: str,
+        log_level: str = "INFO",
+        **more: Mapping[str, Any],
     ) -> None:
         port = free_port()
         self.folder = folder
@@ -56,6 +64,7 @@ class LiveAirflow:
         self.environment = (
             inherited | settings(self.url, port, folder, dags, more) | {"NO_PROXY": "127.0.0.1,localhost"}
         )
+        self.environment["AIRFLOW__LOGGING__LOGGING_LEVEL"] = log_level
         self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = url_of(server, database, "postgresql+psycopg2")
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
@@ -111,9 +120,10 @@ class LiveAirflow:
         """Let a DAG begin no more runs."""
         self.ask("PATCH", f"dags/{dag_id}", json={"is_paused": True})
 
-    def trigger(self, dag_id: str) -> str:
+    def trigger(self, dag_id: str, **params: Any) -> str:
         """Begin a run that has no logical date, and so no data interval."""
-        return str(self.ask("POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None})["dag_run_id"])
+        wanted = {"logical_date": None, "conf": params}
+        return str(self.ask("POST", f"dags/{dag_id}/dagRuns", json=wanted)["dag_run_id"])
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """Return all runs of a DAG, oldest first."""
@@ -203,6 +213,16 @@ class LiveAirflow:
         tokens = [text for (text,) in self.rows("SELECT val FROM variable UNION SELECT kwargs FROM trigger")]
         return "\n".join([dump, *map(decrypted, tokens)])
 
+    def tokens(self, practice: LivePractice) -> dict[str, str]:
+        """Return the tokens that tasks and triggers have stored last, opened with the practice's client secret."""
+        found: dict[str, str] = {}
+        seal = Seal(practice.connection["login"], practice.connection["password"])
+        for key, text in self.rows("SELECT key, val FROM variable WHERE key LIKE 'drchrono:token:%'"):
+            for grant_id, sealed in json.loads(decrypted(text))["grants"].items():
+                token = seal.open(sealed, f"{key} {grant_id}")
+                found |= {name: token[name] for name in ("access_token", "refresh_token")}
+        return found
+
     def logs(self, pattern: str = "**/*") -> str:
         """Return what processes and tasks have logged.
 
@@ -280,12 +300,15 @@ def create_database(server: PostgresServer, name: str, environment: Mapping[str,
 
 
 @contextmanager
-def running_airflow(folder: Path, dags: str, server: PostgresServer, practice: LivePractice) -> Iterator[LiveAirflow]:
+def running_airflow(
+    folder: Path, dags: str, server: PostgresServer, practice: LivePractice, log_level: str = "INFO"
+) -> Iterator[LiveAirflow]:
     """Run an Airflow with the connection ``drchrono_default`` to a practice while the block lasts.
 
     :param dags: name of the folder below ``dags``, and of the database.
+    :param log_level: of all processes.
     """
-    airflow = LiveAirflow(folder, DAGS / dags, server, f"airflow_{dags}")
+    airflow = LiveAirflow(folder, DAGS / dags, server, f"airflow_{dags}", log_level)
     create_database(server, airflow.database, airflow.environment)
     with ExitStack() as ending:
         ending.callback(airflow.stop)

@@ -91,6 +91,17 @@ class LivePractice:
         answer = self.http.post("/o/token/", data=application | grant)
         self.http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
 
+    def let_tokens_run_out(self, operation: str) -> None:
+        """Let all access tokens run out at the next call of an operation."""
+        self.ask("POST", "faults", json={"kind": "expire_token", "operation": operation, "times": 1})
+
+    def _call(self, method: str, address: str, **arguments: Any) -> httpx.Response:
+        answer = self.http.request(method, address, **arguments)
+        if answer.status_code == 401:
+            self._sign_in()
+            answer = self.http.request(method, address, **arguments)
+        return answer
+
     def ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """Use the sandbox's side door."""
         try:
@@ -102,14 +113,14 @@ class LivePractice:
 
     def create(self, resource: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """Create a record and return it."""
-        answer = self.http.post(f"/api/{resource}", json=data)
+        answer = self._call("POST", f"/api/{resource}", json=data)
         assert answer.status_code == 201, answer.text
         created: dict[str, Any] = answer.json()
         return created
 
     def change(self, resource: str, key: object, data: Mapping[str, Any]) -> None:
         """Change fields of a record."""
-        answer = self.http.patch(f"/api/{resource}/{key}", json=data)
+        answer = self._call("PATCH", f"/api/{resource}/{key}", json=data)
         assert answer.status_code == 204, answer.text
 
     def records(self, resource: str, **query: str) -> list[dict[str, Any]]:
@@ -117,7 +128,7 @@ class LivePractice:
         found: list[dict[str, Any]] = []
         address: str | None = str(httpx.URL(f"{self.url}/api/{resource}", params=query))
         while address:
-            page = self.http.get(address).raise_for_status().json()
+            page = self._call("GET", address).raise_for_status().json()
             found += page.get("results") or page.get("data") or []
             address = page["next"]
         return found

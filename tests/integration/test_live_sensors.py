@@ -34,7 +34,8 @@ def practice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePractice]
 def airflow(
     practice: LivePractice, postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveAirflow]:
-    with running_airflow(tmp_path_factory.mktemp("airflow"), "sensors", postgres_server, practice) as airflow:
+    folder = tmp_path_factory.mktemp("airflow")
+    with running_airflow(folder, "sensors", postgres_server, practice, log_level="DEBUG") as airflow:
         yield airflow
 
 
@@ -49,6 +50,23 @@ def waiting_run(airflow: LiveAirflow, practice: LivePractice) -> tuple[str, dict
     airflow.wait_for_task("minutely", run_id, SENSOR, "up_for_reschedule")
     status = practice.records("task_statuses")[0]["id"]
     return run_id, practice.create("tasks", {"title": "Call the pharmacy", "status": status, "priority": "20"})
+
+
+@pytest.fixture(scope="module")
+def secrets(practice: LivePractice) -> dict[str, str]:
+    """All secrets of this Airflow so far, by what they are; tests add what they let it renew."""
+    return {
+        "client secret": practice.connection["password"],
+        "first refresh token": practice.connection["extra"]["refresh_token"],
+    }
+
+
+def note_tokens(airflow: LiveAirflow, practice: LivePractice, secrets: dict[str, str], who: str) -> None:
+    """Add the tokens that are stored now to the secrets; they have to be new."""
+    renewed = {f"{name} of {who}": value for name, value in airflow.tokens(practice).items()}
+    assert len(renewed) == 2
+    assert not set(renewed.values()) & set(secrets.values()), f"nothing was renewed by {who}"
+    secrets |= renewed
 
 
 def position_of(airflow: LiveAirflow, dag_id: str) -> Any:
@@ -69,14 +87,18 @@ def wait_until_deferred(airflow: LiveAirflow, dag_id: str) -> str:
 
 
 def test_runs_after_runs_are_given_each_change_once_though_the_triggerer_is_killed(
-    airflow: LiveAirflow, practice: LivePractice
+    airflow: LiveAirflow, practice: LivePractice, secrets: dict[str, str]
 ) -> None:
     print(f"seed {SEED}")
     desk = FrontDesk(practice, random.Random(SEED))
     airflow.unpause("following")
     wait_until_deferred(airflow, "following")
+    note_tokens(airflow, practice, secrets, "the first task")
+    practice.let_tokens_run_out("patients_list")
     desk.work(5)
     airflow.wait_until_given("following", SENSOR, "nick_name", desk.written)
+
+    note_tokens(airflow, practice, secrets, "the triggerer")
 
     orphaned = wait_until_deferred(airflow, "following")
     airflow.kill("triggerer")
@@ -104,7 +126,7 @@ def test_runs_after_runs_are_given_each_change_once_though_the_triggerer_is_kill
 
 
 def test_a_run_without_a_date_is_given_what_is_new_and_when_cleared_the_same_again(
-    airflow: LiveAirflow, practice: LivePractice
+    airflow: LiveAirflow, practice: LivePractice, secrets: dict[str, str]
 ) -> None:
     task = practice.records("tasks")[0]["id"]
 
@@ -114,9 +136,11 @@ def test_a_run_without_a_date_is_given_what_is_new_and_when_cleared_the_same_aga
     airflow.unpause("by_hand")
     first = airflow.trigger("by_hand")
     eventually("the first poll", lambda: position_of(airflow, "by_hand") is not None)
+    practice.let_tokens_run_out("task_notes_list")
     one = {"id": write("one"), "text": "one"}
     airflow.wait_for_run("by_hand", first)
     assert airflow.returned("by_hand", first, SENSOR) == [one]
+    note_tokens(airflow, practice, secrets, "a task on a worker")
 
     two = {"id": write("two"), "text": "two"}
     airflow.clear("by_hand", first, SENSOR)
@@ -173,3 +197,14 @@ def test_a_sensor_that_gives_its_worker_free_finds_at_its_second_poll_what_came_
         f"WHERE dag_id = 'minutely' AND run_id = '{run_id}'"
     )
     assert waits == [(1,)]
+
+
+def test_no_secret_stands_in_a_log_at_debug_or_in_the_database(airflow: LiveAirflow, secrets: dict[str, str]) -> None:
+    logs = {path: airflow.logs(path) for path in ("*.log", "logs/**/*.log")}
+    # The line of Airflow that shows what a task stores, in the log of whoever supervises the task.
+    assert "PutVariable(key='drchrono:token:" in logs["*.log"]
+    assert all("DEBUG" in text or "debug" in text for text in logs.values())
+    assert len(secrets) == 8
+
+    written = logs | {"the database": airflow.stored()}
+    assert [(what, place) for place, text in written.items() for what, each in secrets.items() if each in text] == []

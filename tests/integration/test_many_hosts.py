@@ -19,9 +19,9 @@ import psycopg2
 import pytest
 
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
-from tests.integration.celery_hosts import Host, ObjectStore, can_separate, celery_airflow
+from tests.integration.celery_hosts import CeleryAirflow, Host, ObjectStore, can_separate, celery_airflow
 from tests.integration.conftest import PostgresServer, RedisServer
-from tests.integration.live_airflow import CONNECTED, LiveAirflow, url_of
+from tests.integration.live_airflow import CONNECTED, url_of
 from tests.integration.live_practice import eventually
 
 pytestmark = [
@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(find_spec("celery") is None, reason="it takes Celery: make test-many-hosts"),
 ]
 
-PATIENTS, VISITS, PAGE = 30, 24, 20
+PATIENTS, VISITS, PAGE = 30, 20, 20
 PAGES = PATIENTS * VISITS // PAGE
 TASKS, CALLS = 60, 3
 AHEAD = 300
@@ -57,20 +57,17 @@ def warehouse(postgres_server: PostgresServer) -> str:
 
 
 class Scene:
-    """Everything that runs."""
+    """Everything that runs: what belongs to all, and two hosts, of which the first takes syncs."""
 
     def __init__(
-        self, airflow: LiveAirflow, store: ObjectStore, sandbox: Sandbox, warehouse: str, folder: Path
+        self, airflow: CeleryAirflow, store: ObjectStore, sandbox: Sandbox, warehouse: str, folder: Path
     ) -> None:
         self.airflow = airflow
         self.store = store
         self.sandbox = sandbox
         self.warehouse = warehouse
-        names = ("worker-1", "worker-2")
-        self.first, self.second = (
-            Host(airflow, name, folder, [each for each in names if each != name], ahead)
-            for name, ahead in zip(names, (0, AHEAD), strict=True)
-        )
+        self.first = Host(airflow, "worker-1", folder, others=["worker-2"], queues=["default", "syncs"])
+        self.second = Host(airflow, "worker-2", folder, others=["worker-1"], queues=["default"], ahead=AHEAD)
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return the ids in the warehouse's table."""
@@ -108,16 +105,14 @@ def scene(
         "drchrono_warehouse": server | {"schema": "many_hosts_warehouse"},
     }
     print(f"hosts have names and process ids of their own: {can_separate()}")
-    with celery_airflow(tmp_path_factory.mktemp("control"), postgres_server, redis_server, connections) as (
-        airflow,
-        s3,
-    ):
+    with celery_airflow(tmp_path_factory.mktemp("control"), postgres_server, redis_server) as (airflow, s3):
         scene = Scene(airflow, s3, sandbox, warehouse, tmp_path_factory.mktemp("hosts"))
         try:
+            scene.first.start()
+            scene.second.start()
+            airflow.wait_until_up()
+            airflow.connect(connections | {"aws_default": s3.connection})
             yield scene
-        except BaseException:
-            print(scene.first.logs(), scene.second.logs())
-            raise
         finally:
             scene.first.kill()
             scene.second.kill()
@@ -131,17 +126,18 @@ def _explained(request: pytest.FixtureRequest, scene: Scene) -> Iterator[None]:
         print(scene.airflow.tails(), scene.first.logs()[-20_000:], scene.second.logs()[-20_000:])
 
 
-def test_a_sync_goes_on_at_its_page_on_another_host(scene: Scene) -> None:
+def test_a_sync_goes_on_at_its_page_on_another_host(scene: Scene, redis_server: RedisServer) -> None:
+    from celery import Celery
+
     airflow, sandbox = scene.airflow, scene.sandbox
     sandbox.faults.add(Fault(kind="slow", resource="appointments", times=None, seconds=0.5))
-    scene.first.start()
     airflow.unpause("syncing")
     run_id = airflow.trigger("syncing")
-    scene.wait_for_pages(1)
-    scene.second.start()
     eventually("the second host", lambda: scene.second.is_ready)
+    with Celery(broker=redis_server.url) as celery:
+        celery.control.add_consumer("syncs", destination=[scene.second.address])
     scene.wait_for_pages(5)
-    assert scene.airflow.task("syncing", run_id, "sync")["state"] == "running"
+    assert airflow.task("syncing", run_id, "sync")["state"] == "running"
 
     scene.first.kill()
     read = scene.pages().total()
@@ -158,41 +154,14 @@ def test_a_sync_goes_on_at_its_page_on_another_host(scene: Scene) -> None:
     assert scene.rows() == sorted((each["id"],) for each in sandbox.practice.records("appointments"))
     assert scene.store.keys() == []
     assert scene.token_requests() == 1
-
-
-def test_sixty_tasks_of_two_hosts_share_one_quota_and_one_token(scene: Scene) -> None:
-    airflow, sandbox = scene.airflow, scene.sandbox
     scene.first.start()
-    # A new grant, whose first token all of them want at the same moment.
-    connection = json.loads(sandbox.connection_json())
-    extra = json.dumps(connection["extra"] | {"refresh_token": sandbox.new_refresh_token()})
-    airflow.ask("PATCH", f"connections/{CONNECTED}", json=connection | {"connection_id": CONNECTED, "extra": extra})
-    eventually("the first host", lambda: scene.first.is_ready)
-    sandbox.journal.clear()
-    airflow.unpause("crowd")
-    began = time.monotonic()
-
-    airflow.wait_for_run("crowd", airflow.trigger("crowd"))
-
-    calls = sandbox.journal.calls(resource="offices")
-    print(f"{len(calls)} calls of {TASKS} tasks in {time.monotonic() - began:.0f} s, {scene.refused()} refused")
-    assert len(calls) == TASKS * CALLS
-    assert scene.refused() == 0
-    assert scene.token_requests() == 1
-    hosts = airflow.rows("SELECT hostname, count(*) FROM task_instance WHERE dag_id = 'crowd' GROUP BY 1")
-    assert sum(count for _, count in hosts) == TASKS
-    if can_separate():
-        assert {name for name, _ in hosts} == {"worker-1", "worker-2"}
-    assert "several hosts" not in scene.first.logs() + scene.second.logs()
 
 
 def test_tasks_go_on_while_redis_is_gone(scene: Scene, redis_server: RedisServer) -> None:
     airflow, sandbox = scene.airflow, scene.sandbox
     sandbox.journal.clear()
     sandbox.faults.add(Fault(kind="slow", resource="appointments", times=None, seconds=0.3))
-    run_id = str(
-        airflow.ask("POST", "dags/syncing/dagRuns", json={"logical_date": None, "conf": {"again": True}})["dag_run_id"]
-    )
+    run_id = airflow.trigger("syncing", again=True)
     scene.wait_for_pages(3)
 
     redis_server.kill()
@@ -210,7 +179,41 @@ def test_tasks_go_on_while_redis_is_gone(scene: Scene, redis_server: RedisServer
     assert scene.refused() == 0
     assert "cannot be reached" in scene.first.logs() + scene.second.logs()
 
-    # New tasks reach the workers again, and are counted together again.
-    airflow.unpause("single")
-    airflow.wait_for_run("single", airflow.trigger("single"))
-    assert "drchrono_default" in airflow.run("drchrono", "quota", CONNECTED)
+
+def test_sixty_tasks_of_two_hosts_share_one_quota_and_one_token(scene: Scene, redis_server: RedisServer) -> None:
+    airflow, sandbox = scene.airflow, scene.sandbox
+    # A new grant, whose first token all of them want at the same moment.
+    connection = json.loads(sandbox.connection_json())
+    extra = json.dumps(connection["extra"] | {"refresh_token": sandbox.new_refresh_token()})
+    airflow.ask("PATCH", f"connections/{CONNECTED}", json=connection | {"connection_id": CONNECTED, "extra": extra})
+    eventually("the first host", lambda: scene.first.is_ready)
+    sandbox.journal.clear()
+    earlier = counted(redis_server)
+    airflow.unpause("crowd")
+    began = time.monotonic()
+
+    airflow.wait_for_run("crowd", airflow.trigger("crowd"))
+
+    calls = sandbox.journal.calls(resource="offices")
+    print(f"{len(calls)} calls of {TASKS} tasks in {time.monotonic() - began:.0f} s, {scene.refused()} refused")
+    assert len(calls) == TASKS * CALLS
+    assert scene.refused() == 0
+    assert scene.token_requests() == 1
+    hosts = airflow.rows("SELECT hostname, count(*) FROM task_instance WHERE dag_id = 'crowd' GROUP BY 1")
+    assert sum(count for _, count in hosts) == TASKS
+    spent = counted(redis_server) - earlier
+    # A new clock hour may have begun meanwhile.
+    assert spent.total() == TASKS * CALLS or counted(redis_server).total() < TASKS * CALLS
+    if can_separate():
+        assert {name for name, _ in hosts} == spent.keys() == {"worker-1", "worker-2"}
+    assert "several hosts" not in scene.first.logs() + scene.second.logs()
+
+
+def counted(server: RedisServer) -> Counter[str]:
+    """Return the calls of this hour that Celery's Redis has counted, by host."""
+    import redis
+
+    with redis.Redis.from_url(server.url) as client:
+        (key,) = client.keys("drchrono:quota:*")
+        state = json.loads(client.get(key) or b"")
+    return Counter(state["used"][CONNECTED])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_drchrono.hooks import shared_quota as quota
+from airflow_provider_drchrono.hooks import connection as quota
 from airflow_provider_drchrono.sandbox import Sandbox
 from tests.support.running import connected_sandbox, unlimited
 

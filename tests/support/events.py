@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk import Asset
 
+from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.incremental.cursor import CursorStore
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
@@ -25,7 +26,7 @@ def make_event(
     """
     trigger = watching_trigger(asset)
     zones = SimpleNamespace(settings=SimpleNamespace(timezone="America/New_York"))
-    writer = EventWriter(trigger.selection(), store=cursors, asset=asset.name, timezones=zones, now=now)
+    writer = EventWriter(trigger.selection(load()), store=cursors, asset=asset.name, timezones=zones, now=now)
     hook = DrChronoHook(trigger.drchrono_conn_id)
     try:
         event = writer.next_event(hook.get_conn())

@@ -25,12 +25,12 @@ from airflow_provider_drchrono.incremental.events.deliveries import (
     read_deliveries,
 )
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
-from airflow_provider_drchrono.incremental.fingerprints import Record
 from airflow_provider_drchrono.incremental.lists import Selection
 from airflow_provider_drchrono.incremental.poller import read_again
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
+    from airflow_provider_drchrono.client.paging import Record
 
 log = logging.getLogger(__name__)
 

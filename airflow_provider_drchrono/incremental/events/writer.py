@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorName, read_cursor
+from airflow_provider_drchrono.incremental.detection import key_of
 from airflow_provider_drchrono.incremental.events.event import MOST_IDS, ChangeEvent
-from airflow_provider_drchrono.incremental.fingerprints import key_of
 from airflow_provider_drchrono.incremental.poller import Poller
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
+    from airflow_provider_drchrono.client.paging import Record
     from airflow_provider_drchrono.incremental.cursor import CursorStore
     from airflow_provider_drchrono.incremental.detection import Position, Window
-    from airflow_provider_drchrono.incremental.fingerprints import Record
     from airflow_provider_drchrono.incremental.lists import Selection
     from airflow_provider_drchrono.incremental.window import TimezoneSource
 

@@ -82,11 +82,11 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         from airflow_provider_drchrono.common.outcomes import airflow_outcome
         from airflow_provider_drchrono.common.results import Output
 
-        selection = watching_trigger(self.asset).selection()
-        operation_id = selection.incremental_list.operation_id
-        fields = checked_fields(operation_id, self.fields, verbose=selection.verbose)
-        output = Output(operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
         with airflow_outcome():
+            selection = watching_trigger(self.asset).selection(self.hook.catalog)
+            operation_id = selection.incremental_list.operation_id
+            fields = checked_fields(operation_id, self.fields, verbose=selection.verbose)
+            output = Output(operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
             result = self._read(context, selection, output)
         self.log.info("%s: %s", operation_id, output.summary(result))
         return result

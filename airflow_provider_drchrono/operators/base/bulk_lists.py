@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
     from airflow_provider_drchrono.client import BulkResult, DrChronoClient
+    from airflow_provider_drchrono.client.paging import Record
     from airflow_provider_drchrono.common.results import Output
-    from airflow_provider_drchrono.incremental.fingerprints import Record
     from airflow_provider_drchrono.triggers.bulk import BulkEvent
 
 IN_PROGRESS = "In progress"

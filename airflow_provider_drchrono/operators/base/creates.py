@@ -10,7 +10,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice, check_names, is_template
-from airflow_provider_drchrono.common.masking import unmask
 from airflow_provider_drchrono.operators.base.body_names import body_names
 from airflow_provider_drchrono.operators.base.writes import WriteOperator
 
@@ -106,7 +105,7 @@ class CreateOperator(WriteOperator):
     def _is_one(self) -> bool:
         from airflow_provider_drchrono.client.values import rendered
 
-        data = unmask(self.data)
+        data = self.data
         return isinstance(rendered(data) if isinstance(data, str) else data, Mapping)
 
     def _plan_lookups(self, bodies: list[Body], query: Mapping[str, Any]) -> list[Lookup | None]:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath
 
+from airflow_provider_drchrono.common.file_fence import inside_fence, place_of
+
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client.files import FileArgument
 
@@ -49,7 +51,8 @@ class FileSource:
 def file_source(value: object) -> FileSource:
     """Look at a file argument without reading its content.
 
-    :raises ValueError: it is not there, cannot be read, or is nothing that could be a file. The path is not repeated.
+    :raises ValueError: it is not there, cannot be read, is outside of ``allowed_file_roots``, or is nothing that could
+        be a file. The path is not repeated.
     """
     if isinstance(value, FileSource):
         return value
@@ -67,19 +70,11 @@ def file_source(value: object) -> FileSource:
 def _from_text(text: object) -> FileSource:
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"names no file: {WANTED}")
-    return _from_path(_storage_path(text) if "://" in text else Path(text).expanduser())
-
-
-def _storage_path(url: str) -> ObjectStoragePath:
-    try:
-        return ObjectStoragePath(url)
-    except (ValueError, ImportError):
-        pass
-    # Raised out here: the original error repeats the path.
-    raise ValueError("is on a kind of storage that is not installed; install the Airflow provider for its URL scheme")
+    return _from_path(place_of(text))
 
 
 def _from_path(path: Path | ObjectStoragePath) -> FileSource:
+    name, path = path.name, inside_fence(path)
     reason = None
     try:
         with path.open("rb") as file:
@@ -94,7 +89,7 @@ def _from_path(path: Path | ObjectStoragePath) -> FileSource:
     # Raised out here: the original error repeats the path.
     if reason:
         raise ValueError(f"cannot be read: {reason}")
-    return _not_empty(FileSource(path.name, path, size))
+    return _not_empty(FileSource(name, path, size))
 
 
 def _from_mapping(value: Mapping[Any, Any]) -> FileSource:

@@ -9,7 +9,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice
-from airflow_provider_drchrono.common.masking import unmask
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ class SelectingOperator(DrChronoOperationOperator):
         :raises InvalidArgumentError: a name or a value is wrong.
         """
         return arguments.checked_filters(
-            arguments.operation_filters(self.operation_id), unmask(self.filters), zone=self.zone
+            arguments.operation_filters(self.operation_id, self.hook.catalog), self.filters, zone=self.zone
         )
 
 
@@ -199,9 +198,11 @@ class ReportOperator(SelectingOperator):
 
     def execute(self, context: Context) -> Any:
         """Make the call and return the report: decoded JSON, or the text of a document."""
-        from airflow_provider_drchrono.common.result_files import write_document
+        from airflow_provider_drchrono.common.result_files import check_output_path, write_document
 
         with self.calling() as drchrono:
+            if self.output_path:
+                check_output_path(self.output_path)
             path = self.checked_path()
             query = self.checked_query() | self.checked_filters()
             report = drchrono.call(self.operation_id, path=path, query=query)

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_drchrono.common.arguments import check_choice
-from airflow_provider_drchrono.common.masking import unmask
 from airflow_provider_drchrono.operators.base.body_names import body_names, check_data
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
@@ -49,7 +48,7 @@ class WriteOperator(DrChronoOperationOperator):
         """
         from airflow_provider_drchrono.operators.base.validation import check_body
 
-        return check_body(self.operation_id, unmask(self.data), unmask(self.extra_fields), zone=self.zone)
+        return check_body(self.operation_id, self.data, self.extra_fields, zone=self.zone)
 
     def send(
         self,
@@ -172,7 +171,7 @@ class ActionOperator(DrChronoOperationOperator):
             path, query = self.checked_path(), self.checked_query()
             body = None
             if body_names(self.operation_id).fields:
-                (checked,) = check_body(self.operation_id, unmask(self.data), unmask(self.extra_fields), zone=self.zone)
+                (checked,) = check_body(self.operation_id, self.data, self.extra_fields, zone=self.zone)
                 body = checked.fields
             answer = drchrono.call(self.operation_id, path=path, query=query, body=body)
         return answer if isinstance(answer, dict) else {"id": self.record_id}

@@ -70,8 +70,16 @@ def seed_clinic(practice: Practice, rng: random.Random, now: datetime) -> None:
     add(practice, "insurances", list(distinct.values()))
 
 
+def npi(number: int) -> str:
+    """Return a national provider identifier with a valid check digit (Luhn, with the prefix 80840)."""
+    body = f"199999{number:03d}"
+    digits = [int(each) for each in f"80840{body}"]
+    doubled = [sum(divmod(2 * each, 10)) if place % 2 == 0 else each for place, each in enumerate(reversed(digits))]
+    return f"{body}{-sum(doubled) % 10}"
+
+
 def _doctor(practice: Practice, rng: random.Random, number: int) -> Row:
-    zones = practice.options.doctor_timezones or (practice.options.timezone,)
+    zones = practice.options.zones
     first = rng.choice(FIRST_NAMES[("Female", "Male")[number % 2]])
     return empty_row(practice.table("doctors")) | {
         "cell_phone": phone(rng),
@@ -81,7 +89,7 @@ def _doctor(practice: Practice, rng: random.Random, number: int) -> Row:
         "home_phone": phone(rng),
         "job_title": "Provider/Staff (Private Practice)",
         "last_name": LAST_NAMES[number],
-        "npi_number": f"000000000{number + 1}",
+        "npi_number": npi(number + 1),
         "office_phone": phone(rng),
         "practice_group": 1,
         "practice_group_name": "Sandbox Family Practice",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_drchrono.sandbox.practice.plausible import Scene
@@ -13,6 +13,7 @@ from airflow_provider_drchrono.sandbox.practice.words import (
     DRUGS,
     LAB_TESTS,
     PAYERS,
+    PLANS,
     PROBLEMS,
     PROCEDURES,
     VACCINES,
@@ -23,7 +24,6 @@ Finish = Callable[[Scene, Row, int], None]
 PROFILES = ("New patient", "Follow-up", "Physical", "Procedure")
 SECTIONS = ("Subjective", "Objective", "Plan")
 FORMS = ("Consent to treatment", "Privacy notice", "Financial agreement")
-PLANS = ("Walking programme", "Low-salt diet", "Physiotherapy", "Smoking cessation")
 
 
 def _rows(scene: Scene, name: str) -> list[Row]:
@@ -55,18 +55,51 @@ def _drug(scene: Scene, row: Row, number: int) -> None:
 
 
 def _problem(scene: Scene, row: Row, number: int) -> None:
-    row["name"] = row["description"] = PROBLEMS[number % len(PROBLEMS)]
+    row["name"], row["icd_code"], row["snomed_ct_code"] = PROBLEMS[number % len(PROBLEMS)]
+    row["description"] = row["name"]
     row |= {"icd_version": "10", "abatement_date": None, "info_url": "", "status": "active"}
 
 
 def _allergy(scene: Scene, row: Row, number: int) -> None:
-    row["notes"] = f"Reacts to {ALLERGENS[number % len(ALLERGENS)].lower()}."
-    row["status"] = "active"
+    name, row["snomed_code"] = ALLERGENS[number % len(ALLERGENS)]
+    row |= {"notes": f"Reacts to {name.lower()}.", "reaction": "Hives", "rxnorm": "", "status": "active"}
+
+
+def _coded(codes: Sequence[tuple[str, str]], system: str, field: str = "name") -> Finish:
+    def finish(scene: Scene, row: Row, number: int) -> None:
+        row[field], row["code"] = codes[number % len(codes)]
+        row["code_system"] = system
+        if "value_code" in row:
+            row["value_code"] = ""
+
+    return finish
+
+
+def _stock(scene: Scene, row: Row, number: int) -> None:
+    row["name"], row["cvx_code"] = VACCINES[number % len(VACCINES)]
+
+
+def _profile(scene: Scene, row: Row, number: int) -> None:
+    row["name"] = ("Established visit", "New visit")[number % 2]
+    code, _, price = PROCEDURES[(1, 2)[number % 2]]
+    line = {"code": code, "diagnosis_pointers_icd10": ["I10"], "diagnosis_pointers_icd9": [], "modifiers": []}
+    row["cpt_codes"] = [line | {"ndc_code": [], "price": f"{price / 100:.2f}", "quantity": "1.00"}]
+    row |= {"custom_procedure_codes": [], "hcpcs_codes": [], "icd10_codes": ["I10"]}
+
+
+def _demographic(scene: Scene, row: Row, number: int) -> None:
+    row["name"] = ("School", "Hobby", "Shoe size")[number % 3]
+    row["template_name"] = row["name"].lower().replace(" ", "_")
+
+
+def _task_template(scene: Scene, row: Row, number: int) -> None:
+    row["name"] = ("Referral", "Prior authorization", "Recall")[number % 3]
+    row["default_due_date_offset"] = f"{7 * (number + 1)} 00:00:00"
 
 
 def _vaccine(scene: Scene, row: Row, number: int) -> None:
     row["name"], row["cvx_code"] = VACCINES[number % len(VACCINES)]
-    row["next_dose_date"] = None
+    row |= {"cpt_code": "", "next_dose_date": None}
 
 
 def _procedure(scene: Scene, row: Row, number: int) -> None:
@@ -82,7 +115,7 @@ def _lab_document(scene: Scene, row: Row, number: int) -> None:
 
 def _lab_test(scene: Scene, row: Row, number: int) -> None:
     name, code, _, _ = LAB_TESTS[number % len(LAB_TESTS)]
-    row |= {"name": name, "code": code, "lab_order": _nth(scene, "lab_orders", number).get("id")}
+    row |= {"name": name, "code": code, "description": name, "lab_order": _nth(scene, "lab_orders", number).get("id")}
 
 
 def _lab_result(scene: Scene, row: Row, number: int) -> None:
@@ -108,7 +141,7 @@ def _eligibility(scene: Scene, row: Row, number: int) -> None:
 
 def _clinical_note(scene: Scene, row: Row, number: int) -> None:
     templates = _rows(scene, "clinical_note_templates")
-    row["signee"] = {"locked_by": "doctor1", "supervisor_locked_by": None}
+    row["signee"] = {"locked_by": "doctor1", "supervisor_locked_by": ""}
     row["clinical_note_sections"] = [
         {"clinical_note_template": each["id"], "name": each["name"], "values": []} for each in templates
     ]
@@ -183,7 +216,7 @@ def _notepad(scene: Scene, row: Row, number: int) -> None:
 def _fee(scene: Scene, row: Row, number: int) -> None:
     code, description, price = PROCEDURES[number % len(PROCEDURES)]
     row |= {"code": code, "code_type": "CPT", "description": description, "billing_description": description}
-    row |= {"base_price": f"{price / 100:.2f}", "picklist_category": "", "plan_name": "Standard"}
+    row |= {"ndc_code": "", "base_price": f"{price / 100:.2f}", "picklist_category": "", "plan_name": "Standard"}
     row |= dict.fromkeys((f"cpt_hcpcs_modifier{number}" for number in range(1, 5)), "")
 
 
@@ -205,22 +238,22 @@ FINISH: Mapping[str, Finish] = {
     "appointment_profiles": _named(*PROFILES),
     "appointment_templates": _appointment_template,
     "audit_log": _audit,
-    "billing_profiles": _named("Established visit", "New visit"),
-    "care_plans": _named(*PLANS, field="title"),
+    "billing_profiles": _profile,
+    "care_plans": _coded(PLANS, "SNOMED", "title"),
     "clinical_note_field_types": _field_type,
     "clinical_note_field_values": _field_value,
     "clinical_note_templates": _template,
     "clinical_notes": _clinical_note,
     "consent_forms": _named(*FORMS, field="title"),
     "custom_appointment_fields": _named("Transport", "Interpreter", field="field_name"),
-    "custom_demographics": _named("School", "Hobby", "Shoe size"),
+    "custom_demographics": _demographic,
     "custom_vitals": _named("Waist", "Grip strength"),
     "documents": _fixed(description="Scanned referral", metatags="[]"),
     "eligibility_checks": _eligibility,
     "fee_schedules": _fee,
     "fee_schedules_v2": _fee_plan,
     "inventory_categories": _named("Vaccines", "Supplies"),
-    "inventory_vaccines": _named(*(name for name, _ in VACCINES)),
+    "inventory_vaccines": _stock,
     "lab_documents": _lab_document,
     "lab_orders": _fixed(documents=[], priority="N", status="S", icd10_codes=[]),
     "lab_results": _lab_result,
@@ -239,7 +272,7 @@ FINISH: Mapping[str, Finish] = {
     "reminder_profiles": _fixed(reminders=[{"amount": 1, "type": "email", "unit": "days"}]),
     "schedule_blocks": _block,
     "sublabs": _named("Sample Laboratories North", "Sample Laboratories South"),
-    "task_templates": _named("Referral", "Prior authorization", "Recall"),
+    "task_templates": _task_template,
     "telehealth_appointment_history": _event,
     "telehealth_appointments": _telehealth,
     "yellow_notepad": _notepad,

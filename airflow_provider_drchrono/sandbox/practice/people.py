@@ -35,7 +35,7 @@ def seed_patients(practice: Practice, rng: random.Random, now: datetime, count: 
             | {
                 "address": f"{rng.randrange(1, 999)} {rng.choice(STREETS)}",
                 "cell_phone": phone(rng),
-                "chart_id": f"{last[:2].upper()}{number + 1:06d}",
+                "chart_id": chart_id(first, last, number + 1),
                 "city": city,
                 "copay": "25.00",
                 "created_at": created,
@@ -66,6 +66,12 @@ def seed_patients(practice: Practice, rng: random.Random, now: datetime, count: 
             }
         )
     add(practice, "patients", rows)
+
+
+def chart_id(first: str | None, last: str | None, number: int) -> str:
+    """Return a chart's number: two letters of the last name, two of the first, six digits."""
+    letters = ["".join(each for each in str(name or "") if each.isascii() and each.isalpha()) for name in (last, first)]
+    return "".join(f"{each[:2].upper():X<2}" for each in letters) + f"{number % 1_000_000:06d}"
 
 
 def life(rng: random.Random, now: datetime) -> tuple[str, str]:

@@ -174,7 +174,7 @@ BY_NAME: Mapping[str, Callable[[Scene], Any]] = {
     "frequency": lambda s: "once daily",
     "home_phone": lambda s: phone(s.random),
     "icd_code": lambda s: s.one(DIAGNOSES),
-    "indication": lambda s: s.one(PROBLEMS),
+    "indication": lambda s: s.one(PROBLEMS)[0],
     "insurance_payer_id": lambda s: s.one(PAYERS)[0],
     "insurance_payer_name": lambda s: s.one(PAYERS)[1],
     "ip_address": lambda s: "192.0.2.10",

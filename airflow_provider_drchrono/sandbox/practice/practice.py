@@ -10,6 +10,8 @@ from typing import Any
 
 from airflow_provider_drchrono.catalog import Catalog, Resource
 from airflow_provider_drchrono.sandbox.clock import Clock
+from airflow_provider_drchrono.sandbox.files import FileLinks
+from airflow_provider_drchrono.sandbox.practice.audit import UNLOGGED, Author, entry
 from airflow_provider_drchrono.sandbox.practice.blank import blank
 from airflow_provider_drchrono.sandbox.practice.table import HIDDEN_CHANGE, Key, Row, Table
 from airflow_provider_drchrono.sandbox.sandbox_options import Options
@@ -29,16 +31,25 @@ class Practice:
     Its methods may be called while it is being served; they take the lock that requests take.
 
     :param rules: by table: completes a row that is about to be stored; is given the row that it replaces, or None.
+    :param effects: by table: changes other rows once a row is stored; is given the same.
     """
 
     def __init__(
-        self, catalog: Catalog, clock: Clock, options: Options, rules: Mapping[str, Rule] | None = None
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        options: Options,
+        rules: Mapping[str, Rule] | None = None,
+        effects: Mapping[str, Rule] | None = None,
     ) -> None:
         self.lock = threading.RLock()
         self.catalog = catalog
         self.clock = clock
         self.options = options
         self.rules = dict(rules or {})
+        self.effects = dict(effects or {})
+        self.author = Author()
+        self.file_links = FileLinks(clock, options.seed, options.file_seconds)
         self.random = random.Random(f"{options.seed}:writes")  # noqa: S311 - synthetic data
         self._same = {
             catalog.operation(resource.bulk.start).resource: resource.name
@@ -57,11 +68,27 @@ class Practice:
         """Return the table that a resource reads and writes."""
         return self.tables[self._same.get(resource, resource)]
 
-    def records(self, resource: str, *, verbose: bool = False) -> list[Row]:
-        """Return all records of a resource as the API shows them, ordered by id."""
+    def records(self, resource: str, *, verbose: bool = False, deleted: bool = False) -> list[Row]:
+        """Return all records of a resource as the API shows them, in the order of their list.
+
+        :param deleted: with the deleted visits, which lists show on demand only.
+        """
         table = self.table(resource)
+        listing = self.catalog.resource(resource).list_operation
+        order = (listing.order if listing else None) or "id"
         with self.lock:
-            return [table.view(row, verbose=verbose) for row in table]
+            rows = [row for row in table if deleted or not row.get("deleted_flag")]
+            if order != "id":
+                rows.sort(key=lambda row: str(row.get(order)))
+            return [table.view(row, verbose=verbose) for row in rows]
+
+    def count(self, resource: str) -> int:
+        """Return how many records a list of a resource shows when it is not asked for deleted ones."""
+        table = self.table(resource)
+        if "deleted_flag" not in table.plain:
+            return len(table)
+        with self.lock:
+            return sum(not row.get("deleted_flag") for row in table)
 
     def get(self, resource: str, identifier: Any, *, verbose: bool = False) -> Row:
         """Return one record as the API shows it.
@@ -82,6 +109,15 @@ class Practice:
             self._store(table, key, row, None)
         return row
 
+    def adopt(self, resource: str, row: Row, fields: Mapping[str, Any]) -> Row:
+        """Store one day of a recurring visit, which was only worked out until now, under the id it has."""
+        table = self.table(resource)
+        with self.lock:
+            changed = row | dict(fields) | {"id": row["id"]}
+            self._touch(table, changed, given=fields)
+            self._store(table, table.take_key(), changed, row)
+        return changed
+
     def change(self, resource: str, identifier: Any, fields: Mapping[str, Any]) -> Row:
         """Change fields of a record, move its change time to now unless one is given, and return the new row."""
         table = self.table(resource)
@@ -100,7 +136,14 @@ class Practice:
         """Take a record out of the practice and return it."""
         table = self.table(resource)
         with self.lock:
-            return table.remove(self._key(table, identifier))
+            row = table.remove(self._key(table, identifier))
+            self._log(table, "Delete", row, None)
+        return row
+
+    def now(self, table: Table) -> str:
+        """Return the wall clock by which a kind of record is stamped."""
+        zone = self.options.clocks.get(table.name)
+        return self.clock.stamp(zone)
 
     def refers(self, resource: str, identifier: Any) -> Row | None:
         """Return the row that a reference points at, or None."""
@@ -114,7 +157,7 @@ class Practice:
 
     def _touch(self, table: Table, row: Row, *, given: Mapping[str, Any]) -> None:
         """Move the change time of a row to now; rows whose change time is their birth keep it."""
-        now = self.clock.stamp()
+        now = self.now(table)
         for name in {table.changed_field, "updated_at"} - set(given):
             if name == HIDDEN_CHANGE or (name in table.plain and name != "created_at"):
                 row[name] = now
@@ -137,7 +180,7 @@ class Practice:
         return key
 
     def _stamp_new(self, table: Table, row: Row) -> None:
-        now = self.clock.stamp()
+        now = self.now(table)
         for name in ("created_at", "updated_at", "timestamp", "received_at", table.changed_field):
             field = table.record.fields.get(name) if table.record else None
             if (name == HIDDEN_CHANGE or field is not None) and not row.get(name):
@@ -152,11 +195,22 @@ class Practice:
         if rule is not None:
             rule(self, row, before)
         table.put(key, row)
+        self._log(table, "Update" if before else "Create", row, before)
+        effect = self.effects.get(table.name)
+        if effect is not None:
+            effect(self, row, before)
         if self.options.write_lag > 0:
             # A write whose time has come is shown, or the next one would hide it again.
             table.settle(self.clock.now().timestamp())
             wait = timedelta(seconds=self.random.uniform(0, self.options.write_lag))
             table.delay(key, (self.clock.now() + wait).timestamp(), before)
+
+    def _log(self, table: Table, action: str, row: Row, before: Row | None) -> None:
+        if table.name in UNLOGGED or "audit_log" not in self.tables:
+            return
+        if before is not None and any(row.get(name) and not before.get(name) for name in ("deleted_flag", "archived")):
+            action = "Delete"
+        self.create("audit_log", entry(self, self.author, table, action, row, before))
 
     def _table(self, resource: Resource, first_key: int) -> Table:
         record = self.catalog.record(resource.record) if resource.record else None
@@ -166,4 +220,6 @@ class Practice:
             changed = "updated_at"
         table = Table(resource.name, record, key=key, changed_field=changed, first_key=first_key)
         table.spelling = self.options.timestamps
+        table.features = frozenset(self.options.features)
+        table.links = self.file_links
         return table

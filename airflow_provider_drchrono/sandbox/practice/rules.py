@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from airflow_provider_drchrono.sandbox.practice.charges import balance
+from airflow_provider_drchrono.sandbox.practice.people import chart_id
 from airflow_provider_drchrono.sandbox.practice.practice import Practice
+from airflow_provider_drchrono.sandbox.practice.series import VIRTUAL, follow
 from airflow_provider_drchrono.sandbox.practice.table import Row
 from airflow_provider_drchrono.sandbox.practice.words import PROCEDURES
 
@@ -32,7 +34,16 @@ def _charge(practice: Practice, row: Row, before: Row | None) -> None:
 
 def _visit(practice: Practice, row: Row, before: Row | None) -> None:
     row["created_by"] = row["created_by"] or "api"
+    if before is None:
+        profile = practice.refers("appointment_profiles", row["profile"]) or {}
+        for name in ("color", "duration", "reason"):
+            row[name] = row[name] or profile.get(name) or row[name]
     row["duration"] = row["duration"] or 30
+    row["allow_overlapping"] = None
+    row[VIRTUAL] = False
+    status = practice.catalog.record("Appointment").fields["status"]
+    if before is None or before["status"] != row["status"]:
+        row["custom_status"] = "" if row["status"] in (*status.enum, None) else row["status"]
     if before is None or before["status"] == row["status"]:
         return
     step = {
@@ -45,7 +56,7 @@ def _visit(practice: Practice, row: Row, before: Row | None) -> None:
 
 
 def _patient(practice: Practice, row: Row, before: Row | None) -> None:
-    row["chart_id"] = row["chart_id"] or f"{str(row['last_name'] or 'XX')[:2].upper()}{row['id']}"
+    row["chart_id"] = row["chart_id"] or chart_id(row["first_name"], row["last_name"], row["id"])
     row["patient_status"] = row["patient_status"] or "A"
 
 
@@ -91,3 +102,6 @@ RULES: Mapping[str, Rule] = {
     "telehealth_appointments": _telehealth,
 }
 """By table: completes a row that is about to be stored."""
+
+EFFECTS: Mapping[str, Rule] = {"appointments": follow}
+"""By table: changes other rows once a row is stored."""

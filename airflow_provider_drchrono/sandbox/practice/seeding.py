@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 
 from airflow_provider_drchrono.catalog import Catalog
 from airflow_provider_drchrono.sandbox.clock import Clock
+from airflow_provider_drchrono.sandbox.practice import untidy
 from airflow_provider_drchrono.sandbox.practice.charges import seed_charges, seed_payments, seed_transactions
 from airflow_provider_drchrono.sandbox.practice.clinic import add, seed_clinic
 from airflow_provider_drchrono.sandbox.practice.desk import seed_lists, seed_notes, seed_tasks
@@ -16,7 +17,7 @@ from airflow_provider_drchrono.sandbox.practice.finishing import FINISH
 from airflow_provider_drchrono.sandbox.practice.people import life, seed_patients
 from airflow_provider_drchrono.sandbox.practice.plausible import Scene, fill
 from airflow_provider_drchrono.sandbox.practice.practice import Practice
-from airflow_provider_drchrono.sandbox.practice.rules import RULES
+from airflow_provider_drchrono.sandbox.practice.rules import EFFECTS, RULES
 from airflow_provider_drchrono.sandbox.practice.table import Row, Table
 from airflow_provider_drchrono.sandbox.practice.verbose import ELABORATE
 from airflow_provider_drchrono.sandbox.practice.visits import past_visits, seed_visits
@@ -98,31 +99,44 @@ def seed_practice(catalog: Catalog, clock: Clock, options: Options) -> Practice:
 
     :raises ValueError: ``options.records`` names a resource that has no records of its own.
     """
-    practice = Practice(catalog, clock, options, RULES)
+    practice = Practice(catalog, clock, options, RULES, EFFECTS)
     unknown = sorted(set(options.records) - set(practice.tables))
     if unknown:
         raise ValueError(f"No records of their own: {', '.join(unknown)}; choose from {', '.join(practice.tables)}")
     for name, elaborate in ELABORATE.items():
         practice.tables[name].elaborate = lambda row, work=elaborate: work(practice, row)
     now = clock.local()
+
+    def upset(part: Callable[[Practice], None]) -> None:
+        if not options.tidy:
+            part(practice)
+
     count = _Counts(options)
     seed_clinic(practice, _random(options, "clinic"), now)
     seed_lists(practice, _random(options, "lists"), now)
     for name, number in SETTINGS.items():
         _seed_generic(practice, name, count(name, number), now)
     seed_patients(practice, _random(options, "patients"), now, count("patients", options.patients))
+    upset(untidy.upset_clinic)
+    upset(untidy.upset_patients)
     visits = options.patients * options.appointments_per_patient
     seed_visits(practice, _random(options, "appointments"), now, count("appointments", visits))
+    upset(untidy.upset_visits)
     seed_charges(practice, _random(options, "line_items"), now, count.given("line_items"))
+    upset(untidy.upset_charges)
     seed_transactions(practice, _random(options, "transactions"), now, count.given("transactions"))
     payments = count("patient_payments", _share(options.patients, 2))
     seed_payments(practice, _random(options, "payments"), now, payments)
+    upset(untidy.upset_payments)
     seed_tasks(practice, _random(options, "tasks"), now, count("tasks", _share(options.patients, 4)))
     seed_notes(practice, _random(options, "task_notes"), now, count("task_notes", _share(options.patients, 4)))
     for name, patients in PATIENTS_FOR_ONE.items():
         _seed_generic(practice, name, count(name, _share(options.patients, patients)), now)
+    upset(untidy.upset_notes)
     for name, number in options.records.items():
         _seed_many(practice.tables[name], number, now)
+    for name, zone in options.clocks.items():
+        _by_another_clock(practice.table(name), clock, zone)
     return practice
 
 
@@ -178,6 +192,14 @@ def _seed_generic(practice: Practice, name: str, count: int, now: datetime) -> N
             finish(scene, row, number)
         rows.append(row)
     add(practice, name, rows)
+
+
+def _by_another_clock(table: Table, clock: Clock, zone: str) -> None:
+    """Rewrite when records were made and changed by the wall clock of another zone."""
+    names = {"created_at", "updated_at", table.changed_field}
+    for key, row in list(table.rows.items()):
+        moved = {name: clock.in_zone(row[name], zone) for name in names if row.get(name)}
+        table.put(key, row | moved)
 
 
 def _seed_many(table: Table, wanted: int, now: datetime) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from airflow_provider_drchrono.catalog import RecordSchema
+from airflow_provider_drchrono.sandbox.files import FileLinks
 from airflow_provider_drchrono.sandbox.sandbox_options import Spelling
 from airflow_provider_drchrono.sandbox.wire import encode
 
@@ -50,23 +51,30 @@ class Table:
         self.key = key
         self.changed_field = changed_field or HIDDEN_CHANGE
         self.origin = ""
+        self.links: FileLinks | None = None
         self.spelling: Spelling = "T"
         self.elaborate: Elaborate | None = None
         self.version = 0
         self.next_key = first_key
         fields = record.fields if record else {}
         self.plain = tuple(name for name, field in fields.items() if not field.verbose)
-        self.verbose = tuple(name for name, field in fields.items() if field.verbose)
+        self.conditions = {name: field.returned_if for name, field in fields.items() if field.returned_if}
+        held_back = {name for name, field in fields.items() if field.write_only} | set(self.conditions)
+        self.shown = tuple(name for name in self.plain if name not in held_back)
+        self.verbose = tuple(name for name, field in fields.items() if field.verbose and name not in held_back)
+        self.features: frozenset[str] = frozenset()
         self.files = tuple(name for name, field in fields.items() if field.format == "file" and not field.verbose)
         self.moments = tuple(name for name, field in fields.items() if field.format == "date-time")
         self.rows: dict[Key, Row] = {}
         self.keys: Sequence[Key] = []
         self.unsettled: dict[Key, tuple[float, Row | None]] = {}
+        self._named: dict[str, Key] = {}
         self._made: range = range(0)
         self._make: Make | None = None
         self._write: Write | None = None
         self._gone: set[Key] = set()
         self._encoded: dict[Key, bytes] = {}
+        self._period = 0
         self._matches: dict[Any, Sequence[Any]] = {}
 
     def __len__(self) -> int:
@@ -89,7 +97,9 @@ class Table:
     def find(self, identifier: Any) -> Key | None:
         """Return the key that a path or a reference means, or None when there is no such row."""
         key: Key | None = identifier
-        if isinstance(identifier, str) and identifier.isascii() and identifier.isdigit():
+        if isinstance(identifier, str) and identifier in self._named:
+            return self._named[identifier]
+        if isinstance(identifier, str) and identifier.isascii() and identifier.isdigit() and len(identifier) < 19:
             key = identifier if identifier in self.rows else int(identifier)
         return key if isinstance(key, (int, str)) and key in self else None
 
@@ -115,6 +125,8 @@ class Table:
     def fill(self, rows: dict[Key, Row]) -> None:
         """Add many new rows at once."""
         self.rows.update(rows)
+        for key, row in rows.items():
+            self._name(key, row)
         self.keys = sorted([*self.keys, *rows])
         self._forget()
 
@@ -125,6 +137,7 @@ class Table:
             insort(keys, key)
             self.keys = keys
         self.rows[key] = row
+        self._name(key, row)
         self._forget(key)
 
     def remove(self, key: Key) -> Row:
@@ -134,6 +147,7 @@ class Table:
         del keys[bisect_left(keys, key)]
         self.keys = keys
         self.rows.pop(key, None)
+        self._named.pop(str(row.get("id")), None)
         self._gone.add(key)
         self.unsettled.pop(key, None)
         self._forget(key)
@@ -162,31 +176,37 @@ class Table:
         """Return, in order, the rows that a filter keeps: their keys, or pairs of a number for change time and key.
 
         :param token: stands for the filter; equal tokens are answered from memory while the table stays the same.
-        :param order: ``id``, ``updated_at`` or ``-updated_at``.
+        :param order: ``id``, ``updated_at`` or ``-updated_at``, or a field that holds a time.
         """
         by_id = order == "id"
+        field = self.changed_field if order in ("updated_at", "-updated_at") else order
         sign = -1 if order.startswith("-") else 1
         if keep is None and by_id and not self.unsettled:
             return self.keys
         remembered = self._matches.get((token, order))
         if remembered is None:
-            remembered = self._match(keep, 0 if by_id else sign)
+            remembered = self._match(keep, 0 if by_id else sign, field)
             while len(self._matches) >= REMEMBERED:
                 self._matches.pop(next(iter(self._matches)))
             self._matches[token, order] = remembered
         return remembered
 
-    def view(self, row: Row, *, verbose: bool = False) -> Row:
-        """Return what a request is answered for a row."""
+    def view(self, row: Row, *, verbose: bool = False, met: Collection[str] = ()) -> Row:
+        """Return what a request is answered for a row.
+
+        :param met: conditions that the request meets, as ``returned_if`` of the catalogue's fields names them.
+        """
         if self.record is None:
             return {name: value for name, value in row.items() if not name.startswith("_")}
-        shown = {name: row.get(name) for name in self.plain}
+        names = [*self.shown, *(self.verbose if verbose else ())]
+        if self.conditions:
+            names += self._conditional(verbose, met)
+        worked_out = self.elaborate(row) if verbose and self.elaborate and any(n not in row for n in names) else {}
+        shown = {name: row.get(name, worked_out.get(name)) for name in names}
         for name in self.files:
             if shown[name]:
-                shown[name] = f"{self.origin}{shown[name]}"
-        if verbose:
-            worked_out = self.elaborate(row) if self.elaborate and any(n not in row for n in self.verbose) else {}
-            shown.update({name: row.get(name, worked_out.get(name)) for name in self.verbose})
+                path = str(shown[name])
+                shown[name] = f"{self.origin}{self.links.signed(path) if self.links else path}"
         if self.spelling != "T":
             self._respell(shown)
         return shown
@@ -198,6 +218,9 @@ class Table:
 
     def encoded(self, key: Key) -> bytes:
         """Return the plain view of a listed row as JSON; worked out once."""
+        if self.files and self.links and self.links.period() != self._period:
+            self._encoded.clear()
+            self._period = self.links.period()
         if key in self.unsettled:
             return encode(self.view(self.listed(key) or {}))
         known = self._encoded.get(key)
@@ -209,12 +232,28 @@ class Table:
                 self._encoded[key] = known
         return known
 
-    def _match(self, keep: Callable[[Row], bool] | None, sign: int) -> Sequence[Any]:
+    def _name(self, key: Key, row: Row) -> None:
+        """Remember a row that goes by another name than its number."""
+        name = row.get("id")
+        if isinstance(name, str) and not name.isdigit():
+            self._named[name] = key
+
+    def _conditional(self, verbose: bool, met: Collection[str]) -> list[str]:
+        """Return the fields whose condition a request meets, or the feature switched on for the practice."""
+        fields = self.record.fields if self.record else {}
+        return [
+            name
+            for name, condition in self.conditions.items()
+            if (verbose or not fields[name].verbose)
+            and (name in self.features if condition == "feature" else condition in met)
+        ]
+
+    def _match(self, keep: Callable[[Row], bool] | None, sign: int, field: str) -> Sequence[Any]:
         rows = ((key, self.listed(key)) for key in self.keys)
         kept = ((key, row) for key, row in rows if row is not None and (keep is None or keep(row)))
         if not sign:
             return [key for key, _ in kept]
-        return sorted((sign * _as_number(row.get(self.changed_field)), key) for key, row in kept)
+        return sorted((sign * _as_number(row.get(field)), key) for key, row in kept)
 
     def _respell(self, shown: Row) -> None:
         for name in self.moments:

@@ -48,6 +48,8 @@ def _patient(practice: Practice, row: Row) -> Row:
 def _visit(practice: Practice, row: Row) -> Row:
     rng = _random(practice, row)
     seen = row["status"] == "Complete"
+    note = practice.refers("clinical_notes", row["id"])
+    locked = bool((note["signee"] or {}).get("locked_by")) if note else seen
     vitals = _empty(practice, "Appointment", "vitals")
     if seen:
         vitals |= {
@@ -62,7 +64,7 @@ def _visit(practice: Practice, row: Row) -> Row:
             "weight_units": "lbs",
         }
     return {
-        "clinical_note": {"locked": seen, "pdf": "", "updated_at": row["updated_at"]} if seen else None,
+        "clinical_note": {"locked": locked, "pdf": "", "updated_at": row["updated_at"]} if seen else None,
         "custom_fields": [],
         "custom_vitals": [],
         "extended_updated_at": row["updated_at"],

@@ -67,9 +67,14 @@ def seed_visits(practice: Practice, rng: random.Random, now: datetime, count: in
 
 
 def past_visits(practice: Practice, now: datetime) -> list[Row]:
-    """Return the visits that have taken place."""
+    """Return the visits of patients that have taken place; days of a series are not among them."""
     stamp = now.isoformat()
-    return [row for row in practice.table("appointments").rows.values() if row["scheduled_time"] < stamp]
+    return [row for row in practice.table("appointments") if row["scheduled_time"] < stamp and is_ordinary(row)]
+
+
+def is_ordinary(row: Row) -> bool:
+    """Tell whether an appointment is a visit of a patient with a number of its own, and not deleted."""
+    return bool(row["patient"]) and str(row["id"]).isdigit() and not row["deleted_flag"]
 
 
 def _slot(rng: random.Random, today: datetime) -> datetime:

@@ -45,9 +45,22 @@ DRUGS = (
     ("Lisinopril 10 MG Oral Tablet", "314076"), ("Metformin 500 MG Oral Tablet", "861007"),
     ("Atorvastatin 20 MG Oral Tablet", "617310"), ("Amoxicillin 500 MG Oral Capsule", "308191"),
 )  # fmt: skip
-PROBLEMS = ("Essential hypertension", "Type 2 diabetes mellitus", "Seasonal allergic rhinitis", "Low back pain")
-ALLERGENS = ("Penicillin", "Peanut", "Latex", "Bee venom", "Sulfonamide")
+PROBLEMS = (
+    ("Essential hypertension", "I10", "59621000"), ("Type 2 diabetes mellitus", "E11.9", "44054006"),
+    ("Seasonal allergic rhinitis", "J30.2", "367498001"), ("Low back pain", "M54.50", "279039007"),
+)  # fmt: skip
+"""Name, ICD-10-CM and SNOMED CT."""
+ALLERGENS = (
+    ("Penicillin", "91936005"), ("Peanut", "91935009"), ("Latex", "300916003"), ("Bee venom", "424213003"),
+    ("Sulfonamide", "91939003"),
+)  # fmt: skip
+"""Name, and SNOMED CT of the allergy to it."""
 VACCINES = (("Influenza, injectable", "158"), ("Tdap", "115"), ("Hepatitis B", "43"), ("MMR", "03"))
+PLANS = (
+    ("Exercise education", "304507003"), ("Dietary regime", "182922004"), ("Smoking cessation education", "225323000"),
+)  # fmt: skip
+EXAMS = (("Systolic blood pressure", "8480-6"), ("Body mass index", "39156-5"))
+ASSESSMENTS = (("Adult depression screening assessment", "73832-8"),)
 LAB_TESTS = (
     ("Hemoglobin A1c", "4548-4", "%", "4.0-5.6"), ("Glucose", "2345-7", "mg/dL", "70-99"),
     ("Potassium", "2823-3", "mmol/L", "3.5-5.1"), ("TSH", "3016-3", "mIU/L", "0.4-4.0"),

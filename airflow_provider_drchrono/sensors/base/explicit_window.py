@@ -21,7 +21,7 @@ from airflow_provider_drchrono.incremental.window import first_start
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
-    from airflow_provider_drchrono.incremental.fingerprints import Record
+    from airflow_provider_drchrono.client.paging import Record
     from airflow_provider_drchrono.incremental.poller import Deliver
 
 

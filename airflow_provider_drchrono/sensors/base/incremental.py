@@ -23,7 +23,7 @@ from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.colours import colour_of
-from airflow_provider_drchrono.common.masking import MasksTemplateFields, unmask
+from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.compat import run_of, shortest_deferral, waits_in_triggerer
 from airflow_provider_drchrono.compat.sensors import ChoosesPokeInterval
 
@@ -173,7 +173,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
     @cached_property
     def hook(self) -> DrChronoHook:
         """The hook of the connection, which leaves calls to actions; its client is closed after each poll."""
-        from airflow_provider_drchrono.hooks.polling import polling_hook
+        from airflow_provider_drchrono.hooks.drchrono import polling_hook
 
         return polling_hook(self.drchrono_conn_id)
 
@@ -191,7 +191,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
 
     def next_poke_interval(self, interval: float, run_duration: Callable[[], float]) -> float:
         """Return the seconds to the next poke: Airflow's own, or more where the hour's calls run short."""
-        from airflow_provider_drchrono.hooks.polling import next_interval
+        from airflow_provider_drchrono.hooks.drchrono import next_interval
 
         bounds = [self.timeout - run_duration()] + ([self.max_wait.total_seconds()] if self.max_wait else [])
         return max(interval, min(next_interval(self.hook, interval), *bounds))
@@ -220,7 +220,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         from airflow_provider_drchrono.incremental.cursor import CursorError, ForgottenRunError
         from airflow_provider_drchrono.incremental.lists import IncrementalList
 
-        incremental_list = IncrementalList.of(load(), self.resource)
+        incremental_list = IncrementalList.of(self.hook.catalog, self.resource)
         filters = self._checked_filters()
         fields = arguments.checked_fields(self.operation_id, self.fields, verbose=self.verbose)
         output = Output(self.operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
@@ -279,7 +279,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         left = ends - time.time()
         if left <= 0:
             raise AirflowSensorTimeout(f"{self.operation_id}: nothing changed within {self.timeout:g} seconds")
-        incremental_list = IncrementalList.of(load(), self.resource)
+        incremental_list = IncrementalList.of(self.hook.catalog, self.resource)
         filters = self._checked_filters()
         selection = self._selection(incremental_list, filters)
         window = self._window(incremental_list, filters) if self.since is not None else None
@@ -309,7 +309,9 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
 
     def _checked_filters(self) -> dict[str, Any]:
         return arguments.checked_filters(
-            arguments.incremental_filters(self.resource), unmask(self.filters), zone=self.hook.settings.timezone
+            arguments.incremental_filters(self.resource, self.hook.catalog),
+            self.filters,
+            zone=self.hook.settings.timezone,
         )
 
     def _selection(self, incremental_list: IncrementalList, filters: dict[str, Any]) -> Selection:
@@ -348,7 +350,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             self._selection(incremental_list, filters),
             since=self.since,
             until=self.until,
-            timezones=lambda: current_practice(self.hook, None, utcnow()).timezones,
+            timezones=lambda: current_practice(self.hook, None, utcnow(), incremental_list.timezone).timezones,
             now=utcnow(),
         )
 

@@ -16,6 +16,7 @@ from airflow_provider_drchrono.assets.facts import watched_list, watched_resourc
 from airflow_provider_drchrono.assets.uri import parse
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.incremental.cursor import CursorName
+from airflow_provider_drchrono.operators.assets.changed_records import watching_trigger
 from airflow_provider_drchrono.state.cursor_store import variable_of
 from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
 
@@ -77,8 +78,10 @@ def test_defaults_leave_no_trace() -> None:
     assert asset.name == "drchrono_default/patients:any"
     assert asset.uri == "drchrono://drchrono_default/patients?watch=any"
     assert trigger_of(asset)["start"] == "now"
-    assert trigger_of(asset)["lookback"] == 120.0
-    assert trigger_of(drchrono_asset("prescription_messages"))["lookback"] == 86400.0
+    # So that the facts of a connection, which are known when the list is polled, can change it.
+    assert trigger_of(asset)["lookback"] is None
+    assert watching_trigger(asset).selection(load()).lookback == timedelta(minutes=2)
+    assert watching_trigger(drchrono_asset("prescription_messages")).selection(load()).lookback == timedelta(days=1)
 
 
 EQUAL = {

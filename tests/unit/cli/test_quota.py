@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_drchrono.hooks import shared_quota as quota
+from airflow_provider_drchrono.hooks import connection as quota
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from tests.unit.cli.test_index import run
 

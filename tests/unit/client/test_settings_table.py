@@ -15,7 +15,14 @@ from airflow_provider_drchrono.get_provider_info import get_provider_info
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = [each.name for each in SETTINGS]
-TYPES = {"text": "str", "words": "Sequence[str]", "integer": "int", "number": "float", "boolean": "bool"}
+TYPES = {
+    "text": "str",
+    "words": "Sequence[str]",
+    "integer": "int",
+    "number": "float",
+    "boolean": "bool",
+    "mapping": "Mapping",
+}
 
 each_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda each: each.name)
 

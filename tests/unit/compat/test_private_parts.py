@@ -51,7 +51,7 @@ def without(patch: pytest.MonkeyPatch, owner: type, name: str) -> type:
 def test_a_renamed_method_that_renders_templates(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, BaseOperator, "_do_render_template_fields")
 
-    refused("rendering", "BaseOperator._do_render_template_fields is missing")
+    refused("task_run", "BaseOperator._do_render_template_fields is missing")
 
 
 def test_other_parameters_of_the_method_that_renders_templates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def test_other_parameters_of_the_method_that_renders_templates(monkeypatch: pyte
     owner = without(monkeypatch, BaseOperator, "_do_render_template_fields")
     monkeypatch.setattr(owner, "_do_render_template_fields", other, raising=False)
 
-    refused("rendering", r"_do_render_template_fields takes \(parent, template_fields, context\)")
+    refused("task_run", r"_do_render_template_fields takes \(parent, template_fields, context\)")
 
 
 def test_a_renamed_method_that_spaces_pokes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_sensors_have_the_last_word_on_their_pokes() -> None:
 
 
 def test_operators_know_what_was_rendered() -> None:
-    from airflow_provider_drchrono.compat.rendering import NoticesRendering
+    from airflow_provider_drchrono.compat.task_run import NoticesRendering
 
     class Operator(NoticesRendering, BaseOperator):
         template_fields = ("data",)

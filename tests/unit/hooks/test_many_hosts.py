@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono import compat
-from airflow_provider_drchrono.client import ClientSettings
+from airflow_provider_drchrono.client import CallQuota, ClientSettings
 from airflow_provider_drchrono.client.quota.stores import FileQuotaStore, MemoryQuotaStore, QuotaStorageError
-from airflow_provider_drchrono.hooks import many_hosts, shared_quota
-from airflow_provider_drchrono.hooks.many_hosts import quota_problem, staging_problem
-from airflow_provider_drchrono.hooks.shared_quota import CeleryQuotaStore, quota_store_of
+from airflow_provider_drchrono.hooks import many_hosts
+from airflow_provider_drchrono.hooks.connection import quota_of, quota_store_of
+from airflow_provider_drchrono.hooks.many_hosts import ASK_AGAIN, CeleryQuotaStore, quota_problem, staging_problem
 
 CELERY = "airflow.providers.celery.executors.celery_executor.CeleryExecutor"
-LIMITS = shared_quota.CallQuota(per_hour=500, per_second=9).limits
+LIMITS = CallQuota(per_hour=500, per_second=9).limits
 BROKER = "redis://:canary@broker.example:6379/0"
 
 
@@ -165,7 +165,7 @@ def test_a_redis_of_celery_that_is_gone_leaves_each_host_to_itself_and_is_asked_
             return super().update(change)
 
     shared, own, now = Gone(), MemoryQuotaStore(), [1000.0]
-    monkeypatch.setattr(shared_quota.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(many_hosts.time, "monotonic", lambda: now[0])
     store = CeleryQuotaStore(shared, own)
 
     def take(call: str) -> Any:
@@ -179,7 +179,7 @@ def test_a_redis_of_celery_that_is_gone_leaves_each_host_to_itself_and_is_asked_
     (message,) = caplog.messages
     assert "[celery] broker_url" in message
 
-    now[0] += shared_quota.ASK_AGAIN
+    now[0] += ASK_AGAIN
     shared.gone = False
     assert take("call-3") == 0
     assert own.update(lambda state, at: state.total) == 3
@@ -190,7 +190,7 @@ def test_a_broker_that_refuses_costs_a_call_no_error(monkeypatch: pytest.MonkeyP
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     configure(monkeypatch, "CeleryExecutor", f"redis://:canary@127.0.0.1:{port}/0")
-    quota = shared_quota.quota_of(settings(), "conn")
+    quota = quota_of(settings(), "conn")
     assert quota is not None
 
     began = time.monotonic()

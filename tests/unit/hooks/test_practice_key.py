@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_provider_drchrono.client import ServerError, Token, grant_id_of
+from airflow_provider_drchrono.hooks.connection import quota_store_of
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook, token_store_of
-from airflow_provider_drchrono.hooks.shared_quota import quota_store_of
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from tests.support.running import connected_sandbox
 from tests.unit.state.shared_variables import MemoryVariables
@@ -49,7 +49,7 @@ def test_connections_of_one_application_share_its_quota_and_not_its_grants(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variables = MemoryVariables()
-    monkeypatch.setattr("airflow_provider_drchrono.state.token_store.AirflowVariables", lambda: variables)
+    monkeypatch.setattr("airflow_provider_drchrono.state.variables.AirflowVariables", lambda team=None: variables)
     settings = DrChronoHook().settings
     north = settings.model_copy(update={"refresh_token": None})
     stores = [token_store_of(north, "north"), token_store_of(north, "south"), token_store_of(settings, "west")]

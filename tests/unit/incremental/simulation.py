@@ -145,6 +145,7 @@ class Month:
         hook = SimpleNamespace(
             get_conn=lambda: self.client,
             close=lambda: None,
+            catalog=load(),
             settings=SimpleNamespace(timezone=ZONE if seed % 2 else None),
             practice_timezones=lambda: (ZONE,),
             why_empty=lambda operation_id: (False, ""),
@@ -270,7 +271,7 @@ class Month:
         path, arguments = trigger.serialize()
         assert path.endswith(DrChronoIncrementalTrigger.__name__)
         restarted = DrChronoIncrementalTrigger(**arguments)
-        subscriber = restarted.subscriber()
+        subscriber = restarted.subscriber(load())
         for _ in range(self.chance.randrange(1, 6)):
             self._pass(120)
             if asyncio.run(self._is_notified(subscriber)):

@@ -8,6 +8,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException
 
 from airflow_provider_drchrono.assets import drchrono_asset
+from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.client import DrChronoError
 from airflow_provider_drchrono.incremental.events.deliveries import read_deliveries
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
@@ -31,7 +32,7 @@ class WatchedMonth(Month):
         self.twice = 0
         patch.setattr(DrChronoChangedRecordsOperator, "cursor_store", self.store)
         patch.setattr(DrChronoChangedRecordsOperator, "deliveries_store", self.deliveries)
-        hook = SimpleNamespace(get_conn=lambda: self.client, close=lambda: None)
+        hook = SimpleNamespace(get_conn=lambda: self.client, close=lambda: None, catalog=load())
         patch.setattr(DrChronoChangedRecordsOperator, "hook", hook)
 
     def _one_run(self, run_id: str) -> None:
@@ -80,7 +81,7 @@ class WatchedMonth(Month):
 
     def _writer(self) -> EventWriter:
         zones = SimpleNamespace(settings=SimpleNamespace(timezone=None), practice_timezones=lambda: (ZONE,))
-        selection = self.asset.watchers[0].trigger.selection()
+        selection = self.asset.watchers[0].trigger.selection(load())
         return EventWriter(
             selection, store=self.store, asset=self.asset.name, timezones=zones, now=lambda: self.app.clock.now()
         )

@@ -6,8 +6,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.catalog import load
-from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position, within
-from airflow_provider_drchrono.incremental.fingerprints import Fingerprinter, pack, unpack
+from airflow_provider_drchrono.incremental.detection import (
+    ChangeDetector,
+    Fingerprinter,
+    Position,
+    pack,
+    unpack,
+    within,
+)
 from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, moment_of
 
 ZONES = ("America/New_York",)

@@ -1,12 +1,16 @@
 """Valid input for any operation, worked out from the catalogue and the records of a sandbox."""
 
+import itertools
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Field, Operation, load
 from airflow_provider_drchrono.sandbox import Sandbox
 
 CATALOG = load()
+HOURS = itertools.count()
+PATTERNS = {r"[A-Za-z]{2}": "NY", r"10|\d": "7", r"[A-Za-z0-9_]+": "text_name"}
 SIGNATURE = ("signature.png", b"\x89PNG\r\n\x1a\n\x00synthetic", "image/png")
 
 
@@ -19,10 +23,14 @@ class Call:
     query: dict[str, str] = field(default_factory=dict)
     body: Any = None
     files: dict[str, Any] = field(default_factory=dict)
+    form: bool = False
 
     def sent(self) -> dict[str, Any]:
         """Return the arguments of ``httpx.Client.request``."""
         arguments: dict[str, Any] = {"method": self.method, "url": self.path, "params": self.query}
+        if self.form:
+            parts = {name: (None, str(value)) for name, value in (self.body or {}).items()} | self.files
+            return arguments | {"files": parts} if parts else arguments
         if self.files:
             return arguments | {"files": self.files, "data": {name: str(value) for name, value in self.body.items()}}
         return arguments if self.body is None else arguments | {"json": self.body}
@@ -43,6 +51,12 @@ def value_for(sandbox: Sandbox, expected: Field) -> Any:
         return str(key) if expected.type == "string" else key
     if expected.enum:
         return next(each for each in expected.enum if each != "")
+    if expected.pattern:
+        return PATTERNS.get(expected.pattern, "3 00:00:00")
+    if expected.json_text:
+        return '["text"]'
+    if expected.before:
+        return "2026-03-04T08:30:00"
     by_format = {
         "date": "2026-03-04",
         "date-time": "2026-03-04T09:30:00",
@@ -119,12 +133,16 @@ def _add_body(sandbox: Sandbox, operation: Operation, call: Call, *, full: bool)
     if operation.id == "telehealth_appointment_history_create":
         needed = fields
     call.body = {each.name: value_for(sandbox, each) for each in needed if each.format != "file"}
+    if "scheduled_time" in call.body and operation.resource.startswith("appointments"):
+        # Two visits of a doctor at one time are a conflict.
+        call.body["scheduled_time"] = (datetime(2031, 1, 1) + timedelta(hours=next(HOURS))).isoformat()
     if "id" in call.body:
         call.body["id"] = identifier_of(sandbox, operation.resource)
     if operation.kind == "create" and operation.resource.startswith("patients"):
         call.body["first_name"] = f"Only {operation.id} {full}"
     if operation.body.encoding == "multipart":
         call.files = {each.name: SIGNATURE for each in needed if each.format == "file"}
+        call.form = operation.body.multipart_only
         # A form holds no nested values; the API takes them in JSON only.
-        if call.files:
+        if call.files or call.form:
             call.body = {name: value for name, value in call.body.items() if not isinstance(value, (dict, list))}

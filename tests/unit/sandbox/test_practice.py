@@ -10,6 +10,7 @@ from airflow_provider_drchrono.sandbox import Options, Sandbox
 from airflow_provider_drchrono.sandbox.admin import checksum
 from airflow_provider_drchrono.sandbox.churn import MAKERS, churn
 from airflow_provider_drchrono.sandbox.practice.charges import cents
+from airflow_provider_drchrono.sandbox.practice.untidy import GONE_OFFICE
 from tests.unit.sandbox.shapes import departures
 
 START = datetime(2026, 6, 15, 16, 0, tzinfo=UTC)
@@ -37,7 +38,10 @@ def test_every_reference_leads_somewhere(sandbox: Sandbox, table: str) -> None:
     references = [each for each in record.fields.values() if each.refers_to and not unresolved(table, each)]
     for row in sandbox.practice.records(table, verbose=True):
         for field in references:
-            for value in row[field.name] if field.type == "array" else [row[field.name]]:
+            for value in row[field.name] if field.type == "array" else [row.get(field.name)]:
+                if field.name == "office" and sandbox.practice.refers("offices", (value or 0) - GONE_OFFICE):
+                    # The office has closed; its visits still name it.
+                    continue
                 assert value is None or sandbox.practice.refers(field.refers_to or "", value), (field.name, value)
 
 
@@ -87,7 +91,7 @@ def test_two_thousand_patients_are_there_in_a_moment() -> None:
     sandbox = Sandbox(patients=2000)
     seconds = time.process_time() - began
 
-    assert len(sandbox.practice.table("appointments")) == 20_000
+    assert sandbox.practice.count("appointments") == 20_000
     # Three seconds on an idle machine of two cores; process time leaves out what others take.
     assert seconds < 6
 

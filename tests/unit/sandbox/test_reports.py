@@ -59,18 +59,42 @@ def test_day_sheets_need_a_span(api: httpx.Client, query: dict[str, str]) -> Non
 
 
 def test_free_slots_keep_clear_of_visits(sandbox: Sandbox, api: httpx.Client) -> None:
-    visit = next(row for row in sandbox.practice.records("appointments") if not row["deleted_flag"])
+    visit = next(row for row in sandbox.practice.records("appointments") if row["status"] == "Complete")
     day = visit["scheduled_time"][:10]
+    wanted = {"doctor": visit["doctor"], "office": visit["office"], "duration": 15}
 
-    slots = api.get("/api/availability", params={"date": day, "doctor": visit["doctor"], "duration": 15}).json()
+    found = api.get("/api/availability", params=wanted | {"date": day}).json()
+    several = api.get("/api/availability", params=wanted | {"date_range": f"{day}/{day}"}).json()
 
     begun = datetime.fromisoformat(visit["scheduled_time"])
     ended = begun + timedelta(minutes=visit["duration"])
-    assert slots["results"]
-    for slot in slots["results"]:
-        start, end = (datetime.fromisoformat(slot[name]) for name in ("start_time", "end_time"))
-        assert slot["doctor"] == visit["doctor"]
-        assert end <= begun or start >= ended
+    assert {name: found[name] for name in (*wanted, "date")} == wanted | {"date": day}
+    assert found["open_slots"]
+    for span in found["open_slots"]:
+        slots = span["availability"]
+        assert (span["start"], span["end"]) == (slots[0]["start"], slots[-1]["end"])
+        for slot in slots:
+            start, end = (datetime.fromisoformat(slot[name]) for name in ("start", "end"))
+            assert end - start == timedelta(minutes=15)
+            assert end <= begun or start >= ended
+    assert several["dates"] == [{"date": day, "open_slots": found["open_slots"]}]
+    assert several["date_range"] == f"{day}/{day}"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        pytest.param({"date": "9999-12-31"}, 200, id="last day that there is"),
+        pytest.param({"date": "0001-01-01"}, 200, id="first day that there is"),
+        pytest.param({"date": "2026-02-30"}, 400, id="no day"),
+        pytest.param({"date_range": "0001-01-01/9999-12-31"}, 400, id="all days"),
+        pytest.param({"office": "5"}, 400, id="no such office"),
+        pytest.param({"duration": "9" * 40}, 400, id="no such number"),
+        pytest.param({"exam_room": "1", "duration": "1440"}, 200, id="whole day"),
+    ],
+)
+def test_free_slots_of_odd_days(api: httpx.Client, query: dict[str, str], status: int) -> None:
+    assert api.get("/api/availability", params=query).status_code == status
 
 
 @pytest.mark.parametrize("kind", ["ccda", "qrda1"])
@@ -149,11 +173,26 @@ def test_the_notepad_keeps_the_last_text(sandbox: Sandbox, api: httpx.Client) ->
 def test_a_signed_form_is_changed_through_the_collection(sandbox: Sandbox, api: httpx.Client) -> None:
     signed = sandbox.practice.table("signed_consent_forms").keys[0]
 
-    assert api.patch("/api/signed_consent_forms", json={"id": signed, "archived": True}).status_code == 204
+    def send(method: str, query: dict[str, int], **form: object) -> int:
+        parts = {name: (None, str(value)) for name, value in form.items()}
+        return api.request(method, "/api/signed_consent_forms", params=query, files=parts).status_code
+
+    assert send("PATCH", {}, id=signed, archived=True) == 204
     assert api.get(f"/api/signed_consent_forms/{signed}").json()["archived"] is True
-    assert api.patch("/api/signed_consent_forms", json={"archived": True}).status_code == 400
-    assert api.patch("/api/signed_consent_forms", params={"id": 5}, json={"archived": True}).status_code == 404
-    assert api.post("/api/signed_consent_forms", json={}).status_code == 400
+    assert send("PATCH", {"id": signed}, archived=False) == 204
+    assert send("PATCH", {}, archived=True) == 400
+    assert send("PATCH", {"id": 5}, archived=True) == 404
+    assert send("POST", {}) == 400
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize("body", [{"archived": True}, [{"archived": True}], "text"], ids=["object", "list", "text"])
+def test_signed_forms_take_no_json(sandbox: Sandbox, api: httpx.Client, method: str, body: Any) -> None:
+    signed = sandbox.practice.table("signed_consent_forms").keys[0]
+
+    answer = api.request(method, "/api/signed_consent_forms", params={"id": signed}, json=body)
+
+    assert answer.status_code == 415
 
 
 def test_a_payment_leaves_a_log_entry(sandbox: Sandbox, api: httpx.Client) -> None:

@@ -127,7 +127,9 @@ def test_a_file_goes_in_a_form_only(sandbox: Sandbox, api: httpx.Client) -> None
     seed = sandbox.practice.records("documents")[0]
     body = {name: seed[name] for name in ("patient", "doctor", "description", "date")}
 
-    answer = api.post("/api/documents", json=body | {"document": "text"})
+    assert api.post("/api/documents", json=body | {"document": "text"}).status_code == 415
+    parts = {name: (None, str(value)) for name, value in body.items()} | {"document": (None, "text")}
+    answer = api.post("/api/documents", files=parts)
 
     assert answer.json() == {"document": ["The submitted data was not a file. Check the encoding type on the form."]}
 

@@ -11,8 +11,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException
 
 from airflow_provider_drchrono.client.quota.state import QuotaState
+from airflow_provider_drchrono.hooks.connection import quota_store_of
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.hooks.shared_quota import quota_store_of
 from airflow_provider_drchrono.incremental.cursor import MemoryCursorStore
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sensors.patients import DrChronoNewOrUpdatedPatientsSensor as Patients

@@ -67,7 +67,8 @@ class FileVariables:
 def store_for(settings: ClientSettings, variables: Any, timing: Timing = QUICK) -> VariableTokenStore:
     entered = settings.refresh_token
     grant_id = grant_id_of(entered.get_secret_value() if entered else None)
-    return VariableTokenStore(settings.client_id, grant_id, variables=variables, timing=timing)
+    secret = settings.client_secret.get_secret_value()
+    return VariableTokenStore(settings.client_id, secret, grant_id, variables=variables, timing=timing)
 
 
 def call_once(settings: ClientSettings, variables: Any) -> str:

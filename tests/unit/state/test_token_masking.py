@@ -13,7 +13,8 @@ from airflow.sdk._shared.secrets_masker import redact as redact_in_task
 from airflow_provider_drchrono.client import Token
 from airflow_provider_drchrono.hooks.authorization import find_authorization
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.state.token_store import GrantLostError, VariableTokenStore
+from airflow_provider_drchrono.state.sealing import Seal
+from airflow_provider_drchrono.state.token_store import VERSION, GrantLostError, VariableTokenStore
 from tests.unit.state.shared_variables import MemoryVariables
 
 pytestmark = pytest.mark.airflow
@@ -42,8 +43,9 @@ MASKED = line("***", "***")
 class TestToken:
     def test_that_another_process_stored_is_masked_when_it_is_loaded(self, token: Token, redact: Redact) -> None:
         variables = MemoryVariables()
-        store = VariableTokenStore("app", "one", variables=variables)
-        variables.values[store.key] = json.dumps({"grants": {"one": token.to_dict()}})
+        store = VariableTokenStore("app", "secret", "one", variables=variables)
+        sealed = Seal("app", "secret").close(token.to_dict(), f"{store.key} one")
+        variables.values[store.key] = json.dumps({"version": VERSION, "grants": {"one": sealed}})
         shown = line(token.access_token, token.refresh_token)
         assert redact(shown) == shown
 
@@ -52,7 +54,7 @@ class TestToken:
         assert redact(shown) == MASKED
 
     def test_is_masked_when_it_is_saved(self, token: Token, redact: Redact) -> None:
-        VariableTokenStore("app", "one", variables=MemoryVariables()).save(token)
+        VariableTokenStore("app", "secret", "one", variables=MemoryVariables()).save(token)
 
         assert redact(line(token.access_token, token.refresh_token)) == MASKED
 
@@ -61,7 +63,7 @@ class TestToken:
             def write(self, key: str, value: str, description: str) -> None:
                 raise OSError
 
-        store = VariableTokenStore("app", "one", variables=Broken(), sleep=lambda seconds: None)
+        store = VariableTokenStore("app", "secret", "one", variables=Broken(), sleep=lambda seconds: None)
         with pytest.raises(GrantLostError):
             store.save(token)
 
@@ -69,7 +71,7 @@ class TestToken:
 
     def test_without_a_refresh_token_is_masked_as_well(self, redact: Redact) -> None:
         bare = Token(secrets.token_hex(), expires_at=4_102_444_800.0)
-        VariableTokenStore("app", variables=MemoryVariables()).save(bare)
+        VariableTokenStore("app", "secret", variables=MemoryVariables()).save(bare)
 
         assert redact(line(bare.access_token, None)) == line("***", None)
 

@@ -53,20 +53,22 @@ def renewals(sandbox: Sandbox) -> list[int]:
 
 class TestWhatIsStored:
     def test_comes_back(self, variables: MemoryVariables) -> None:
-        VariableTokenStore("app", "one", variables=variables).save(TOKEN)
+        VariableTokenStore("app", "secret", "one", variables=variables).save(TOKEN)
 
-        assert VariableTokenStore("app", "one", variables=variables).load() == TOKEN
+        assert VariableTokenStore("app", "secret", "one", variables=variables).load() == TOKEN
 
     def test_lies_under_a_name_that_airflow_masks_and_that_does_not_tell_the_client_id(
         self, variables: MemoryVariables
     ) -> None:
-        VariableTokenStore("app", "one", variables=variables).save(TOKEN)
+        VariableTokenStore("app", "secret", "one", variables=variables).save(TOKEN)
 
         (key,) = variables.values
         assert key == "drchrono:token:a172cedcae47"
 
     def test_is_apart_for_each_refresh_token_that_was_entered(self, variables: MemoryVariables) -> None:
-        first, second = (VariableTokenStore("app", grant_id, variables=variables) for grant_id in ("one", "two"))
+        first, second = (
+            VariableTokenStore("app", "secret", grant_id, variables=variables) for grant_id in ("one", "two")
+        )
         other = replace(TOKEN, access_token="other", grant_id="two")
 
         first.save(TOKEN)
@@ -74,20 +76,22 @@ class TestWhatIsStored:
 
         assert first.load() == TOKEN
         assert second.load() == other
-        assert VariableTokenStore("app", "three", variables=variables).load() is None
+        assert VariableTokenStore("app", "secret", "three", variables=variables).load() is None
 
     def test_is_found_without_a_refresh_token_while_there_is_one_grant(self, variables: MemoryVariables) -> None:
-        VariableTokenStore("app", "one", variables=variables).save(TOKEN)
-        without = VariableTokenStore("app", variables=variables)
+        VariableTokenStore("app", "secret", "one", variables=variables).save(TOKEN)
+        without = VariableTokenStore("app", "secret", variables=variables)
         assert without.load() == TOKEN
 
-        VariableTokenStore("app", "two", variables=variables).save(replace(TOKEN, grant_id="two"))
+        VariableTokenStore("app", "secret", "two", variables=variables).save(replace(TOKEN, grant_id="two"))
 
         with pytest.raises(ConfigurationError, match=r"holds 2 grants .* put the one that was entered"):
             without.load()
 
     def test_of_connections_without_refresh_tokens_is_apart_too(self, variables: MemoryVariables) -> None:
-        north, south = (VariableTokenStore("app", connection=each, variables=variables) for each in ("north", "south"))
+        north, south = (
+            VariableTokenStore("app", "secret", connection=each, variables=variables) for each in ("north", "south")
+        )
         north.save(replace(TOKEN, grant_id=north.grant_id))
 
         assert south.load() is None
@@ -100,15 +104,17 @@ class TestWhatIsStored:
     def test_that_was_given_in_the_browser_is_not_found_by_a_connection_that_may_be_another_practices(
         self, variables: MemoryVariables
     ) -> None:
-        VariableTokenStore("app", "one", variables=variables).save(TOKEN)
-        north = VariableTokenStore("app", connection="north", variables=variables)
+        VariableTokenStore("app", "secret", "one", variables=variables).save(TOKEN)
+        north = VariableTokenStore("app", "secret", connection="north", variables=variables)
         north.save(replace(TOKEN, grant_id=north.grant_id))
 
         with pytest.raises(ConfigurationError, match=r"holds 2 grants .* authorize this connection"):
-            VariableTokenStore("app", connection="south", variables=variables).load()
+            VariableTokenStore("app", "secret", connection="south", variables=variables).load()
 
     def test_is_removed_alone(self, variables: MemoryVariables) -> None:
-        stores = [VariableTokenStore("app", connection=each, variables=variables) for each in ("north", "south")]
+        stores = [
+            VariableTokenStore("app", "secret", connection=each, variables=variables) for each in ("north", "south")
+        ]
         for store in stores:
             store.save(replace(TOKEN, grant_id=store.grant_id))
 
@@ -119,26 +125,80 @@ class TestWhatIsStored:
 
     @pytest.mark.parametrize("use", ["load", "save", "locked"])
     def test_of_another_release_is_neither_read_nor_overwritten(self, variables: MemoryVariables, use: str) -> None:
-        store = VariableTokenStore("app", "one", variables=variables, timing=QUICK, sleep=lambda seconds: None)
-        theirs = '{"version": 2, "grants": {"one": {"access_token": "canary"}}}'
+        store = VariableTokenStore(
+            "app", "secret", "one", variables=variables, timing=QUICK, sleep=lambda seconds: None
+        )
+        theirs = '{"version": 3, "grants": {"one": {"access_token": "canary"}}}'
         variables.values[store.key] = theirs
 
         if use == "save":
             with pytest.raises(GrantLostError):
                 store.save(TOKEN)
         else:
-            with pytest.raises(ConfigurationError, match="in version '2', and this release of the provider reads") as e:
+            with pytest.raises(ConfigurationError, match="in version '3', and this release of the provider reads") as e:
                 store.load() if use == "load" else store.locked().__enter__()
             assert "canary" not in str(e.value)
         assert variables.values[store.key] == theirs
 
+    def test_is_sealed_so_that_no_part_of_a_token_can_be_read(self, variables: MemoryVariables) -> None:
+        store = VariableTokenStore("app", "secret", "one", variables=variables)
+
+        store.save(TOKEN)
+        (first,) = variables.values.values()
+        store.save(TOKEN)
+        (second,) = variables.values.values()
+
+        assert not any(part in first for part in ("canary", "access", "refresh", "patients", "4102444800", "secret"))
+        assert first != second
+
+    def test_cannot_be_opened_with_another_client_secret_and_says_what_to_do(self, variables: MemoryVariables) -> None:
+        VariableTokenStore("app", "secret", "one", variables=variables).save(TOKEN)
+        other = VariableTokenStore("app", "other", "one", variables=variables, timing=QUICK)
+        before = dict(variables.values)
+
+        for use in (other.load, other.lease().__enter__):
+            with pytest.raises(ConfigurationError, match=r"correct the connection's password; .* authorize") as caught:
+                use()
+            assert caught.value.__context__ is None
+        assert variables.values == before
+
+    def test_cannot_be_put_in_anothers_place(self, variables: MemoryVariables) -> None:
+        VariableTokenStore("app", "secret", "one", variables=variables).save(TOKEN)
+        other = VariableTokenStore("app", "secret", "two", variables=variables)
+        document = json.loads(variables.values[other.key])
+        variables.values[other.key] = json.dumps(document | {"grants": {"two": document["grants"]["one"]}})
+
+        with pytest.raises(ConfigurationError, match="cannot be opened"):
+            other.load()
+
+    def test_is_replaced_after_a_change_of_the_secret_and_leaves_the_other_grants_sealed_with_theirs(
+        self, variables: MemoryVariables
+    ) -> None:
+        one, two = (VariableTokenStore("app", "former", each, variables=variables) for each in ("one", "two"))
+        one.save(TOKEN)
+        two.save(replace(TOKEN, grant_id="two"))
+
+        renamed = replace(TOKEN, access_token="newer")
+        changed = VariableTokenStore("app", "newer secret", "one", variables=variables)
+        changed.save(renamed)
+
+        assert changed.load() == renamed
+        assert two.load() == replace(TOKEN, grant_id="two")
+
     @pytest.mark.parametrize(
         "value",
-        ["canary", "[]", "{}", '{"grants": []}', '{"grants": {"one": {}}}', '{"grants": {"one": "canary"}}'],
-        ids=["text", "list", "empty", "no-map", "no-token", "token-is-text"],
+        [
+            "canary",
+            "[]",
+            "{}",
+            '{"grants": []}',
+            '{"grants": {"one": {}}}',
+            '{"grants": {"one": {"access_token": "canary"}}}',
+        ],
+        ids=["text", "list", "empty", "no-map", "no-token", "not-sealed"],
     )
     def test_is_refused_if_it_is_something_else(self, variables: MemoryVariables, value: str) -> None:
-        store = VariableTokenStore("app", "one", variables=variables)
+        store = VariableTokenStore("app", "secret", "one", variables=variables)
         variables.values[store.key] = value
 
         with pytest.raises(ConfigurationError, match="does not hold DrChrono tokens; delete it") as caught:
@@ -148,7 +208,7 @@ class TestWhatIsStored:
         assert caught.value.__context__ is None
 
     def test_does_not_keep_a_new_token_from_being_saved(self, variables: MemoryVariables) -> None:
-        store = VariableTokenStore("app", "one", variables=variables)
+        store = VariableTokenStore("app", "secret", "one", variables=variables)
         variables.values[store.key] = "garbage"
 
         store.save(TOKEN)
@@ -192,7 +252,7 @@ class TestVariablesThatFail:
         assert renewals(sandbox) == []
 
     def test_are_worth_a_retry_of_the_task(self) -> None:
-        store = VariableTokenStore("app", "one", variables=FailingVariables(reads=False))
+        store = VariableTokenStore("app", "secret", "one", variables=FailingVariables(reads=False))
 
         with pytest.raises(TokenStoreError) as caught:
             store.load()
@@ -202,7 +262,7 @@ class TestVariablesThatFail:
     def test_are_tried_again_while_a_new_token_hangs_on_them(self) -> None:
         waited: list[float] = []
         variables = FailingVariables(failing_writes=3)
-        store = VariableTokenStore("app", "one", variables=variables, sleep=waited.append)
+        store = VariableTokenStore("app", "secret", "one", variables=variables, sleep=waited.append)
 
         store.save(TOKEN)
 
@@ -212,7 +272,7 @@ class TestVariablesThatFail:
     def test_for_good_lose_the_grant_and_say_so(self) -> None:
         waited: list[float] = []
         variables = FailingVariables(failing_writes=100)
-        store = VariableTokenStore("app", "one", variables=variables, sleep=waited.append)
+        store = VariableTokenStore("app", "secret", "one", variables=variables, sleep=waited.append)
 
         with pytest.raises(GrantLostError, match=r"has replaced the refresh token.*authorize.*again") as caught:
             store.save(TOKEN)
@@ -350,7 +410,7 @@ def test_whatever_step_a_process_is_killed_at_the_grant_is_spent_once_or_known_t
 
     def store(variables: Any) -> VariableTokenStore:
         return VariableTokenStore(
-            "app", "one", variables=variables, timing=SIMULATED, clock=world.clock, sleep=world.sleep
+            "app", "secret", "one", variables=variables, timing=SIMULATED, clock=world.clock, sleep=world.sleep
         )
 
     def survivor() -> None:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 
 from airflow_provider_drchrono.client import Token, grant_id_of
 from airflow_provider_drchrono.client.auth import LONGEST_LEAD, TokenSource
+from airflow_provider_drchrono.hooks import drchrono as hook
 from airflow_provider_drchrono.state.lease import Claim, Timing
 from airflow_provider_drchrono.state.names import token_lease
-from airflow_provider_drchrono.state.token_store import VariableTokenStore
-from tests.unit.client.servers import ScriptedApi, scripted_api
+from airflow_provider_drchrono.state.sealing import Seal
+from airflow_provider_drchrono.state.token_store import VERSION, VariableTokenStore
+from tests.unit.client.servers import Reply, ScriptedApi, scripted_api
 from tests.unit.client.support import settings_for
-from tests.unit.state.shared_variables import MemoryVariables
+from tests.unit.state.shared_variables import MemoryVariables, store_for
 
 SEED = grant_id_of("refresh-0")
 LIFE = 172_800.0
@@ -36,6 +39,7 @@ class Elsewhere:
         self.steps: list[Callable[[], None]] = []
         self.store = VariableTokenStore(
             "the-client",
+            "the-secret",
             SEED,
             variables=self.variables,
             timing=Timing(hold=1000.0, patience=2000.0),
@@ -47,7 +51,8 @@ class Elsewhere:
         self.variables.values[self.lease_key] = self.claim.dump()
 
     def stores(self, token: Token) -> None:
-        self.variables.values[self.store.key] = json.dumps({"version": 1, "grants": {SEED: token.to_dict()}})
+        sealed = Seal("the-client", "the-secret").close(token.to_dict(), f"{self.store.key} {SEED}")
+        self.variables.values[self.store.key] = json.dumps({"version": VERSION, "grants": {SEED: sealed}})
 
     def gives_back(self) -> None:
         self.variables.values[self.lease_key] = "{}"
@@ -139,3 +144,31 @@ def test_nothing_is_renewed_where_the_other_has_done_it(elsewhere: Elsewhere, ap
     assert TokenSource(settings_for(api.url), elsewhere.store).obtain().access_token == "new"
     assert api.token_requests == []
     assert elsewhere.holder == elsewhere.claim.id
+
+
+def test_a_token_endpoint_that_drips_is_asked_by_one_process_alone(
+    api: ScriptedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first process is kept waiting, again and again, and the other one watches its claim meanwhile."""
+    monkeypatch.setattr(hook, "LEASE_MARGIN", 0.3)
+    settings = settings_for(api.url, connect_timeout=0.5, read_timeout=0.5, max_attempts=4)
+    timing = replace(hook.lease_timing(settings), write_limit=0.1, settle=0.12, poll=0.02)
+    renewed = {"access_token": "renewed", "refresh_token": "refresh-1", "expires_in": LIFE}
+    api.token_script += [Reply(hang=True)] * 3 + [Reply(body=renewed, drip=0.002)]
+    variables = MemoryVariables()
+
+    def obtain() -> str:
+        return TokenSource(settings, store_for(settings, variables, timing)).obtain().access_token
+
+    with ThreadPoolExecutor(2) as processes:
+        first = processes.submit(obtain)
+        while not api.token_requests:
+            time.sleep(0.01)
+        began = time.monotonic()
+        second = processes.submit(obtain)
+        obtained = [each.result(timeout=30) for each in (first, second)]
+
+    # Longer than one request may take, with the margin: a lease for one attempt alone would have ended.
+    assert time.monotonic() - began > settings.token_timeout + hook.LEASE_MARGIN
+    assert [request.form["refresh_token"] for request in api.token_requests] == [["refresh-0"]] * 4
+    assert obtained == ["renewed", "renewed"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.incremental.fingerprints import canonical
+from airflow_provider_drchrono.incremental.detection import canonical
 from airflow_provider_drchrono.incremental.window import Practice, SyncState
 from airflow_provider_drchrono.warehouses.base import (
     LoadCounts,

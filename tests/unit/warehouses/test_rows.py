@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_drchrono.incremental.fingerprints import canonical
+from airflow_provider_drchrono.incremental.detection import canonical
 from airflow_provider_drchrono.warehouses.table import (
     DIGEST,
     EXTRA,
@@ -272,3 +272,21 @@ def test_a_row_changes_when_a_column_comes_to_hold_what_stood_beside() -> None:
 
     assert all(rows)
     assert rows[0][-4] != rows[1][-4]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b'{"a_text":"x","id":1,"a_json":{"b":1,"a":2}}', id="another order"),
+        pytest.param(b'{ "id": 1, "a_json": {"a": 2, "b": 1}, "a_text": "\\u0078" }', id="another way of writing"),
+    ],
+)
+def test_how_a_record_is_written_is_no_part_of_it(line: bytes) -> None:
+    assert maker().row(line, READ_AT) == made(maker(), {"id": 1, "a_text": "x", "a_json": {"a": 2, "b": 1}})
+
+
+def test_a_line_that_only_the_standard_library_reads_becomes_a_row() -> None:
+    row = maker().row(b'{"id":1,"a_text":"\\ud800","a_decimal":1e999}', READ_AT)
+
+    assert row is not None
+    assert row == made(maker(), {"id": 1, "a_text": "\ufffd", "a_decimal": None})

@@ -12,6 +12,7 @@ with DAG("syncing", schedule=None, max_active_runs=1, params={"again": Param(Fal
         resource="appointments",
         warehouse_conn_id="drchrono_warehouse",
         full_refresh="{{ params.again }}",
+        queue="syncs",
         retries=2,
         retry_delay=timedelta(seconds=1),
     )

@@ -1,5 +1,6 @@
 """Operators that change, replace, delete or act, against the sandbox over a socket."""
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from airflow_provider_drchrono.operators.documents import (
 from airflow_provider_drchrono.operators.medications import DrChronoAppendToPharmacyNoteOperator
 from airflow_provider_drchrono.operators.offices import DrChronoAddExamRoomOperator
 from airflow_provider_drchrono.operators.patients import (
+    DrChronoCreatePatientMessageOperator,
     DrChronoDeletePatientOperator,
+    DrChronoGetPatientCcdaOperator,
+    DrChronoListPatientsOperator,
     DrChronoReplacePatientOperator,
     DrChronoSendOnPatientInviteOperator,
     DrChronoUpdatePatientOperator,
@@ -183,3 +187,38 @@ def test_a_file_that_is_not_there_is_refused_before_any_call(sandbox: Sandbox) -
 
     assert CANARY not in str(refused.value)
     assert sandbox.journal.calls() == []
+
+
+def test_a_message_takes_its_attachments_along(sandbox: Sandbox, patient: dict[str, Any], tmp_path: Path) -> None:
+    scan = tmp_path / "scan.pdf"
+    scan.write_bytes(b"%PDF-1.7 scan")
+    fields = {"doctor": patient["doctor"], "patient": patient["id"], "subject": "Your scan"}
+
+    for path in (str(scan), f"file://{scan}"):
+        data = fields | {"attachments": [{"attachment": path}]}
+        execute(DrChronoCreatePatientMessageOperator(task_id="send", data=data))
+        (attachment,) = sandbox.journal.calls()[-1].body["attachments"]
+        assert base64.b64decode(attachment["attachment"]) == scan.read_bytes()
+
+
+def test_a_file_outside_of_the_fence_is_refused_before_any_call(
+    sandbox: Sandbox, patient: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / CANARY).write_bytes(b"the key of this Airflow")
+    monkeypatch.setenv("AIRFLOW__DRCHRONO__ALLOWED_FILE_ROOTS", str(tmp_path / "inside"))
+    message = {"doctor": patient["doctor"], "patient": patient["id"], "subject": "Your scan"}
+    message["attachments"] = [{"attachment": f"{tmp_path}/inside/../{CANARY}"}]
+    before = len(sandbox.journal.calls())
+
+    with pytest.raises(InvalidArgumentError, match=r"'attachment'\] is outside of the folders") as caught:
+        execute(DrChronoCreatePatientMessageOperator(task_id="send", data=message))
+    assert CANARY not in str(caught.value)
+    for operator in (
+        DrChronoListPatientsOperator(task_id="list", output_path=f"{tmp_path}/list.jsonl"),
+        DrChronoGetPatientCcdaOperator(task_id="report", patient_id=patient["id"], output_path=f"{tmp_path}/r.xml"),
+    ):
+        with pytest.raises(InvalidArgumentError, match="output_path is outside of the folders"):
+            execute(operator)
+
+    assert len(sandbox.journal.calls()) == before

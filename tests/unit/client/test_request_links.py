@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from airflow_provider_drchrono.client import MemoryTokenStore, Token, UnexpectedAnswerError, grant_id_of
-from airflow_provider_drchrono.client.links import own_link, same_origin
+from airflow_provider_drchrono.client.request import own_link, same_origin
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from tests.unit.client.servers import Reply, ScriptedApi, scripted_api
 

@@ -12,8 +12,7 @@ import pytest
 
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.client import RateLimitedError
-from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.hooks.polling import next_interval, polling_hook
+from airflow_provider_drchrono.hooks.drchrono import DrChronoHook, next_interval, polling_hook
 from airflow_provider_drchrono.incremental.lists import IncrementalList
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sandbox.journal import Entry

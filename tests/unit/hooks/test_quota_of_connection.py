@@ -8,8 +8,8 @@ import pytest
 from airflow_provider_drchrono import compat
 from airflow_provider_drchrono.client import ClientSettings
 from airflow_provider_drchrono.client.quota.stores import FileQuotaStore, MemoryQuotaStore, RedisQuotaStore
-from airflow_provider_drchrono.hooks import shared_quota as quota
-from airflow_provider_drchrono.hooks.shared_quota import quota_of, quota_store_of
+from airflow_provider_drchrono.hooks import connection as quota
+from airflow_provider_drchrono.hooks.connection import quota_of, quota_store_of
 
 
 @pytest.fixture(autouse=True)
