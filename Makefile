@@ -14,6 +14,7 @@ OTHER_AIRFLOWS := 3.2 3.4
 OTHER_READY := $(OTHER_AIRFLOWS:%=.venv-airflow-%/.ready)
 OTHER_TESTS := $(OTHER_AIRFLOWS:%=test-airflow-%)
 HOSTS_VENV := .venv-many-hosts
+MUTATION_VENV := .venv-mutation
 
 FAST_TESTS = tests/unit tests/contract tests/airflow tests/typing
 ARGS ?=
@@ -58,6 +59,11 @@ $(HOSTS_VENV)/.ready: pyproject.toml requirements/many-hosts.txt | $(READY)
 	$(call install,$(HOSTS_VENV),requirements/many-hosts.txt)
 	@touch $@
 
+$(MUTATION_VENV)/.ready: pyproject.toml requirements/mutation.txt | $(READY)
+	$(call create_venv,$(MUTATION_VENV))
+	$(call install,$(MUTATION_VENV),requirements/mutation.txt)
+	@touch $@
+
 .PHONY: format
 format: $(READY) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet .
@@ -99,6 +105,10 @@ generate: $(READY) ## Write operators and reference pages from the catalogue
 .PHONY: bench
 bench: $(READY) ## Measure beside a named reference; ARGS=client runs one
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+.PHONY: mutation
+mutation: $(MUTATION_VENV)/.ready ## Ask whether tests notice faults; ARGS="client.retry --sample 40"
+	nice $(MUTATION_VENV)/bin/python tests/mutation/run.py $(ARGS)
 
 .PHONY: demo
 demo: $(READY) ## Sync a synthetic practice into a warehouse twice; DEMO_PATIENTS sizes it
@@ -147,8 +157,9 @@ lock: $(READY) ## Resolve the locked requirements again
 	$(call resolve,airflow-3.2,--resolution lowest-direct --exclude-newer 2026-06-01)
 	$(call resolve,airflow-3.4,--prerelease if-necessary-or-explicit)
 	$(call resolve,many-hosts)
+	$(call resolve,mutation)
 
 .PHONY: clean
 clean: ## Remove environments, builds and caches
-	rm -rf $(VENV) $(OTHER_AIRFLOWS:%=.venv-airflow-%) $(HOSTS_VENV) dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) $(OTHER_AIRFLOWS:%=.venv-airflow-%) $(HOSTS_VENV) $(MUTATION_VENV) dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

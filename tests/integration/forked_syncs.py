@@ -24,9 +24,12 @@ TOKEN = "TOKEN_OF_THE_TEST"
 
 
 def sync(resource: str, run_id: str) -> None:
-    """Execute the operator as a worker does, less the worker."""
+    """Execute the operator as a worker does, less the worker. A run whose id begins with ``full`` reads everything."""
     operator = DrChronoToWarehouseOperator(
-        task_id="sync", resource=resource, warehouse_conn_id="drchrono_warehouse", drchrono_conn_id="drchrono_default"
+        task_id="sync",
+        resource=resource,
+        warehouse_conn_id="drchrono_warehouse",
+        full_refresh=run_id.startswith("full"),
     )
     ti = SimpleNamespace(dag_id="dag", task_id=f"sync_{resource}", map_index=-1, run_id=run_id, try_number=1)
     operator.execute({"ti": ti})  # type: ignore[typeddict-item]

@@ -166,15 +166,18 @@ def test_killed_again_and_again_while_the_practice_works(
     killed: dict[str, int] = dict.fromkeys(KILLED, 0)
     staged = syncs = 0
     while sum(killed.values()) < KILLS:
-        # The only one with many pages is as often killed as all others.
-        resource = "appointments" if chance.random() < 0.5 else chance.choice(KILLED)
-        process = forked.begin(resource, f"run-{syncs}")
+        # Half of them between two pages of the only list that has many, and half at any moment of any sync.
+        between_pages = chance.random() < 0.5
+        resource = "appointments" if between_pages else chance.choice(KILLED)
+        asked = len(sandbox.journal.calls(resource="appointments"))
+        asked += chance.randrange(1, TOTAL) if between_pages else 10 * TOTAL
+        process = forked.begin(resource, f"{'full' if between_pages else 'run'}-{syncs}")
         syncs += 1
-        began = time.monotonic()
-        ends = began + chance.uniform(0, lengths[resource])
-        while time.monotonic() < ends:
-            time.sleep(0.001)
+        ends = time.monotonic() + (PATIENCE if between_pages else chance.uniform(0, lengths[resource]))
         with suppress(ProcessLookupError):
+            while time.monotonic() < ends and len(sandbox.journal.calls(resource="appointments")) < asked:
+                os.kill(process, 0)
+                time.sleep(0.002)
             os.kill(process, signal.SIGKILL)
         ended = forked.end()
         assert ended in (0, -signal.SIGKILL), f"{resource}: {forked.errors}"
