@@ -38,14 +38,20 @@ define create_venv
 	$(PYTHON) -m venv $(1)
 endef
 
+# What a locked file names is installed if it has the hash that stands there.
 define install
-	$(BIN)/uv pip install --quiet --python $(1)/bin/python --requirements $(2)
-	$(BIN)/uv pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --editable .
+	$(TRUSTING) $(BIN)/uv pip install --quiet --python $(1)/bin/python --require-hashes --requirements $(2)
+	$(BIN)/uv pip install --quiet --python $(1)/bin/python --offline --no-deps --no-build-isolation --editable .
 endef
+
+# uv itself, with its hashes, out of the locked requirements.
+LOCKED_UV = awk '/^uv==/ { found = 1 } found { print } found && !/\\$$/ { exit }' requirements/dev.txt
+TRUSTING = scripts/with_certificates.sh $(BIN)/python
 
 $(READY): pyproject.toml requirements/dev.txt
 	$(call create_venv,$(VENV))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt uv
+	$(LOCKED_UV) >$(VENV)/uv.txt
+	$(TRUSTING) $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.txt
 	$(call install,$(VENV),requirements/dev.txt)
 	@touch $@
 
@@ -101,6 +107,7 @@ $(OTHER_TESTS): test-airflow-%: .venv-airflow-%/.ready
 .PHONY: generate
 generate: $(READY) ## Write operators and reference pages from the catalogue
 	$(BIN)/python -m airflow_provider_drchrono.codegen
+	$(BIN)/python scripts/plan_page.py
 
 .PHONY: bench
 bench: $(READY) ## Measure beside a named reference; ARGS=client runs one
@@ -142,12 +149,21 @@ package: $(READY) ## Build wheel and sdist into dist/ and check what they contai
 check-wheel: package ## Install the wheel beside a bare Airflow and ask for its providers
 	scripts/check_wheel.sh
 
+.venv-audit/.ready: requirements/audit.txt | $(READY)
+	$(call create_venv,$(@D))
+	$(TRUSTING) $(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes --requirements $<
+	@touch $@
+
+.PHONY: audit
+audit: .venv-audit/.ready ## Known vulnerabilities, SBOM and licenses of what is installed with us, into audit/
+	$(<D)/bin/python scripts/audit.py $(ARGS)
+
 .PHONY: check
 check: ## Everything that the gate checks
 	.ci/run --without-services
 
 define resolve
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras $(2) \
+	$(TRUSTING) $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes $(2) \
 		pyproject.toml requirements/$(1).in -o requirements/$(1).txt
 endef
 
@@ -158,8 +174,10 @@ lock: $(READY) ## Resolve the locked requirements again
 	$(call resolve,airflow-3.4,--prerelease if-necessary-or-explicit)
 	$(call resolve,many-hosts)
 	$(call resolve,mutation)
+	$(TRUSTING) $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		requirements/audit.in -o requirements/audit.txt
 
 .PHONY: clean
 clean: ## Remove environments, builds and caches
-	rm -rf $(VENV) $(OTHER_AIRFLOWS:%=.venv-airflow-%) $(HOSTS_VENV) $(MUTATION_VENV) dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) $(OTHER_AIRFLOWS:%=.venv-airflow-%) $(HOSTS_VENV) $(MUTATION_VENV) .venv-audit audit dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

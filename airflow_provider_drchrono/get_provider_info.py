@@ -93,7 +93,12 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": INTEGRATION,
                 "target-integration-name": "Common SQL",
                 "python-module": "airflow_provider_drchrono.transfers.drchrono_to_warehouse",
-            }
+            },
+            {
+                "source-integration-name": INTEGRATION,
+                "target-integration-name": "Common IO",
+                "python-module": "airflow_provider_drchrono.transfers.drchrono_documents_to_object_storage",
+            },
         ],
         "connection-types": [
             {

@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 .venv/bin/python -m venv --without-pip "$work/venv"
-.venv/bin/uv pip install --quiet --python "$work/venv/bin/python" --constraint requirements/dev.txt apache-airflow "$wheel"
+scripts/with_certificates.sh .venv/bin/python .venv/bin/uv pip install --quiet --python "$work/venv/bin/python" --constraint requirements/dev.txt apache-airflow "$wheel"
 
 # Outside the checkout, or the package would be found in the current directory.
 cd "$work"

@@ -43,6 +43,7 @@ from airflow_provider_drchrono.types.medications_types import (
 from airflow_provider_drchrono.types.messaging_types import (
     CommunicationLogFilters,
     MessageFilters,
+    MessageThreadFilters,
     PrescriptionMessageFilters,
 )
 from airflow_provider_drchrono.types.patients_types import (
@@ -78,6 +79,7 @@ WatchedResource: TypeAlias = Literal[
     "lab_orders_summary",
     "line_item_deletions",
     "line_items",
+    "message_threads",
     "messages",
     "patient_lab_results",
     "patient_messages",
@@ -249,6 +251,15 @@ class DrChronoAssetFunction(Protocol):
         *,
         filters: LineItemFilters | None = None,
         verbose: bool = False,
+        **options: Unpack[AssetOptions],
+    ) -> Asset: ...
+
+    @overload
+    def __call__(
+        self,
+        resource: Literal["message_threads"],
+        *,
+        filters: MessageThreadFilters | None = None,
         **options: Unpack[AssetOptions],
     ) -> Asset: ...
 

@@ -24,7 +24,7 @@ from airflow_provider_drchrono.client.errors import InvalidArgumentError
 SCHEME = "drchrono"
 SHAPE = "drchrono://<connection id>/<resource>"
 
-WATCH_OPTIONS = ("name", "lookback", "poll_interval", "start", "verbose")
+WATCH_OPTIONS = ("name", "start", "verbose")
 """What the URI of a watched list may say besides ``watch`` and filters."""
 
 TABLE_KEYS = {"table", "warehouse"}

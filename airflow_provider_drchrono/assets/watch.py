@@ -95,13 +95,19 @@ class Watch:
         return watch
 
     @property
+    def own_lookback(self) -> float | None:
+        """The lookback in seconds; None where it is that of the list, which a connection may know better."""
+        return None if self.lookback == check_watched(self.resource).lookback else self.lookback
+
+    @property
     def options(self) -> dict[str, str]:
-        """What differs from the defaults, as text."""
-        facts = check_watched(self.resource)
+        """What differs from the defaults, as text.
+
+        How often is polled, and how far back, is not among them: it says nothing of what is watched, and an asset of
+        another name would begin anew.
+        """
         all_options = (
             ("name", self.given_name or "", ""),
-            ("lookback", f"{self.lookback:g}", f"{facts.lookback:g}"),
-            ("poll_interval", f"{self.poll_interval:g}", f"{POLL_INTERVAL:g}"),
             ("start", self.start, WORDS[0]),
             ("verbose", _spelt(self.verbose), _spelt(False)),
         )

@@ -37,7 +37,9 @@ def drchrono_asset(
 
     ``schedule=[drchrono_asset("patients")]`` gives a DAG a run whenever patients change. A triggerer polls the list
     and makes an event of each change. Equal arguments make the same asset, in whichever DAG file they stand, and the
-    assets of one list share its polls. Read the records of the events with the ``DrChronoChangedRecordsOperator``.
+    assets of one list share its polls. Another ``poll_interval`` or ``lookback`` leaves the asset what it is, so that
+    nothing is missed; give it the same ones wherever it stands. Read the records of the events with the
+    ``DrChronoChangedRecordsOperator``.
 
     :param resource: the list, such as ``patients``.
     :param filters: what to select; filters that may name a person are not taken, as Airflow stores what is watched.
@@ -74,7 +76,7 @@ def drchrono_asset(
         verbose=watch.verbose,
         start=watch.start,
         # What is not given is what the facts of the connection say, which are known when the list is polled.
-        lookback=watch.lookback if "lookback" in watch.options else None,
+        lookback=watch.own_lookback,
         poll_interval=watch.poll_interval,
     )
     return Asset(name=watch.name, uri=watch.uri, watchers=[AssetWatcher(name=watch.name, trigger=trigger)])

@@ -18,6 +18,7 @@ from airflow_provider_drchrono.catalog.model import (
     Bulk,
     Catalog,
     Conflict,
+    Deletions,
     Field,
     Incremental,
     Operation,
@@ -147,6 +148,17 @@ class Sources:
         return {key: Reason(**raw) for key, raw in _read(self._data / "reasons.json").items()}
 
     @cached_property
+    def corrected(self) -> frozenset[tuple[str, ...]]:
+        """What corrections overwrite: ``operation``, id and fact; or ``field``, record, name and fact."""
+        return frozenset(
+            ("operation", each["operation"], fact)
+            if "operation" in each
+            else ("field", each["record"], each["field"], fact)
+            for each in _read(self._data / "corrections.json")
+            for fact in each["set"]
+        )
+
+    @cached_property
     def _service(self) -> Raw:
         raw: Raw = _read(self._data / "service.json")
         return raw
@@ -221,6 +233,7 @@ class Sources:
             operations=LazyMapping(by_id, lambda key: self._operation(by_id[key], raw)),
             paging=Paging(**raw["paging"]) if "paging" in raw else None,
             incremental=Incremental(**raw["incremental"]) if "incremental" in raw else None,
+            deletions=Deletions(**raw["deletions"]) if "deletions" in raw else None,
             bulk=_bulk(raw["bulk"]) if "bulk" in raw else None,
             requires_one_of=tuple(raw.get("requires_one_of", ())),
             may_require_one_of=tuple(raw.get("may_require_one_of", ())),
@@ -317,6 +330,7 @@ def _field(raw: Raw, enumerations: Mapping[str, tuple[str | int, ...]]) -> Field
     if name := rest.pop("enumeration", None):
         rest["enum"] = enumerations[name]
     rest["enum"] = tuple(rest.get("enum", ()))
+    rest["advisory"] = tuple(rest.get("advisory", ()))
     rest["fields"] = tuple(_field(each, enumerations) for each in rest.get("fields", ()))
     if "items" in rest:
         rest["items"] = _field(rest["items"], enumerations)

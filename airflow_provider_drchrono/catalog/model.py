@@ -79,6 +79,8 @@ class Field:
         (``feature``).
     :param json_text: the text is itself JSON.
     :param utc: the time is in UTC, and not on the practice's wall clock.
+    :param advisory: names of the rules above that the vendor's words only advise or describe, so that a value which
+        breaks them is sent with a warning and not refused.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Field:
     returned_if: str | None = None
     json_text: bool = False
     utc: bool = False
+    advisory: tuple[str, ...] = ()
     refers_to: str | None = None
     record: str | None = None
     fields: tuple[Field, ...] = ()
@@ -332,6 +335,25 @@ class Incremental:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletions:
+    """How a list tells that records were deleted. One that says nothing of it can only be read whole, and compared.
+
+    :param flag: the field of the record that is true once it is deleted.
+    :param shown_by: the filter that must be true for the list to show records with that flag; None: it shows them.
+    :param log: the resource that logs deletions, with the ids of the records and the times; its list goes by time.
+    """
+
+    flag: str | None = None
+    shown_by: str | None = None
+    log: str | None = None
+
+    @property
+    def come_as_changes(self) -> bool:
+        """Whether a read of what has changed is certain to tell of every deletion."""
+        return self.shown_by is not None or self.log is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Bulk:
     """The pair of operations that make and fetch a background list, and the rows a page of it holds at most.
 
@@ -356,6 +378,7 @@ class Resource:
     records of other doctors of the practice; empty: no switch is needed; None: the contract does not say.
     ``own_application_only`` marks records that only the API application which created them can see.
 
+    :param deletions: how the list tells of deletions; None where it does not.
     :param page: path of the web page of one record, below the vendor's host, with ``{id}`` for the record's id.
     :param referred_to_by_many: a large part of the other records refers to one of these, so that its id selects many.
     """
@@ -375,6 +398,7 @@ class Resource:
     may_require_one_of: tuple[str, ...] = ()
     practice_access: tuple[str, ...] | None = None
     own_application_only: bool = False
+    deletions: Deletions | None = None
     page: str | None = None
     referred_to_by_many: bool = False
     because: Mapping[str, str] = field(default_factory=dict)
@@ -456,6 +480,10 @@ class Sources(Protocol):
     def reasons(self) -> Mapping[str, Reason]:
         """Why facts are held to be true that the contract does not state."""
 
+    @property
+    def corrected(self) -> frozenset[tuple[str, ...]]:
+        """What corrections overwrite: ``operation``, id and fact; or ``field``, record, name and fact."""
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -520,6 +548,11 @@ class Catalog:
         if operation.kind == "update":
             return ()
         return tuple(each.name for each in self.data_fields(operation) if each.required)
+
+    def can_do_without_body(self, operation: Operation) -> bool:
+        """Tell whether a create says in its query all that it has to say, so that a user need not give any field."""
+        in_query = any(each.place == "query" and each.required for each in operation.parameters)
+        return operation.kind == "create" and in_query and not self.required_fields(operation)
 
     def read_only_fields(self, operation: Operation) -> tuple[str, ...]:
         """Return the names of the fields of the record that a write cannot set."""

@@ -25,7 +25,7 @@ DEFAULT_LOOKBACK = 120.0
 """Seconds, of a list of which only the filter is known by which its changes are found."""
 
 
-class ListFacts(TypedDict, total=False):
+class FactsOfList(TypedDict, total=False):
     """What is known of one list.
 
     :param page_size: records on a page at most, as the list is asked for.
@@ -54,7 +54,7 @@ class ListFacts(TypedDict, total=False):
     requires_one_of: list[str]
 
 
-Facts = Mapping[str, ListFacts]
+Facts = Mapping[str, FactsOfList]
 """Facts by the name of the resource; those under ``*`` hold for all lists, as far as a list has none of its own."""
 
 OF_EVERY_LIST = ("page_size", "verbose_page_size", "bulk_page_size", "records_key", "lookback", "timezone")
@@ -62,19 +62,19 @@ KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _OF_CHANGES = ("lookback", "timezone", "since_filter", "changed_field", "created_field", "tracks_updates")
 
 
-def checked_facts(catalog: Catalog, given: object) -> dict[str, ListFacts]:
+def checked_facts(catalog: Catalog, given: object) -> dict[str, FactsOfList]:
     """Return facts that can hold.
 
     :param given: a mapping of resources to mappings of facts.
     :raises ValueError: everything that is wrong, each with its place; no value is repeated.
     """
     if not isinstance(given, Mapping):
-        raise ValueError(f"they are a {type(given).__name__}, not a mapping of resources to facts")
+        raise ValueError(f"they are of type {type(given).__name__}, not a mapping of resources to facts")
     problems: list[str] = []
-    facts: dict[str, ListFacts] = {}
+    facts: dict[str, FactsOfList] = {}
     for name, each in given.items():
         if not isinstance(each, Mapping):
-            problems.append(f"facts[{name!r}] is a {type(each).__name__}, not a mapping of facts")
+            problems.append(f"facts[{name!r}] is of type {type(each).__name__}, not a mapping of facts")
             continue
         try:
             resource = None if name == EVERY_LIST else catalog.resource(str(name))
@@ -82,7 +82,7 @@ def checked_facts(catalog: Catalog, given: object) -> dict[str, ListFacts]:
             problems.append(f"{error}; {EVERY_LIST!r} stands for all")
             continue
         found = {key: value for key, value in each.items() if _judge(catalog, resource, key, value, problems)}
-        facts[str(name)] = cast("ListFacts", found)
+        facts[str(name)] = cast("FactsOfList", found)
         if resource is not None and len(found) == len(each):
             _judge_changes(resource, facts[str(name)], problems)
     if problems:
@@ -155,10 +155,10 @@ def _incremental(known: Incremental | None, facts: Mapping[str, Any]) -> Increme
 def _judge(catalog: Catalog, resource: Resource | None, key: object, value: object, problems: list[str]) -> bool:
     """Note what is wrong with a fact; return whether nothing is."""
     where = f"facts[{resource.name if resource else EVERY_LIST!r}]"
-    known = OF_EVERY_LIST if resource is None else tuple(ListFacts.__annotations__)
+    known = OF_EVERY_LIST if resource is None else tuple(FactsOfList.__annotations__)
     if key not in known:
         problem = f"has no fact {key!r}{did_you_mean(key, known)}"
-        if resource is None and key in ListFacts.__annotations__:
+        if resource is None and key in FactsOfList.__annotations__:
             problem = f"cannot hold {key}, which differs from list to list; give it to the list that it is about"
         problems.append(f"{where} {problem}")
         return False
@@ -204,7 +204,7 @@ def _out_of_place(resource: Resource, key: str) -> str | None:
     return None
 
 
-def _judge_changes(resource: Resource, facts: ListFacts, problems: list[str]) -> None:
+def _judge_changes(resource: Resource, facts: FactsOfList, problems: list[str]) -> None:
     """Note which facts about changes make no sense together."""
     given = [key for key in _OF_CHANGES if key in facts]
     if not given:

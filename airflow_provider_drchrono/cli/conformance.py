@@ -20,6 +20,8 @@ from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 MARKDOWN = "conformance.md"
 JSON = "conformance.json"
 
+KEPT = "\nWhat was found is kept: run the same command again to go on"
+
 
 def conformance(args: Namespace) -> None:
     """Ask what has not been asked yet, and print the report.
@@ -37,9 +39,9 @@ def conformance(args: Namespace) -> None:
             hook.settings, token_store=hook.token_store, quota=hook.quota, state_path=path, progress=_say_progress
         )
     except DrChronoError as error:
-        raise SystemExit(f"{error}\nWhat was found is kept: run the same command again to go on") from None
+        raise SystemExit(f"{error}{KEPT if path.exists() else ''}") from None
     except KeyboardInterrupt:
-        raise SystemExit("\nStopped. What was found is kept: run the same command again to go on") from None
+        raise SystemExit(f"\nStopped.{KEPT}") from None
     in_json = json.dumps(report.in_json(), indent=2) + "\n"
     in_markdown = report.in_markdown(all_questions())
     if args.save:

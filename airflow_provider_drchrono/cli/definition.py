@@ -28,12 +28,22 @@ CONN_ID = _option("conn_id", help="The Airflow connection", metavar="CONN_ID")
 ANY_CONN_ID = _option(
     "conn_id", help="The Airflow connection; all in Airflow's database if left out", metavar="CONN_ID", nargs="?"
 )
+NAME = _option(
+    "name", help="An operation, its operator, the title of an action, or a resource", metavar="NAME", nargs="+"
+)
+SOURCE = _option("source", help="A file, or an http(s) address, of OpenAPI 2 or 3 in JSON", metavar="FILE_OR_URL")
+QUOTA_ACTION = _option(
+    "action", help="What to do: show, which may be left out, or reset", metavar="show|reset", nargs="?"
+)
 DEFAULT_CONN_ID = _option(
     "conn_id",
     help="The Airflow connection (default: %(default)s)",
     metavar="CONN_ID",
     nargs="?",
     default="drchrono_default",
+)
+QUOTA_CONN_ID = _option(
+    "conn_id", help="The Airflow connection (default: drchrono_default)", metavar="CONN_ID", nargs="?"
 )
 PORT = _option("--port", help="Port of the redirect URI http://localhost:PORT/", type=int, default=8000)
 REDIRECT_URI = _option("--redirect-uri", help="Another redirect URI; its answer is pasted if it leads elsewhere")
@@ -65,6 +75,14 @@ SAVE = _option("--save", help="Write the report into this folder, too, in both f
 STATE = _option("--state", help="File that keeps what was found, to go on after an interruption", metavar="FILE")
 FRESH = _option("--fresh", help="Ask everything again", action="store_true")
 TO = _option("--to", help="With set: the time to continue from, in ISO 8601", metavar="TIME")
+RESOURCES = _option("--resources", help="What to sync (default: all lists)", metavar="RESOURCE", nargs="+")
+HOURLY_SHARE = _option(
+    "--hourly-share", help="Part of the hour's calls that syncs may use (default: %(default)s)", type=float, default=0.8
+)
+ROWS = _option("--rows", help="How many rows a list has; may be repeated", metavar="RESOURCE=N", action="append")
+WAREHOUSE_CONN_ID = _option("--warehouse-conn-id", help="Count the rows of this warehouse's tables", metavar="CONN_ID")
+LIKE = _option("--like", help="Reckon with the rows of a practice of this size", choices=("small", "medium", "large"))
+NO_CALLS = _option("--no-calls", help="Do not ask the API how many rows its lists have", action="store_true")
 
 
 def get_drchrono_cli_commands() -> list[CLICommand]:
@@ -88,15 +106,42 @@ def get_drchrono_cli_commands() -> list[CLICommand]:
                 ),
                 ActionCommand(
                     name="quota",
-                    help="Show how many calls of the hour are used, by whom, and how many are left",
-                    func=lazy_load_command("airflow_provider_drchrono.cli.quota.show_quota"),
-                    args=(DEFAULT_CONN_ID, OUTPUT),
+                    help="Show how many calls of the hour are used, by whom, and how many are left; or forget it",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.quota.quota"),
+                    args=(QUOTA_ACTION, QUOTA_CONN_ID, OUTPUT),
+                ),
+                ActionCommand(
+                    name="plan",
+                    help="Show how many calls and hours syncs of a practice take",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.plan.plan"),
+                    args=(
+                        DEFAULT_CONN_ID,
+                        RESOURCES,
+                        HOURLY_SHARE,
+                        ROWS,
+                        WAREHOUSE_CONN_ID,
+                        LIKE,
+                        NO_CALLS,
+                        OUTPUT,
+                    ),
                 ),
                 ActionCommand(
                     name="cursor",
                     help="Show how far sensors and assets have come, set one to a time, or reset it",
                     func=lazy_load_command("airflow_provider_drchrono.cli.cursor.cursor"),
                     args=(CURSOR_ACTION, DAG_ID, TASK_ID, MAP_INDEX, ASSET, TO, OUTPUT),
+                ),
+                ActionCommand(
+                    name="describe",
+                    help="Show what an operation or a resource takes, gives and insists on",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.describe.describe"),
+                    args=(NAME, OUTPUT),
+                ),
+                ActionCommand(
+                    name="drift",
+                    help="Show how an OpenAPI document of the vendor differs from the catalogue; exits 1 if it does",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.drift.drift"),
+                    args=(SOURCE, OUTPUT),
                 ),
                 *_grant_commands(),
             ),

@@ -23,7 +23,8 @@ def show_operations(args: Namespace) -> None:
 
     :param args: ``output``, ``category`` and ``search`` as parsed by Airflow.
     """
-    _show(args, operations(), _operation_in_a_table)
+    if not _show(args, operations(), _operation_in_a_table):
+        print("No operation is called so. DrChronoRequestOperator calls what is not in the list.")
 
 
 def show_triggers(args: Namespace) -> None:
@@ -85,16 +86,18 @@ def selected(rows: Sequence[Row], category: str | None, search: str | None) -> l
     return [row for row in rows if all(word in _text(row) for word in words)]
 
 
-def _show(args: Namespace, rows: Sequence[Row], in_a_table: Callable[[Row], Row]) -> None:
+def _show(args: Namespace, rows: Sequence[Row], in_a_table: Callable[[Row], Row]) -> bool:
+    """Print the rows that were asked for; return whether there are any, which a program sees by itself."""
     found = selected(rows, args.category, args.search)
     if args.output == "json":
         # Airflow's own JSON output turns every value into text.
         print(json.dumps(found, indent=2))
-        return
+        return True
     from airflow.cli.simple_table import AirflowConsole
 
     shown = [{key: value or "" for key, value in in_a_table(row).items()} for row in found]
     AirflowConsole().print_as(data=shown, output=args.output)
+    return bool(found)
 
 
 def _operation_in_a_table(row: Row) -> Row:

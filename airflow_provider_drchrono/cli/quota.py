@@ -1,4 +1,4 @@
-"""Shows how much of DrChrono's hourly quota is used, how much is left, and who used it."""
+"""Shows how much of DrChrono's hourly quota is used, how much is left, and who used it; or forgets it."""
 
 from __future__ import annotations
 
@@ -10,32 +10,55 @@ from typing import Any
 from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.client.quota.state import QuotaStatus
 
+DEFAULT_CONN_ID = "drchrono_default"
 
-def show_quota(args: Namespace) -> None:
-    """Print the quota of a connection; no call of the API is made for it.
+ACTIONS = ("show", "reset")
 
-    :param args: ``conn_id`` and ``output`` as parsed by Airflow.
+
+def quota(args: Namespace) -> None:
+    """Print the quota of a connection, or forget what is believed of it; no call of the API is made for either.
+
+    :param args: ``action``, which may be left out, ``conn_id`` and ``output`` as parsed by Airflow.
     :raises SystemExit: the connection or its count cannot be read; the message says why.
     """
     from airflow_provider_drchrono.hooks.authorization import settings_seen
     from airflow_provider_drchrono.hooks.connection import quota_of
 
+    action, conn_id = _words(args.action, args.conn_id)
     try:
-        quota = quota_of(settings_seen(args.conn_id), args.conn_id)
-        status = quota.status() if quota else None
+        counted = quota_of(settings_seen(conn_id), conn_id)
+        status = None if counted is None else counted.status() if action == "show" else counted.reset()
     except DrChronoError as error:
         raise SystemExit(str(error)) from None
     if status is None:
-        raise SystemExit(f"The connection {args.conn_id} has no limit, so its calls are not counted")
+        raise SystemExit(f"The connection {conn_id} has no limit, so its calls are not counted")
     rows = [{"connection": name, "host": host, "calls": calls} for name, host, calls in status.by]
     if args.output == "json":
-        print(json.dumps(_summary(args.conn_id, status) | {"by": rows}, indent=2))
+        print(json.dumps(_summary(conn_id, status) | {"by": rows}, indent=2))
         return
-    print(_sentence(args.conn_id, status, datetime.now(UTC)))
+    print(_sentence(conn_id, status, datetime.now(UTC)) if action == "show" else _forgotten(status))
     if rows:
         from airflow.cli.simple_table import AirflowConsole
 
         AirflowConsole().print_as(data=[{**row, "calls": str(row["calls"])} for row in rows], output=args.output)
+
+
+def _words(first: str | None, second: str | None) -> tuple[str, str]:
+    """Return what to do and with which connection, either of which may be left out."""
+    if first is None or first in ACTIONS:
+        return first or ACTIONS[0], second or DEFAULT_CONN_ID
+    if second is not None:
+        raise SystemExit(f"quota has no action {first!r}; there is {' and '.join(ACTIONS)}")
+    return ACTIONS[0], first
+
+
+def _forgotten(status: QuotaStatus) -> str:
+    until = status.refused_until
+    return (
+        f"Forgotten: that the application has made {status.used} calls in this clock hour"
+        f"{f', and that DrChrono takes no more until {until:%H:%M:%S} UTC' if until else ''}. DrChrono itself goes on "
+        "counting. Tasks that were put off go on at their time; clear them to let them go on now."
+    )
 
 
 def _summary(conn_id: str, status: QuotaStatus) -> dict[str, Any]:

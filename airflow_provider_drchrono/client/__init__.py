@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client.asynchronous import AsyncDrChronoClient
     from airflow_provider_drchrono.client.bulk_lists import BulkPacing, BulkResult
+    from airflow_provider_drchrono.client.download import Download
     from airflow_provider_drchrono.client.errors import (
         AuthenticationError,
         BadRequestError,
@@ -57,6 +58,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailedError",
+    "Download",
     "DrChronoClient",
     "DrChronoError",
     "FileArgument",
@@ -94,6 +96,7 @@ _MODULES = {
     "ConflictError": "errors",
     "ConnectionFailedError": "errors",
     "DrChronoClient": "synchronous",
+    "Download": "download",
     "DrChronoError": "errors",
     "FileArgument": "files",
     "FileTokenStore": "tokens",

@@ -19,11 +19,12 @@ from airflow_provider_drchrono.client.bulk_lists import (
     ticket_of,
 )
 from airflow_provider_drchrono.client.core import Core
+from airflow_provider_drchrono.client.download import Download
 from airflow_provider_drchrono.client.files import FileArgument
-from airflow_provider_drchrono.client.paging import Listing, Page, RawPage, Record, record_of
+from airflow_provider_drchrono.client.paging import Listing, Page, PageChain, RawPage, Record, record_of
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.request import Body, Id, Request
-from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Flow, Observer, Step, Wait
+from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Fetch, Flow, Observer, Step, Wait
 from airflow_provider_drchrono.client.settings import ClientOptions, ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
 from airflow_provider_drchrono.client.transport import AsyncHttpClient
@@ -85,38 +86,56 @@ class AsyncDrChronoClient:
         method: str,
         path: str,
         *,
-        params: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
         json: Any = None,
         data: Mapping[str, Any] | None = None,
         files: Mapping[str, FileArgument] | None = None,
     ) -> Any:
         """Make a request that the catalogue does not know; see :meth:`DrChronoClient.request`."""
-        return await self._value(self._core.free_request(method, path, params, json, data, files))
+        return await self._value(self._core.free_request(method, path, query, json, data, files))
+
+    def request_pages(self, path: str, *, query: Mapping[str, Any] | None = None) -> AsyncIterator[Page]:
+        """Iterate over the pages of a list past the catalogue; see :meth:`DrChronoClient.request_pages`."""
+        return self._pages(self._core.free_listing(path, query))
 
     def pages(
         self,
         name: str,
         filters: Mapping[str, Any] | None = None,
         *,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         page_size: int | None = None,
         next_url: str | None = None,
     ) -> AsyncIterator[Page]:
         """Iterate over the pages of a list; see :meth:`DrChronoClient.pages`."""
-        return self._pages(self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url))
+        return self._pages(
+            self._core.listing(
+                name, filters, extra_filters=extra_filters, verbose=verbose, page_size=page_size, next_url=next_url
+            )
+        )
 
     def raw_pages(
         self,
         name: str,
         filters: Mapping[str, Any] | None = None,
         *,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         page_size: int | None = None,
         next_url: str | None = None,
     ) -> AsyncIterator[RawPage]:
         """Iterate over the pages of a list with the records left as they came; see :meth:`DrChronoClient.raw_pages`."""
         return self._raw_pages(
-            self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url, raw=True)
+            self._core.listing(
+                name,
+                filters,
+                extra_filters=extra_filters,
+                verbose=verbose,
+                page_size=page_size,
+                next_url=next_url,
+                raw=True,
+            )
         )
 
     def list(
@@ -124,11 +143,14 @@ class AsyncDrChronoClient:
         name: str,
         filters: Mapping[str, Any] | None = None,
         *,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         page_size: int | None = None,
     ) -> AsyncIterator[Record]:
         """Iterate over the records of a list; see :meth:`DrChronoClient.list`."""
-        return self._records(self._core.listing(name, filters, verbose=verbose, page_size=page_size))
+        return self._records(
+            self._core.listing(name, filters, extra_filters=extra_filters, verbose=verbose, page_size=page_size)
+        )
 
     def bulk_pages(
         self,
@@ -168,15 +190,21 @@ class AsyncDrChronoClient:
         request = self._core.bulk_result_request(resource, uuid)
         return result_of(request.operation, await self._run(self._core.runner.run(request)))
 
-    async def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing) -> BulkResult | None:
+    async def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing, *, raw: bool = False) -> BulkResult | None:
         """Ask for a page of a bulk list until it is made; see :meth:`DrChronoClient.bulk_wait`."""
-        request = self._core.bulk_result_request(resource, uuid)
+        request = self._core.bulk_result_request(resource, uuid, raw=raw)
         return await self._run(result_when_made(self._core.runner, request, pacing))
 
     async def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
         """Return one record; see :meth:`DrChronoClient.read`."""
         request = self._core.read_request(resource, record_id, verbose=verbose)
         return record_of(request.operation, await self._value(request))
+
+    async def download(
+        self, resource: str, record_id: Id, field: str | None = None, *, max_bytes: int | None = None
+    ) -> Download:
+        """Fetch the file that a record links to; see :meth:`DrChronoClient.download`."""
+        return await self._run(self._core.file_link(resource, record_id, field, max_bytes).fetch())
 
     async def create(
         self,
@@ -237,12 +265,12 @@ class AsyncDrChronoClient:
     ) -> None:
         await self.close()
 
-    async def _pages(self, listing: Listing) -> AsyncIterator[Page]:
+    async def _pages(self, listing: PageChain) -> AsyncIterator[Page]:
         while listing.request is not None:
             answer = await self._run(self._core.runner.run(listing.request))
             yield listing.take(answer.value, answer.server_time)
 
-    async def _raw_pages(self, listing: Listing) -> AsyncIterator[RawPage]:
+    async def _raw_pages(self, listing: PageChain) -> AsyncIterator[RawPage]:
         while listing.request is not None:
             answer = await self._run(self._core.runner.run(listing.request))
             yield listing.take_raw(answer.value, answer.server_time)
@@ -281,5 +309,7 @@ class AsyncDrChronoClient:
             return await self._core.auth.ready_async()
         if isinstance(step, BlockingStep):
             return await asyncio.to_thread(step.work)
+        if isinstance(step, Fetch):
+            return await self._http.fetch(step.url, step.sink, step.limit, with_token=step.with_token)
         request = step.request
         return await self._http.send(request.method, request.url, request.body, size_limit(request.operation))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -156,11 +156,14 @@ class BodyReader:
 
     :param encoding: the header ``Content-Encoding``.
     :param limit: how large the body may be.
+    :param sink: takes the unpacked pieces; without one they are collected in memory.
     """
 
     encoding: str
     limit: SizeLimit
+    sink: Callable[[bytes], Any] | None = None
     _received: int = 0
+    _unpacked: int = 0
     _content: bytearray = field(default_factory=bytearray)
     _inflater: Any = None
 
@@ -180,7 +183,7 @@ class BodyReader:
             piece = self._inflate(piece)
 
     def finish(self) -> bytes:
-        """Return the whole body.
+        """Return the whole body; nothing, where a sink took it.
 
         :raises BrokenEncodingError: it ends too early.
         """
@@ -211,6 +214,10 @@ class BodyReader:
                 raise BrokenEncodingError("its encoding is not known")
 
     def _add(self, content: bytes) -> None:
-        if len(self._content) + len(content) > self.limit.unpacked:
+        self._unpacked += len(content)
+        if self._unpacked > self.limit.unpacked:
             raise TooLargeError(self.limit.unpacked)
-        self._content += content
+        if self.sink is None:
+            self._content += content
+        else:
+            self.sink(content)

@@ -16,7 +16,7 @@ from airflow_provider_drchrono.client.errors import (
     RequestTimeoutError,
     UnexpectedAnswerError,
 )
-from airflow_provider_drchrono.client.paging import Page, Record, records_of
+from airflow_provider_drchrono.client.paging import Page, records_of
 from airflow_provider_drchrono.client.request import Request, build_request
 from airflow_provider_drchrono.client.request_runner import Flow, RequestRunner, Wait
 from airflow_provider_drchrono.client.responses import EXPIRED, Answer
@@ -39,14 +39,15 @@ PAGE_ARGUMENTS = ("page_size", "page", "verbose", "order_by")
 class BulkResult:
     """A page of a finished bulk list.
 
-    :param records: as the API sent them; they are patient data, so they are not shown.
+    :param records: as the API sent them; they are patient data, so they are not shown. Where they were asked for raw,
+        each one is JSON in one line, or decoded where the answer was not written record by record.
     :param page: the number of the page, from 1.
     :param pages: how many pages the list has.
     :param count: how many records all pages hold together, if the API said.
     :param server_time: the API's clock when it answered, aware, in UTC.
     """
 
-    records: list[Record] = field(repr=False)
+    records: list[Any] = field(repr=False)
     page: int
     pages: int
     count: int | None
@@ -173,15 +174,18 @@ def start_request(
     return build_request(catalog, base_url, operation, query=query)
 
 
-def result_request(catalog: Catalog, base_url: str, resource: str, uuid: str) -> Request:
-    """Return the request that asks for the result of a bulk list."""
+def result_request(catalog: Catalog, base_url: str, resource: str, uuid: str, *, raw: bool = False) -> Request:
+    """Return the request that asks for the result of a bulk list.
+
+    :param raw: leave the records of the answer as they come.
+    """
     bulk = find_bulk(catalog, resource)
     operation = catalog.operation(bulk.result)
     if not uuid or not str(uuid).strip():
         raise InvalidArgumentError(f"{operation.id}: uuid is empty", operation_id=operation.id)
     # Not a list of its own: the filters were given when it was started.
     url = build_request(catalog, base_url, _without_filters(operation), query={"uuid": uuid}).url
-    return Request(operation, url)
+    return Request(operation, url, raw=raw)
 
 
 def ticket_of(operation: Operation, answer: Answer) -> str:

@@ -12,9 +12,10 @@ from airflow_provider_drchrono.catalog.model import OperationKind
 from airflow_provider_drchrono.catalog.overrides import with_facts
 from airflow_provider_drchrono.client.auth import DrChronoAuth, TokenSource
 from airflow_provider_drchrono.client.bulk_lists import BulkListing, result_request, start_request
+from airflow_provider_drchrono.client.download import FileLink, file_link
 from airflow_provider_drchrono.client.errors import ConfigurationError, InvalidArgumentError
 from airflow_provider_drchrono.client.files import FileArgument
-from airflow_provider_drchrono.client.free_request import free_request
+from airflow_provider_drchrono.client.free_request import FreeListing, free_request
 from airflow_provider_drchrono.client.paging import Listing
 from airflow_provider_drchrono.client.quota import CallQuota, Quota
 from airflow_provider_drchrono.client.quota.stores import shared_quota_store
@@ -37,6 +38,16 @@ class _FleetingStore(MemoryTokenStore):
         )
 
 
+def warn_if_unverified(settings: ClientSettings) -> None:
+    """Warn, once for each client and each authorization, where the server does not have to prove who it is."""
+    if not settings.verify_tls:
+        log.warning(
+            "verify_tls is off, so anybody between this machine and %s can read patient data and the token; "
+            "name the certificate authority of your network in ca_bundle instead",
+            settings.base_url,
+        )
+
+
 class Core:
     """Turns the arguments of the public methods into requests, lists and counted calls."""
 
@@ -53,12 +64,7 @@ class Core:
                 f"Give either settings or single options, not both: {', '.join(sorted(options))} came beside settings"
             )
         self.settings = settings or ClientSettings(**options)
-        if not self.settings.verify_tls:
-            log.warning(
-                "verify_tls is off, so anybody between this machine and %s can read patient data and the token; "
-                "name the certificate authority of your network in ca_bundle instead",
-                self.settings.base_url,
-            )
+        warn_if_unverified(self.settings)
         self.catalog = with_facts(load(), self.settings.facts)
         self.auth = DrChronoAuth(TokenSource(self.settings, token_store or _FleetingStore()))
         self.runner = RequestRunner(self.settings, quota or own_quota(self.settings), self.auth.granted, observer)
@@ -92,15 +98,20 @@ class Core:
         self,
         method: str,
         path: str,
-        params: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
         json: Any = None,
         data: Mapping[str, Any] | None = None,
         files: Mapping[str, FileArgument] | None = None,
     ) -> Request:
         """Return the request for a method and a path."""
         return free_request(
-            self.catalog, self.settings.base_url, method, path, params=params, json=json, data=data, files=files
+            self.catalog, self.settings.base_url, method, path, query=query, json=json, data=data, files=files
         )
+
+    def free_listing(self, path: str, query: Mapping[str, Any] | None) -> FreeListing:
+        """Return the state of a new iteration over the list at a path."""
+        base_url = self.settings.base_url
+        return FreeListing(base_url, free_request(self.catalog, base_url, "GET", path, query=query, paged=True))
 
     def item_request(
         self,
@@ -134,11 +145,24 @@ class Core:
         """Return the request that reads one record."""
         return self.item_request("read", resource, record_id, query={"verbose": True} if verbose else None)
 
+    def file_link(self, resource: str, record_id: Id, field: str | None, max_bytes: int | None) -> FileLink:
+        """Return the link from which the file of a record is fetched."""
+        record = self.catalog.resources[resource].record if resource in self.catalog.resources else None
+        return file_link(
+            self.settings,
+            self.runner,
+            self.catalog.record(record) if record else None,
+            lambda: self.read_request(resource, record_id, verbose=False),
+            field,
+            max_bytes,
+        )
+
     def listing(
         self,
         name: str,
         filters: Mapping[str, Any] | None,
         *,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool,
         page_size: int | None,
         next_url: str | None = None,
@@ -151,6 +175,7 @@ class Core:
             base_url,
             name,
             filters,
+            extra_filters=extra_filters,
             verbose=verbose,
             page_size=page_size,
             next_url=next_url,
@@ -180,9 +205,9 @@ class Core:
             page=page,
         )
 
-    def bulk_result_request(self, resource: str, uuid: str) -> Request:
+    def bulk_result_request(self, resource: str, uuid: str, *, raw: bool = False) -> Request:
         """Return the request for the result of a bulk list."""
-        return result_request(self.catalog, self.settings.base_url, resource, uuid)
+        return result_request(self.catalog, self.settings.base_url, resource, uuid, raw=raw)
 
     def bulk_listing(
         self,

@@ -32,13 +32,19 @@ generator know nothing of the client and have errors of their own.
     ├── CursorStoreError (state.cursor_store)                    a cursor cannot be read or kept
     ├── CursorError (incremental.cursor)                         a stored cursor cannot be resumed
     │   ├── ForgottenRunError (incremental.cursor)
+    │   ├── OtherPracticeError (incremental.cursor)
     │   └── DeliveriesError (incremental.events.deliveries)
+    ├── SuspiciousReadError (incremental.suspicion)              a read may have come back with less than there is
     ├── LostEventError (incremental.events.reader)               it is not known any more what an event was about
     ├── StagingError (transfers.staging_files)                   the staging folder cannot be used
     ├── StagingDamagedError (transfers.staging)
+    ├── DoubtfulReadError (transfers.deletions)                  a complete read saw too little to conclude anything
     ├── WarehouseError (warehouses.base)                         the database did not do what was asked
     ├── AirflowChangedError (compat.private)                     Airflow lacks a private part that is needed
     ├── OutsideError (common.file_fence)                         a path leads to where tasks may not read or write
+    ├── DocumentError (cli.openapi_document)                     a file is no OpenAPI document
+    ├── BulkPendingError (transfers.bulk_reading)                the pages of a bulk list are still being made
+    ├── BulkUnusableError (transfers.bulk_reading)               a list cannot be read in bulk
     ├── PendingError (plugin.pending)                            an answer that belongs to no pending authorization
     ├── NotAllowedError (plugin.app)                             the user of Airflow's UI may not do this
     ├── StateFileError (conformance.state_file)                  the findings of a conformance run cannot be kept
@@ -127,6 +133,7 @@ class BadRequestError(ResponseError):
 
     :param field_errors: the API's messages by field name. They may repeat values of the record, so they are kept out
         of the message; do not log them.
+    :param rules: those of the messages that say which parameters are needed; they hold no values.
     """
 
     def __init__(
@@ -136,9 +143,11 @@ class BadRequestError(ResponseError):
         operation_id: str | None = None,
         status: int | None = None,
         field_errors: Mapping[str, Sequence[str]] | None = None,
+        rules: Sequence[str] = (),
     ) -> None:
         super().__init__(message, operation_id=operation_id, status=status)
         self.field_errors = dict(field_errors or {})
+        self.rules = tuple(rules)
 
 
 class AuthenticationError(ResponseError):

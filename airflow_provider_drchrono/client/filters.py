@@ -18,6 +18,7 @@ from airflow_provider_drchrono.client.errors import InvalidArgumentError
 
 APPOINTMENT_ID = re.compile(r"(\d{4}-\d{2}-\d{2}_)?\d{1,20}")
 AMERICAN_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
+PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,99}")
 DATE_ONLY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 SET_BY_CALLER = "is what changes are looked for by: use the argument since or start, not the filter"
@@ -52,22 +53,33 @@ class Filters:
         *,
         sets: str | None = None,
         reserved: Mapping[str, str] | None = None,
+        has_extra: bool = False,
     ) -> Filters:
         """Return the filters of an operation of the catalogue.
 
         :param sets: the filter that the caller sets by itself, such as ``since``; it satisfies a list that insists on
             one of several.
         :param reserved: names that may not be given, with what to do instead.
+        :param has_extra: whether filters are given beside that the catalogue does not know. One of them may be what
+            the list insists on.
         """
         one_of = catalog.resource(operation.resource).requires_one_of if operation.kind in LISTING_KINDS else ()
-        return cls(operation, one_of=() if sets in one_of else one_of, reserved=reserved)
+        return cls(operation, one_of=() if sets in one_of or has_extra else one_of, reserved=reserved)
 
     @classmethod
-    def of_incremental(cls, catalog: Catalog, resource: str, *, reserved: Mapping[str, str] | None = None) -> Filters:
+    def of_incremental(
+        cls,
+        catalog: Catalog,
+        resource: str,
+        *,
+        reserved: Mapping[str, str] | None = None,
+        has_extra: bool = False,
+    ) -> Filters:
         """Return the filters that a list takes while changes are looked for in it.
 
         :param resource: a resource whose list can be asked for changes.
         :param reserved: further names that may not be given, with what to do instead.
+        :param has_extra: as for :meth:`of`.
         :raises InvalidArgumentError: the resource is unknown, or its list cannot be asked for changes.
         """
         try:
@@ -78,7 +90,11 @@ class Filters:
             raise InvalidArgumentError(f"{resource} has no list that can be asked for changes")
         names = dict.fromkeys((found.incremental.filter, "since"), SET_BY_CALLER)
         return cls.of(
-            catalog, found.list_operation, sets=found.incremental.filter, reserved={**names, **(reserved or {})}
+            catalog,
+            found.list_operation,
+            sets=found.incremental.filter,
+            reserved={**names, **(reserved or {})},
+            has_extra=has_extra,
         )
 
     def public(self, checked: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,10 +174,26 @@ class Filters:
         problems = []
         required = [each.name for each in self.parameters.values() if each.required]
         if missing := [name for name in required if given.get(name) is None]:
-            problems.append(f"filters need {', '.join(missing)}")
+            problems.append(f"filters need {', '.join(map(self._described, missing))}")
         if self.one_of and not any(given.get(name) is not None for name in self.one_of):
             problems.append(f"filters need at least one of {', '.join(self.one_of)}: the API lists nothing without")
         return problems
+
+    def _described(self, name: str) -> str:
+        values = self.parameters[name].enum
+        return f"{name} (one of {', '.join(map(str, values))})" if values else name
+
+
+def problem_of_extra_filter(operation: Operation, name: object) -> str | None:
+    """Say what is wrong with the name of an extra filter; None where nothing is."""
+    if not isinstance(name, str) or not PARAMETER_NAME.fullmatch(name):
+        return "extra_filters has a name that no query parameter has"
+    known = next((each for each in operation.parameters if each.name == name), None)
+    if known is None:
+        return None
+    if known.role == "page":
+        return f"extra_filters cannot have {name}, which belongs to the paging"
+    return f"{name} is a filter that is known: give it in filters, where it is checked"
 
 
 def convert(parameter: Parameter, value: object, zone: str | None = None, *, any_zone: bool = False) -> Any:

@@ -13,6 +13,7 @@ from airflow_provider_drchrono.catalog import Catalog, Operation, Resource, Unkn
 from airflow_provider_drchrono.client.errors import InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_drchrono.client.filters import Filters, encode
 from airflow_provider_drchrono.client.request import Request, build_request, own_link, same_origin
+from airflow_provider_drchrono.client.unknown_parameters import checked_extra_filters
 
 log = logging.getLogger("airflow_provider_drchrono.client")
 
@@ -34,12 +35,14 @@ class Page:
     :param next_url: the address of the next page; it holds the filters of the list, so it is not shown either.
     :param server_time: the API's clock when it answered, aware, in UTC.
     :param index: the number of the page in this iteration, from 0.
+    :param gaps: how many pages without a record came right before this one, which holds some.
     """
 
     records: list[Record] = field(repr=False)
     next_url: str | None = field(repr=False)
     server_time: datetime
     index: int
+    gaps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,12 @@ class RawPage:
     next_url: str | None = field(repr=False)
     server_time: datetime
     index: int
+    gaps: int = 0
+
+
+def envelope_keys(operation: Operation) -> tuple[str, ...]:
+    """Return the keys under which the records of a page may stand, the likeliest first."""
+    return tuple(dict.fromkeys((operation.response.rows or ENVELOPE_KEYS[0], *ENVELOPE_KEYS)))
 
 
 def records_of(operation: Operation, answer: Any) -> list[Any]:
@@ -64,8 +73,7 @@ def records_of(operation: Operation, answer: Any) -> list[Any]:
         return [answer]
     records = answer
     if isinstance(answer, dict):
-        keys = dict.fromkeys((operation.response.rows or ENVELOPE_KEYS[0], *ENVELOPE_KEYS))
-        records = next((answer[key] for key in keys if isinstance(answer.get(key), list)), None)
+        records = next((answer[key] for key in envelope_keys(operation) if isinstance(answer.get(key), list)), None)
     if not isinstance(records, list) or not set(map(type, records)) <= {dict, bytes}:
         raise UnexpectedAnswerError(
             f"{operation.id}: the answer holds no list of records; try later, and check the base URL if it stays so",
@@ -133,49 +141,26 @@ def find_list(catalog: Catalog, name: str) -> Operation:
     return operation
 
 
-class Listing:
-    """The state of one iteration over a list: the next request, and the guard against going round in circles.
+class PageChain:
+    """The pages of a list, one leading to the next, and the guard against going round in circles.
 
-    A range of dates that is longer than the API answers is asked for in several parts, one after the other.
-
-    :param next_url: begin at this page instead of the first; it already holds filters and page size. With the filters
-        of the first page, the later parts of a long range follow.
-    :param zone: IANA name of the practice's time zone, to which times with a zone are converted.
-    :param raw: leave the records as they come; :meth:`take_raw` then takes the answers.
-    :raises InvalidArgumentError: a filter is unknown, missing or malformed.
+    :param first: asks for the first page; None if there is none to be asked for.
+    :param later: the first pages of what follows when the links end.
     """
 
     def __init__(
-        self,
-        catalog: Catalog,
-        base_url: str,
-        name: str,
-        filters: Mapping[str, Any] | None = None,
-        *,
-        verbose: bool = False,
-        page_size: int | None = None,
-        next_url: str | None = None,
-        zone: str | None = None,
-        raw: bool = False,
+        self, operation: Operation, base_url: str, first: Request | None, later: Sequence[Request] = ()
     ) -> None:
-        self.operation = find_list(catalog, name)
+        self.operation = operation
+        self.request = first
         self._base_url = base_url
+        self._later = list(later)
         self._seen: set[int] = set()
         self._index = 0
         self._idle = 0
+        self._empty = 0
         self._last: list[Any] = []
-        self._raw = raw
         self._mended = False
-        self.request: Request | None
-        parts = [] if next_url is not None and not filters else _parts(catalog, self.operation, filters, zone)
-        resource = catalog.resource(self.operation.resource)
-        queries = [list_query(self.operation, resource, each, verbose=verbose, page_size=page_size) for each in parts]
-        firsts = [build_request(catalog, base_url, self.operation, query=each) for each in queries]
-        if next_url is not None:
-            self.request = self._resumed(next_url)
-            self._later = firsts[_part_of(next_url, parts) + 1 :]
-        else:
-            self.request, *self._later = (replace(each, raw=raw) for each in firsts)
 
     def take(self, answer: Any, server_time: datetime) -> Page:
         """Turn the answer to :attr:`request` into a page and move on to the next request.
@@ -188,7 +173,7 @@ class Listing:
         """Do what :meth:`take` does, for records that were left as they came."""
         return RawPage(*self._taken(answer, server_time))
 
-    def _taken(self, answer: Any, server_time: datetime) -> tuple[list[Any], str | None, datetime, int]:
+    def _taken(self, answer: Any, server_time: datetime) -> tuple[list[Any], str | None, datetime, int, int]:
         records = records_of(self.operation, answer)
         next_url = next_url_of(self.operation, self._base_url, answer)
         self._log_mended(next_url, answer)
@@ -197,10 +182,12 @@ class Listing:
         if next_url is not None and self._is_beyond_end(records, next_url):
             log.warning("%s: the last page names a next one; the list is taken to end here", self.operation.id)
             records, next_url = [], None
+        gaps = self._empty if records else 0
+        self._empty = 0 if records else self._empty + 1
         if next_url is None and self._later:
             next_url = self._later.pop(0).url
-            self._idle = 0
-        page = records, next_url, server_time, self._index
+            self._idle = self._empty = 0
+        page = records, next_url, server_time, self._index, gaps
         self._index += 1
         self._last = records
         self.request = self._following(next_url)
@@ -228,7 +215,53 @@ class Listing:
                 transient=True,
             )
         self._seen.add(fingerprint)
-        return Request(self.operation, next_url, raw=self._raw)
+        return self._request_at(next_url)
+
+    def _request_at(self, url: str) -> Request:
+        return Request(self.operation, url)
+
+
+class Listing(PageChain):
+    """The state of one iteration over a list that the catalogue knows.
+
+    A range of dates that is longer than the API answers is asked for in several parts, one after the other.
+
+    :param extra_filters: filters that the catalogue does not know; they are sent as they are.
+    :param next_url: begin at this page instead of the first; it already holds filters and page size. With the filters
+        of the first page, the later parts of a long range follow.
+    :param zone: IANA name of the practice's time zone, to which times with a zone are converted.
+    :param raw: leave the records as they come; :meth:`take_raw` then takes the answers.
+    :raises InvalidArgumentError: a filter is unknown, missing or malformed.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        base_url: str,
+        name: str,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        extra_filters: Mapping[str, Any] | None = None,
+        verbose: bool = False,
+        page_size: int | None = None,
+        next_url: str | None = None,
+        zone: str | None = None,
+        raw: bool = False,
+    ) -> None:
+        self._raw = raw
+        operation = find_list(catalog, name)
+        extra = checked_extra_filters(operation, extra_filters)
+        resumes = next_url is not None and not filters
+        parts = [] if resumes else _parts(catalog, operation, filters, zone, has_extra=bool(extra))
+        resource = catalog.resource(operation.resource)
+        queries = [list_query(operation, resource, each, verbose=verbose, page_size=page_size) for each in parts]
+        built = [build_request(catalog, base_url, operation, query=each, extra_query=extra) for each in queries]
+        firsts = [replace(each, raw=raw) for each in built]
+        if next_url is None:
+            super().__init__(operation, base_url, firsts[0], firsts[1:])
+            return
+        super().__init__(operation, base_url, None, firsts[_part_of(next_url, parts) + 1 :])
+        self.request = self._resumed(next_url)
 
     def _resumed(self, next_url: str) -> Request:
         if not same_origin(self._base_url, next_url):
@@ -238,11 +271,19 @@ class Listing:
                 operation_id=self.operation.id,
             )
         self._seen.add(hash(next_url))
-        return Request(self.operation, next_url, raw=self._raw)
+        return self._request_at(next_url)
+
+    def _request_at(self, url: str) -> Request:
+        return Request(self.operation, url, raw=self._raw)
 
 
 def _parts(
-    catalog: Catalog, operation: Operation, filters: Mapping[str, Any] | None, zone: str | None
+    catalog: Catalog,
+    operation: Operation,
+    filters: Mapping[str, Any] | None,
+    zone: str | None,
+    *,
+    has_extra: bool,
 ) -> list[dict[str, Any]]:
     """Return the selections that together are what the filters select."""
     known = {each.name for each in operation.parameters}
@@ -251,7 +292,7 @@ def _parts(
         for name, argument in PAGE_ARGUMENTS.items()
         if name in known
     }
-    judged = Filters.of(catalog, operation, reserved=reserved)
+    judged = Filters.of(catalog, operation, reserved=reserved, has_extra=has_extra)
     return judged.queries(judged.checked(filters, zone=zone))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
-from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 from uuid import UUID
 
 from airflow_provider_drchrono.catalog import Catalog, Operation, Parameter, Resource
@@ -56,6 +56,12 @@ class Request:
             return self.operation.kind == "bulk_start"
         return not (self.method == "PATCH" and self.operation.kind == "action")
 
+    @property
+    def parameter_names(self) -> set[str]:
+        """The names of the parameters that the operation has, or that the request holds beside them."""
+        sent = {name for name, _ in parse_qsl(urlsplit(self.url).query, keep_blank_values=True)}
+        return sent | {each.name for each in self.operation.parameters}
+
     def at(self, url: str) -> Request:
         """The same request at another address."""
         return replace(self, url=url)
@@ -68,6 +74,7 @@ def build_request(
     *,
     path: Mapping[str, Id] | None = None,
     query: Mapping[str, Any] | None = None,
+    extra_query: Mapping[str, str] | None = None,
     body: Body | None = None,
     files: Mapping[str, FileArgument] | None = None,
 ) -> Request:
@@ -76,13 +83,15 @@ def build_request(
     :param base_url: scheme, host and port, without a slash at the end.
     :param path: values of the path's parameters.
     :param query: query parameters; None as a value means: leave it out.
+    :param extra_query: query parameters that the catalogue does not know, as they are sent.
     :param body: one record, or for operations that create, a list of them.
     :param files: file arguments by field; they make the body multipart.
     :raises InvalidArgumentError: an argument is unknown, missing or malformed.
     """
     resource = catalog.resource(operation.resource)
     url = base_url + _path(operation, path or {})
-    pairs = _query(operation, resource, query or {})
+    extra = dict(extra_query or {})
+    pairs = [*_query(operation, resource, query or {}, insists=not extra), *extra.items()]
     return Request(
         operation,
         f"{url}?{urlencode(pairs)}" if pairs else url,
@@ -119,12 +128,14 @@ def _segment(operation: Operation, parameter: Parameter, value: object) -> str:
     return quote(text, safe="")
 
 
-def _query(operation: Operation, resource: Resource, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _query(
+    operation: Operation, resource: Resource, values: Mapping[str, Any], *, insists: bool
+) -> list[tuple[str, str]]:
     known = {each.name: each for each in operation.parameters if each.place == "query"}
     given = {name: value for name, value in values.items() if value is not None}
     _refuse_unknown(operation, given, known, "query parameter")
     _refuse_missing(operation, given, known)
-    alternatives = resource.requires_one_of if operation.kind in ("list", "bulk_start") else ()
+    alternatives = resource.requires_one_of if insists and operation.kind in ("list", "bulk_start") else ()
     if alternatives and not any(name in given for name in alternatives):
         raise InvalidArgumentError(
             f"{operation.id}: the API lists {resource.plural} only with at least one of the filters "
@@ -162,6 +173,13 @@ def _body(
         return None
     if files:
         return _multipart(catalog, operation, body, files)
+    if operation.body.multipart_only and isinstance(body, Sequence):
+        raise InvalidArgumentError(
+            f"{operation.id} takes one record at a time, since the API reads it from a form; make a call for each",
+            operation_id=operation.id,
+        )
+    if operation.body.multipart_only and (body is not None or catalog.can_do_without_body(operation)):
+        return _multipart(catalog, operation, body, files)
     if body is None:
         needs = "a body or files" if encoding == "multipart" else "a body"
         raise InvalidArgumentError(f"{operation.id} needs {needs}", operation_id=operation.id)
@@ -185,7 +203,7 @@ def _multipart(
     catalog: Catalog, operation: Operation, body: Body | None, files: Mapping[str, FileArgument]
 ) -> Multipart:
     fields = {each.name: each for each in catalog.body_fields(operation) if each.format == "file"}
-    if not fields:
+    if files and not fields:
         raise InvalidArgumentError(f"{operation.id} takes no files", operation_id=operation.id)
     _refuse_unknown(operation, files, fields, "file field")
     if body is not None and not isinstance(body, Mapping):

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from airflow_provider_drchrono.client.bounds import SizeLimit
 from airflow_provider_drchrono.client.errors import DrChronoError, RateLimitedError, UnexpectedAnswerError
 from airflow_provider_drchrono.client.paging import record_count
 from airflow_provider_drchrono.client.quota import Quota
@@ -44,6 +45,21 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """Read a file from where a record links to, and answer with its :data:`Outcome`.
+
+    :param sink: takes the bytes as they come.
+    :param limit: how large the file may be.
+    :param with_token: whether the token may go there.
+    """
+
+    url: str = field(repr=False)
+    sink: Callable[[bytes], Any] = field(repr=False)
+    limit: SizeLimit
+    with_token: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Let this many seconds pass."""
 
@@ -62,7 +78,7 @@ class BlockingStep:
     work: Callable[[], Any]
 
 
-Step = Send | Wait | Authorize | BlockingStep
+Step = Send | Fetch | Wait | Authorize | BlockingStep
 T = TypeVar("T")
 Flow = Generator[Step, Any, T]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,22 +30,23 @@ from airflow_provider_drchrono.client.errors import (
     TransportError,
     UnexpectedAnswerError,
 )
-from airflow_provider_drchrono.client.paging import ENVELOPE_KEYS
+from airflow_provider_drchrono.client.paging import ENVELOPE_KEYS, envelope_keys
 from airflow_provider_drchrono.client.permissions import refused_access
 from airflow_provider_drchrono.client.request import Request
 from airflow_provider_drchrono.client.retry import RetryReason, available_in, hour_left, http_date
+from airflow_provider_drchrono.client.rules import FIELD_NAME, GIVE_FILTER, OF_NO_FIELD, shown_rules
 from airflow_provider_drchrono.client.settings import ClientSettings
 from airflow_provider_drchrono.client.transport import Failure, Outcome, Reply
 
 FINAL = ("tls", "deadline", "too_large")
 """What is not sent again at once: it would fail alike, or take as long again."""
 
-FIELD_NAME = re.compile(r"[A-Za-z0-9_.]{1,80}")
 CHARSET = re.compile(r"charset=\"?([A-Za-z0-9._-]+)")
 DOUBT = "; it may have been carried out all the same, so look before you do it again"
 
 _split_page = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
 _split_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_LIST = ord("[")
 _decode = msgspec.json.Decoder().decode
 
 INVALID_UUID = b"Invalid uuid"
@@ -98,7 +99,9 @@ def decode(request: Request, reply: Reply) -> Any:
     if shape == "any" and content_type and "json" not in content_type:
         return _document(content_type, reply.content)
     try:
-        return parse_page(reply.content) if request.raw and shape != "record" else parse_json(reply.content)
+        if request.raw and shape != "record":
+            return parse_page(reply.content, envelope_keys(request.operation))
+        return parse_json(reply.content)
     except (ValueError, RecursionError):
         pass
     # Raised out here: the original error carries the whole body along.
@@ -118,11 +121,12 @@ def parse_json(content: bytes) -> Any:
         return json.loads(content)
 
 
-def parse_page(content: bytes) -> Any:
+def parse_page(content: bytes, keys: Collection[str] = ENVELOPE_KEYS) -> Any:
     """Return the decoded JSON of a page, with the records of its list as lines of JSON, in an eighth of the time.
 
     Where the records cannot be told apart as lines, they are decoded like everything else.
 
+    :param keys: those under which the records may stand.
     :raises ValueError: it is not JSON.
     """
     content = content.strip()
@@ -130,7 +134,7 @@ def parse_page(content: bytes) -> Any:
         # Text that is not decoded is not looked at either.
         content.decode()
         page = None if b"\n" in content or b"\r" in content else _split_page(content)
-        return parse_json(content) if page is None else _with_lines(page)
+        return parse_json(content) if page is None else _with_lines(page, keys)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _NoLinesError):
         return parse_json(content)
 
@@ -139,11 +143,11 @@ class _NoLinesError(DrChronoError):
     """There is something else than records in a list."""
 
 
-def _with_lines(page: dict[str, msgspec.Raw] | list[msgspec.Raw]) -> Any:
+def _with_lines(page: dict[str, msgspec.Raw] | list[msgspec.Raw], keys: Collection[str]) -> Any:
     if isinstance(page, list):
         return _lines(page)
     return {
-        name: _lines(_split_list(raw)) if name in ENVELOPE_KEYS and bytes(memoryview(raw)[:1]) == b"[" else _decode(raw)
+        name: _lines(_split_list(raw)) if name in keys and memoryview(raw)[0] == _LIST else _decode(raw)
         for name, raw in page.items()
     }
 
@@ -151,7 +155,7 @@ def _with_lines(page: dict[str, msgspec.Raw] | list[msgspec.Raw]) -> Any:
 def _lines(records: list[msgspec.Raw]) -> list[bytes]:
     lines = [bytes(each) for each in records]
     if not all(each.startswith(b"{") for each in lines):
-        raise _NoLinesError
+        raise _NoLinesError("a list holds something else than records")
     return lines
 
 
@@ -289,14 +293,24 @@ def _bad_request(request: Request, reply: Reply) -> BadRequestError:
         errors = dict(_field_errors(parse_json(reply.content)))
     except (ValueError, RecursionError):
         errors = {}
-    names = [name for name in errors if FIELD_NAME.fullmatch(name) and name not in ("detail", "non_field_errors")]
+    operation = request.operation
+    names = [name for name in errors if FIELD_NAME.fullmatch(name) and name not in OF_NO_FIELD]
     subject = f"the values of {', '.join(names)}" if names else "the request"
+    rules = shown_rules(errors, request.parameter_names)
+    if rules:
+        told = f": {'; '.join(rules)}"
+        if operation.kind in ("list", "report"):
+            told += f"; {GIVE_FILTER}"
+        elif len(rules) < sum(map(len, errors.values())):
+            told += ". Its other reasons are in the error's field_errors, which may hold patient data"
+    else:
+        told = "; its reasons are in the error's field_errors, which may hold patient data"
     return BadRequestError(
-        f"{request.operation.id}: the API refused {subject} (400); its reasons are in the error's field_errors, "
-        "which may hold patient data",
-        operation_id=request.operation.id,
+        f"{operation.id}: the API refused {subject} (400){told}",
+        operation_id=operation.id,
         status=400,
         field_errors=errors,
+        rules=rules,
     )
 
 

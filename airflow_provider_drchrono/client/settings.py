@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.catalog.names import did_you_mean
-from airflow_provider_drchrono.catalog.overrides import ListFacts, checked_facts
+from airflow_provider_drchrono.catalog.overrides import FactsOfList, checked_facts
 from airflow_provider_drchrono.client.errors import ConfigurationError
 from airflow_provider_drchrono.client.settings_table import SETTINGS
 
@@ -45,7 +45,7 @@ class ClientOptions(TypedDict, total=False):
     request_timeout: float
     verify_tls: bool
     ca_bundle: str | None
-    facts: Mapping[str, ListFacts] | None
+    facts: Mapping[str, FactsOfList] | None
     max_attempts: int
     max_wait: float
 
@@ -72,7 +72,7 @@ class ClientSettings(BaseModel):
     :param verify_tls: whether the server has to prove who it is.
     :param ca_bundle: a PEM file of certificate authorities to trust instead of the usual ones.
     :param facts: what is known of single lists and differs from the catalogue, by resource; ``*`` stands for all. See
-        :class:`~airflow_provider_drchrono.catalog.overrides.ListFacts`.
+        :class:`~airflow_provider_drchrono.catalog.overrides.FactsOfList`.
     :param max_attempts: how often a request is sent at most.
     :param max_wait: the longest wait, in seconds, that is slept inside a call; a longer one becomes
         :class:`RateLimitedError`.

@@ -19,13 +19,15 @@ from airflow_provider_drchrono.client.bulk_lists import (
     ticket_of,
 )
 from airflow_provider_drchrono.client.core import Core
+from airflow_provider_drchrono.client.download import Download
 from airflow_provider_drchrono.client.files import FileArgument
-from airflow_provider_drchrono.client.paging import Listing, Page, RawPage, Record, record_of
+from airflow_provider_drchrono.client.paging import Listing, Page, PageChain, RawPage, Record, record_of
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.request import Body, Id, Request
 from airflow_provider_drchrono.client.request_runner import (
     Authorize,
     BlockingStep,
+    Fetch,
     Flow,
     Observer,
     Step,
@@ -112,7 +114,7 @@ class DrChronoClient:
         method: str,
         path: str,
         *,
-        params: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
         json: Any = None,
         data: Mapping[str, Any] | None = None,
         files: Mapping[str, FileArgument] | None = None,
@@ -123,7 +125,7 @@ class DrChronoClient:
 
         :param method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``.
         :param path: such as ``/api/patients``, on the connection's own origin; not the OAuth endpoints.
-        :param params: query parameters; None as a value leaves one out, several values are joined by commas. Times
+        :param query: query parameters; None as a value leaves one out, several values are joined by commas. Times
             have no zone: they are the practice's wall clock.
         :param json: the body, sent as JSON.
         :param data: fields of a form, sent as ``multipart/form-data``, beside ``files``.
@@ -131,13 +133,24 @@ class DrChronoClient:
         :return: as of :meth:`call`.
         :raises InvalidArgumentError: an argument is wrong; nothing was sent.
         """
-        return self._value(self._core.free_request(method, path, params, json, data, files))
+        return self._value(self._core.free_request(method, path, query, json, data, files))
+
+    def request_pages(self, path: str, *, query: Mapping[str, Any] | None = None) -> Iterator[Page]:
+        """Iterate over the pages of a list that the catalogue does not know, one call a page; its links are followed.
+
+        :param path: as of :meth:`request`.
+        :param query: as of :meth:`request`.
+        :raises InvalidArgumentError: an argument is wrong; raised at once, and nothing was sent.
+        :raises UnexpectedAnswerError: an answer is no page of records.
+        """
+        return self._pages(self._core.free_listing(path, query))
 
     def pages(
         self,
         name: str,
         filters: Mapping[str, Any] | None = None,
         *,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         page_size: int | None = None,
         next_url: str | None = None,
@@ -146,25 +159,39 @@ class DrChronoClient:
 
         :param name: a resource such as ``patients``, or the id of an operation that lists.
         :param filters: query parameters of the list. Times have no zone: they are the practice's wall clock.
+        :param extra_filters: query parameters that the catalogue does not know; they are sent as they are.
         :param verbose: ask for the fields that come only on demand; pages get smaller.
         :param page_size: records a page, by default as many as the list allows; the API may send fewer.
         :param next_url: go on from :attr:`Page.next_url` of an earlier iteration; the filters are in it.
         :raises InvalidArgumentError: an argument is wrong; raised at once, and nothing was sent.
         """
-        return self._pages(self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url))
+        return self._pages(
+            self._core.listing(
+                name, filters, extra_filters=extra_filters, verbose=verbose, page_size=page_size, next_url=next_url
+            )
+        )
 
     def raw_pages(
         self,
         name: str,
         filters: Mapping[str, Any] | None = None,
         *,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         page_size: int | None = None,
         next_url: str | None = None,
     ) -> Iterator[RawPage]:
         """Iterate over the pages of a list with the records left as they came, to be stored; see :meth:`pages`."""
         return self._raw_pages(
-            self._core.listing(name, filters, verbose=verbose, page_size=page_size, next_url=next_url, raw=True)
+            self._core.listing(
+                name,
+                filters,
+                extra_filters=extra_filters,
+                verbose=verbose,
+                page_size=page_size,
+                next_url=next_url,
+                raw=True,
+            )
         )
 
     def list(
@@ -172,11 +199,14 @@ class DrChronoClient:
         name: str,
         filters: Mapping[str, Any] | None = None,
         *,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         page_size: int | None = None,
     ) -> Iterator[Record]:
         """Iterate over the records of a list, holding one page at a time; see :meth:`pages`."""
-        return self._records(self._core.listing(name, filters, verbose=verbose, page_size=page_size))
+        return self._records(
+            self._core.listing(name, filters, extra_filters=extra_filters, verbose=verbose, page_size=page_size)
+        )
 
     def bulk_pages(
         self,
@@ -237,14 +267,15 @@ class DrChronoClient:
         request = self._core.bulk_result_request(resource, uuid)
         return result_of(request.operation, self._run(self._core.runner.run(request)))
 
-    def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing) -> BulkResult | None:
+    def bulk_wait(self, resource: str, uuid: str, pacing: BulkPacing, *, raw: bool = False) -> BulkResult | None:
         """Ask for a page of a bulk list until it is made.
 
         :param pacing: when to ask, and when to give up.
+        :param raw: leave the records as they come, to be stored.
         :return: the page, or None if it was not made in time.
         :raises BulkExpiredError: the API no longer knows the uuid.
         """
-        request = self._core.bulk_result_request(resource, uuid)
+        request = self._core.bulk_result_request(resource, uuid, raw=raw)
         return self._run(result_when_made(self._core.runner, request, pacing))
 
     def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
@@ -255,6 +286,24 @@ class DrChronoClient:
         """
         request = self._core.read_request(resource, record_id, verbose=verbose)
         return record_of(request.operation, self._value(request))
+
+    def download(
+        self, resource: str, record_id: Id, field: str | None = None, *, max_bytes: int | None = None
+    ) -> Download:
+        """Fetch the file that a record links to, such as a document's, as a whole.
+
+        It reads the record (``GET`` of the resource), follows its link, and reads the record once more if the link has
+        expired. The token goes to the connection's own host only. What fails on the way is tried again.
+
+        :param resource: such as ``documents`` or ``lab_documents``.
+        :param field: the record's field that holds the link; by default its only file.
+        :param max_bytes: how large the file may be, in bytes; by default 512 MiB.
+        :return: the content with its size, SHA-256 and content type. Close it, or use it in a ``with`` block.
+        :raises InvalidArgumentError: the resource has no such field; nothing was sent.
+        :raises NotFoundError: there is no such record, or it has no file, or not yet.
+        :raises UnexpectedAnswerError: the file is too large, or the link is none that can be followed.
+        """
+        return self._run(self._core.file_link(resource, record_id, field, max_bytes).fetch())
 
     def create(
         self,
@@ -317,12 +366,12 @@ class DrChronoClient:
     ) -> None:
         self.close()
 
-    def _pages(self, listing: Listing) -> Iterator[Page]:
+    def _pages(self, listing: PageChain) -> Iterator[Page]:
         while listing.request is not None:
             answer = self._run(self._core.runner.run(listing.request))
             yield listing.take(answer.value, answer.server_time)
 
-    def _raw_pages(self, listing: Listing) -> Iterator[RawPage]:
+    def _raw_pages(self, listing: PageChain) -> Iterator[RawPage]:
         while listing.request is not None:
             answer = self._run(self._core.runner.run(listing.request))
             yield listing.take_raw(answer.value, answer.server_time)
@@ -348,5 +397,7 @@ class DrChronoClient:
             return self._core.auth.ready()
         if isinstance(step, BlockingStep):
             return step.work()
+        if isinstance(step, Fetch):
+            return self._http.fetch(step.url, step.sink, step.limit, with_token=step.with_token)
         request = step.request
         return self._http.send(request.method, request.url, request.body, size_limit(request.operation))

@@ -139,6 +139,7 @@ class FileTokenStore:
 
         :raises ConfigurationError: the file cannot be written.
         """
+        name = None
         try:
             # mkstemp makes the file 0600 from the start.
             handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
@@ -148,6 +149,8 @@ class FileTokenStore:
                 os.fsync(file.fileno())
             Path(name).replace(self.path)
         except OSError as error:
+            if name:
+                Path(name).unlink(missing_ok=True)
             raise ConfigurationError(
                 f"The renewed token cannot be written to {self.path}: {error.strerror}; the old one is used up, "
                 f"so make the folder writable and authorize the application again"

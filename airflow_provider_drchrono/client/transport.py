@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
@@ -129,6 +129,21 @@ class HttpClient:
         """
         return self._exchange(lambda: _build(self._client, method, url, body), limit, self._settings.request_timeout)
 
+    def fetch(self, url: str, sink: Callable[[bytes], Any], limit: SizeLimit, *, with_token: bool) -> Outcome:
+        """Read a file and hand its bytes on as they come; the content of the reply is empty.
+
+        :param sink: takes the bytes of a success.
+        :param limit: how large the file may be.
+        :param with_token: whether the token may go there.
+        """
+        return self._exchange(
+            lambda: _build_fetch(self._client, url, with_token=with_token),
+            limit,
+            self._settings.request_timeout,
+            sink,
+            with_token=with_token,
+        )
+
     def post_form(self, url: str, form: str) -> Outcome:
         """Send an encoded form, as the token endpoint takes it."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -138,21 +153,31 @@ class HttpClient:
             self._settings.token_timeout,
         )
 
-    def _exchange(self, build: Callable[[], HttpRequest], limit: SizeLimit, seconds: float) -> Outcome:
+    def _exchange(
+        self,
+        build: Callable[[], HttpRequest],
+        limit: SizeLimit,
+        seconds: float,
+        sink: Callable[[bytes], Any] | None = None,
+        *,
+        with_token: bool = True,
+    ) -> Outcome:
         token = _ours.set(True)
         try:
             with deadline(seconds) as ends:
                 try:
-                    return self._read(build(), limit)
+                    return self._read(build(), limit, sink, with_token=with_token)
                 except FAILURES as error:
                     return _failure(error, seconds, late=time.monotonic() >= ends)
         finally:
             _ours.reset(token)
 
-    def _read(self, request: HttpRequest, limit: SizeLimit) -> Reply:
-        response = self._client.send(request, stream=True)
+    def _read(
+        self, request: HttpRequest, limit: SizeLimit, sink: Callable[[bytes], Any] | None, *, with_token: bool
+    ) -> Reply:
+        response = self._client.send(request, stream=True, auth=_auth(with_token=with_token))
         try:
-            reader = _reader(response, limit)
+            reader = _reader(response, limit, sink)
             for piece in [] if response.is_stream_consumed else response.iter_raw():
                 reader.feed(piece)
                 time_left(None)
@@ -192,21 +217,39 @@ class AsyncHttpClient:
 
         :param limit: how large the answer may be.
         """
+        return await self._exchange(lambda: _build(self._client, method, url, body), limit)
+
+    async def fetch(self, url: str, sink: Callable[[bytes], Any], limit: SizeLimit, *, with_token: bool) -> Outcome:
+        """Read a file and hand its bytes on as they come; see :meth:`HttpClient.fetch`."""
+        return await self._exchange(
+            lambda: _build_fetch(self._client, url, with_token=with_token), limit, sink, with_token=with_token
+        )
+
+    async def _exchange(
+        self,
+        build: Callable[[], HttpRequest],
+        limit: SizeLimit,
+        sink: Callable[[bytes], Any] | None = None,
+        *,
+        with_token: bool = True,
+    ) -> Outcome:
         token = _ours.set(True)
         seconds = self._settings.request_timeout
         ends = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
-                return await self._read(_build(self._client, method, url, body), limit)
+                return await self._read(build(), limit, sink, with_token=with_token)
         except FAILURES as error:
             return _failure(error, seconds, late=time.monotonic() >= ends)
         finally:
             _ours.reset(token)
 
-    async def _read(self, request: HttpRequest, limit: SizeLimit) -> Reply:
-        response = await self._client.send(request, stream=True)
+    async def _read(
+        self, request: HttpRequest, limit: SizeLimit, sink: Callable[[bytes], Any] | None, *, with_token: bool
+    ) -> Reply:
+        response = await self._client.send(request, stream=True, auth=_auth(with_token=with_token))
         try:
-            reader = _reader(response, limit)
+            reader = _reader(response, limit, sink)
             if not response.is_stream_consumed:
                 async for piece in response.aiter_raw():
                     reader.feed(piece)
@@ -278,11 +321,24 @@ def _build(
     return client.build_request(method, url)
 
 
-def _reader(response: HttpResponse, limit: SizeLimit) -> BodyReader:
+def _build_fetch(client: httpx.Client | httpx.AsyncClient, url: str, *, with_token: bool) -> HttpRequest:
+    request = client.build_request("GET", url, headers={"Accept": "*/*"})
+    if not with_token:
+        # It is meant for the API, and nobody else has to know what this client is.
+        del request.headers["X-DRC-API-Version"]
+    return request
+
+
+def _auth(*, with_token: bool) -> Any:
+    return httpx.USE_CLIENT_DEFAULT if with_token else None
+
+
+def _reader(response: HttpResponse, limit: SizeLimit, sink: Callable[[bytes], Any] | None) -> BodyReader:
+    sink = sink if response.is_success else None
     if not response.is_stream_consumed:
-        return BodyReader(response.headers.get("content-encoding", ""), limit)
+        return BodyReader(response.headers.get("content-encoding", ""), limit, sink)
     # A transport that answers from memory hands the body over whole.
-    reader = BodyReader("", limit)
+    reader = BodyReader("", limit, sink)
     reader.feed(response.content)
     return reader
 

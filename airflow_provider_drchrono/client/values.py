@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -139,6 +140,16 @@ def to_json(value: object) -> Any:
     if isinstance(value, datetime | date | time | Decimal | UUID):
         return str(value) if isinstance(value, Decimal | UUID) else value.isoformat()
     raise ValueError(f"holds {_kind(value)}, which JSON has no word for")
+
+
+def to_json_text(value: object) -> str:
+    """Return JSON as text: text that is JSON, or what a list or mapping is as JSON."""
+    if isinstance(value, str):
+        with suppress(ValueError, RecursionError):
+            json.loads(value or "null")
+            return to_text(value)
+        raise ValueError('must be a list, or JSON as text, such as ["a", "b"]')
+    return json.dumps(to_json(value))
 
 
 def to_mapping(value: object) -> Any:

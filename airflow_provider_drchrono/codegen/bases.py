@@ -137,6 +137,9 @@ def _constants() -> Mapping[str, ast.expr]:
 def _arguments(node: ast.FunctionDef, docstring: str) -> Iterator[Option]:
     abouts = params_of(docstring)
     for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        if argument.arg.startswith("_"):
+            # What one base class hands to another is no option of users.
+            continue
         yield Option(
             argument.arg,
             ast.unparse(argument.annotation) if argument.annotation else "Any",

@@ -10,7 +10,7 @@ from airflow_provider_drchrono.codegen.bases import Option
 from airflow_provider_drchrono.codegen.plan import OperatorPlan
 from airflow_provider_drchrono.codegen.sensors import SensorPlan
 
-WIDTH = 110
+WIDTH = 119
 MAIN_FIELDS = 5
 
 

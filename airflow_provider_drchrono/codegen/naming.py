@@ -36,6 +36,7 @@ SPECIAL = {
     "patients_onpatient_access_delete": "RevokeOnPatientInvite",
     "patients_onpatient_access_read": "GetOnPatientAccess",
     "patients_qrda1": "GetPatientQrda1",
+    "recurring_appointment_instances_list": "GetRecurringAppointmentInstances",
 }
 
 # Operations that list and fetch a bulk list too get a second operator, for the fetching.

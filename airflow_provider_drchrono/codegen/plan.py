@@ -22,7 +22,7 @@ from airflow_provider_drchrono.codegen.typing_of import (
 
 PACKAGE = "airflow_provider_drchrono.operators"
 
-ID = "int | str | XComArg"
+ID = "Whole"
 OF_THE_REQUEST = frozenset({"data", "filters", "uuid"})
 # Options that only some operations of a kind understand: the query parameter that makes them work.
 NEEDS_PARAMETER = frozenset({"order_by", "verbose"})
@@ -234,7 +234,7 @@ def _operator(catalog: Catalog, resource: Resource, operation: Operation, catego
     own = (
         *ids,
         *(each for each in explicit if each.default is None),
-        *_data_arguments(operation, resource, stem, data_fields),
+        *_data_arguments(operation, resource, stem, data_fields, optional=catalog.can_do_without_body(operation)),
         *_filter_arguments(operation, resource, stem, filters, one_of),
         *_uuid_arguments(operation),
         *(each for each in explicit if each.default is not None),
@@ -290,20 +290,24 @@ def _about_id(argument: str, resource: Resource) -> str:
 
 
 def _data_arguments(
-    operation: Operation, resource: Resource, stem: str, data_fields: Sequence[Field]
+    operation: Operation, resource: Resource, stem: str, data_fields: Sequence[Field], *, optional: bool
 ) -> Iterable[Argument]:
     if not data_fields:
         return
     name = naming.data_type(operation, resource, stem)
+    if optional:
+        about = f"more fields of the {resource.noun}, where there is more to say than the other arguments do."
+        yield Argument("data", f"Given[{name}] | None", "None", about)
+        return
     if operation.kind == "create":
         about = f"the fields of the {resource.noun}, or a list of {resource.plural}, which one call creates together."
-        yield Argument("data", f"{name} | Sequence[{name}] | XComArg | str", None, about)
+        yield Argument("data", f"OneOrMany[{name}]", None, about)
         return
     about = {
         "update": "the fields to change; all others stay as they are.",
         "replace": f"all fields of the {resource.noun}; what is left out is lost.",
     }.get(operation.kind, "the fields to send.")
-    yield Argument("data", f"{name} | XComArg | str", None, about)
+    yield Argument("data", f"Given[{name}]", None, about)
 
 
 def _filter_arguments(
@@ -311,7 +315,7 @@ def _filter_arguments(
 ) -> Iterable[Argument]:
     if not filters:
         return
-    annotation = f"{naming.filters_type(operation, resource, stem)} | XComArg | str"
+    annotation = f"Given[{naming.filters_type(operation, resource, stem)}]"
     if one_of:
         about = f"what to select; DrChrono insists on one of {_listed(one_of)}."
         yield Argument("filters", annotation, None, about)

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from airflow_provider_drchrono.catalog import Catalog
+from airflow_provider_drchrono.catalog import Catalog, wording
 from airflow_provider_drchrono.codegen import labels, naming
 from airflow_provider_drchrono.codegen.assets import WatchPlan, plan_watches
 from airflow_provider_drchrono.codegen.bases import function_options, options_of
@@ -120,6 +120,7 @@ def _environment(catalog: Catalog) -> Environment:
     )
     environment.filters |= {
         "attribute_doc": attribute_doc,
+        "annotation": labels.annotation_label,
         "cell": labels.about_label,
         "docstring": operator_docstring,
         "example": lambda operator: example(catalog, operator),
@@ -128,13 +129,14 @@ def _environment(catalog: Catalog) -> Environment:
         "module_docstring": module_docstring,
         "of_options": lambda name: name if name == "TaskOptions" else f"options.{name}",
         "of_types": qualified,
-        "parameter_label": labels.parameter_label,
+        "parameter_label": wording.parameter_label,
         "record_shown_at": labels.record_shown_at,
         "returned": returned,
-        "rows": lambda fields, writable: labels.rows_of(catalog, fields, writable=writable),
+        "rules": lambda operation: wording.rules_of(catalog, operation),
+        "rows": lambda fields, writable: wording.rows_of(catalog, fields, writable=writable),
         "sensor_docstring": sensor_docstring,
-        "type_label": labels.type_label,
-        "values_label": labels.values_label,
+        "type_label": wording.type_label,
+        "values_label": wording.values_label,
     }
     return environment
 

@@ -78,7 +78,9 @@ def typed_dicts_of(
     for each in fields:
         annotation, inner = _field(catalog, name, each, depth)
         is_required = each.name in required
-        typed.append(TypedField(each.name, _nullable(annotation, is_required), is_required, each.about))
+        # A field that another one makes up for is there all the same, and null.
+        never_null = is_required and each.required_unless is None
+        typed.append(TypedField(each.name, _nullable(annotation, never_null), is_required, each.about))
         yield from inner
     yield TypedDictPlan(name, about, tuple(typed), depth)
 
@@ -170,6 +172,8 @@ def _nullable(annotation: str, required: bool) -> str:
 
 def _scalar(field: Field) -> str:
     plain = BY_FORMAT[field.format] if field.format else BY_TYPE[field.type]
+    if field.json_text:
+        plain = f"Sequence[Any] | {plain}"
     if field.enum and len(field.enum) <= LONGEST_LITERAL:
         return f"Literal[{', '.join(repr(each) for each in field.enum)}] | {plain}"
     return plain

@@ -5,7 +5,7 @@ Names are checked while the DAG is parsed. So are values, unless they are templa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_drchrono.catalog import Catalog, Parameter, load
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client import errors
-from airflow_provider_drchrono.client.filters import Filters, convert
+from airflow_provider_drchrono.client.filters import Filters, convert, problem_of_extra_filter
 
 
 class InvalidArgumentError(errors.InvalidArgumentError, AirflowFailException, ValueError):
@@ -29,24 +29,28 @@ def is_template(value: object) -> bool:
     return callable(value) or callable(getattr(value, "resolve", None))
 
 
-def operation_filters(operation_id: str, catalog: Catalog | None = None) -> Filters:
+def operation_filters(operation_id: str, catalog: Catalog | None = None, *, has_extra: bool = False) -> Filters:
     """Return the filters that an operation takes.
 
     :param catalog: the one with the facts of a connection; None while no connection is known.
+    :param has_extra: whether ``extra_filters`` are given beside, of which one may be what the list insists on.
     """
-    if catalog is None or catalog is load():
+    found = catalog or load()
+    if found is load() and not has_extra:
         return _operation_filters(operation_id)
-    return Filters.of(catalog, catalog.operation(operation_id))
+    return Filters.of(found, found.operation(operation_id), has_extra=has_extra)
 
 
-def incremental_filters(resource: str, catalog: Catalog | None = None) -> Filters:
+def incremental_filters(resource: str, catalog: Catalog | None = None, *, has_extra: bool = False) -> Filters:
     """Return the filters that a list takes beside the one by which changes are looked for.
 
     :param catalog: the one with the facts of a connection; None while no connection is known.
+    :param has_extra: as for :func:`operation_filters`.
     """
-    if catalog is None or catalog is load():
+    found = catalog or load()
+    if found is load() and not has_extra:
         return _incremental_filters(resource)
-    return Filters.of_incremental(catalog, resource)
+    return Filters.of_incremental(found, resource, has_extra=has_extra)
 
 
 @lru_cache(maxsize=512)
@@ -82,6 +86,37 @@ def checked_filters(filters: Filters, given: object, *, zone: str | None) -> dic
     """
     try:
         return filters.checked(given, zone=zone)
+    except errors.InvalidArgumentError as error:
+        problem = str(error)
+    raise InvalidArgumentError(problem)
+
+
+def check_extra_filters(operation_id: str, given: object) -> None:
+    """Refuse extra filters, while the DAG is parsed, whose names cannot be right.
+
+    :param given: the argument ``extra_filters``; a template is judged when it runs.
+    :raises InvalidArgumentError: everything that is wrong, in one line.
+    """
+    if given is None or is_template(given):
+        return
+    if not isinstance(given, Mapping):
+        raise InvalidArgumentError(
+            f"{operation_id}: extra_filters must be a mapping of names to values, not {type(given).__name__}"
+        )
+    operation = load().operation(operation_id)
+    if problems := [problem for name in given if (problem := problem_of_extra_filter(operation, name))]:
+        raise InvalidArgumentError(f"{operation_id}: {'; '.join(problems)}")
+
+
+def checked_extra_filters(operation_id: str, given: object) -> dict[str, str]:
+    """Return rendered extra filters as the text that is sent. One that is None is left out.
+
+    :raises InvalidArgumentError: everything that is wrong, in one line. Nothing was sent.
+    """
+    from airflow_provider_drchrono.client import unknown_parameters
+
+    try:
+        return unknown_parameters.checked_extra_filters(load().operation(operation_id), given)
     except errors.InvalidArgumentError as error:
         problem = str(error)
     raise InvalidArgumentError(problem)

@@ -19,10 +19,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, ClassVar
 
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError
+from airflow_provider_drchrono.common.templates import rendered_none
 from airflow_provider_drchrono.compat import AirflowFailException
 from airflow_provider_drchrono.compat.task_run import NoticesRendering
 
 MASK = "***"
+
+MOST_PLACES = 10
+"""One error names so many of the places where a template found nothing."""
 
 
 class MaskedValue:
@@ -82,7 +87,7 @@ class _Never:
 class MasksTemplateFields(NoticesRendering):
     """For operators and sensors: masks ``masked_fields`` from their rendering until Airflow has stored them."""
 
-    masked_fields: ClassVar[tuple[str, ...]] = ("data", "extra_fields", "filters")
+    masked_fields: ClassVar[tuple[str, ...]] = ("data", "extra_fields", "filters", "extra_filters")
 
     # Whether Airflow stores the fields again after the task has run; they are not masked any more then.
     overwrite_rtif_after_execution: bool = _Never()  # type: ignore[assignment]
@@ -96,10 +101,12 @@ class MasksTemplateFields(NoticesRendering):
             # Tests render and execute tasks without Airflow; then nothing asks for the value to store.
             cls.execute = _unmasking(execute)  # type: ignore[attr-defined]
 
-    def after_rendering(self, names: tuple[str, ...]) -> None:
+    _rendered_none: tuple[str, ...] = ()
+
+    def after_rendering(self, given: Mapping[str, Any]) -> None:
         """Mask what was rendered.
 
-        :param names: the fields that were rendered.
+        :param given: the fields that were rendered, as they were before.
         :raises AirflowFailException: a renderer of the operator makes Airflow store a part of a field by itself.
         """
         renderers = getattr(self, "template_fields_renderers", {})
@@ -108,16 +115,30 @@ class MasksTemplateFields(NoticesRendering):
                 f"template_fields_renderers names {', '.join(parts)}, which Airflow would store in clear; name the "
                 "whole field instead"
             )
-        for name in self.masked_fields:
+        masked = [name for name in self.masked_fields if name in given]
+        self._rendered_none = tuple(
+            place for name in masked for place in rendered_none(given[name], getattr(self, name, None), name)
+        )
+        for name in masked:
             value = getattr(self, name, None)
-            if name in names and value is not None and not isinstance(value, MaskedValue):
+            if value is not None and not isinstance(value, MaskedValue):
                 setattr(self, name, MaskedValue(value, stored=partial(setattr, self, name, value)))
 
     def unmask_fields(self) -> None:
-        """Give the fields their values back."""
+        """Give the fields their values back.
+
+        :raises InvalidArgumentError: a template in one of them found nothing, and became the word None.
+        """
         for name in self.masked_fields:
             if isinstance(value := getattr(self, name, None), MaskedValue):
                 setattr(self, name, value.value)
+        if self._rendered_none:
+            places = ", ".join(self._rendered_none[:MOST_PLACES])
+            raise InvalidArgumentError(
+                f"{getattr(self, 'operation_id', type(self).__name__)}: {places}: a template found no value and became "
+                'the word None. Let it give one, as in {{ ... | default("text", true) }}, leave the field out, or '
+                "render it to null with render_template_as_native_obj=True. Nothing was sent"
+            )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Resume after a deferral, as Airflow does."""

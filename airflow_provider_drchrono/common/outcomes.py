@@ -43,6 +43,14 @@ def airflow_outcome(*, reschedule: bool = True) -> Iterator[None]:
         message, retry_at = str(error), None
     if retry_at is None:
         raise AirflowFailException(message) from None
+    raise put_off(message, retry_at) from None
+
+
+def put_off(message: str, retry_at: datetime) -> AirflowRescheduleException:
+    """Return what makes the task start again later, without a worker until then, and say so in the log.
+
+    :param message: why, in one line without a value.
+    """
     due = max(retry_at, datetime.now(UTC) + SHORTEST_RESCHEDULE)
     log.info("%s. The task goes on at %s", message.rstrip("."), due.isoformat(timespec="seconds"))
-    raise AirflowRescheduleException(due) from None  # type: ignore[no-untyped-call]
+    return AirflowRescheduleException(due)  # type: ignore[no-untyped-call]

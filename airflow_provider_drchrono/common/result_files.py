@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -56,6 +57,17 @@ def write_document(path: str | ObjectStoragePath, document: Any) -> dict[str, An
     with _written_whole(target) as file:
         file.write(gzip.compress(content, mtime=0) if target.name.endswith(".gz") else content)
     return {"path": str(target), "bytes": len(content)}
+
+
+def write_file(path: str | ObjectStoragePath, content: IO[bytes]) -> None:
+    """Write a file as it is.
+
+    :param content: read from where it stands to its end.
+    :raises InvalidArgumentError: the path names something that is no file, or is one that tasks may not write.
+    :raises Exception: what went wrong; an unfinished file is removed, and an earlier one of that name stays.
+    """
+    with _written_whole(check_output_path(path)) as file:
+        shutil.copyfileobj(content, file, length=1024 * 1024)
 
 
 def check_output_path(path: str | ObjectStoragePath) -> ObjectStoragePath:

@@ -17,7 +17,13 @@ from airflow.sdk.exceptions import (
 
 from airflow_provider_drchrono.compat.folders import configured_staging, quota_folder
 from airflow_provider_drchrono.compat.hosts import celery_redis, executor_of_many_hosts
-from airflow_provider_drchrono.compat.task_run import mask_secret, run_of, shortest_deferral, waits_in_triggerer
+from airflow_provider_drchrono.compat.task_run import (
+    instance_of,
+    mask_secret,
+    run_of,
+    shortest_deferral,
+    waits_in_triggerer,
+)
 from airflow_provider_drchrono.compat.teams import team_of_connection
 from airflow_provider_drchrono.compat.variables import delete_variable, read_variable, write_variable
 
@@ -31,6 +37,7 @@ __all__ = [
     "configured_staging",
     "delete_variable",
     "executor_of_many_hosts",
+    "instance_of",
     "mask_secret",
     "quota_folder",
     "read_variable",

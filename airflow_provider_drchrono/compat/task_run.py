@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, conf
@@ -15,6 +16,22 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+BY_HAND = "by_hand"
+"""The DAG run of a task whose ``execute`` somebody calls without one, as a unit test does."""
+
+
+def instance_of(context: Context | Mapping[str, Any], task: BaseOperator) -> Any:
+    """Return the task instance that runs, or a stand-in where ``execute`` is called without the context of a task.
+
+    :param context: the context of the running task; an empty one will do.
+    :param task: the operator.
+    """
+    found: Any = context.get("ti")
+    if found is not None:
+        return found
+    return SimpleNamespace(dag_id=task.dag_id, task_id=task.task_id, run_id=BY_HAND, map_index=-1, try_number=1)
+
+
 def run_of(context: Context | Mapping[str, Any]) -> str:
     """Return what all tries of a task have in common, and no other execution of it: the DAG run's id, as a rule.
 
@@ -23,7 +40,8 @@ def run_of(context: Context | Mapping[str, Any]) -> str:
 
     :param context: the context of the running task.
     """
-    run_id = str(context["ti"].run_id)
+    ti: Any = context.get("ti")
+    run_id = BY_HAND if ti is None else str(ti.run_id)
     loop: Any = context.get("loop")
     return run_id if loop is None else f"{run_id}#{loop.index}"
 
@@ -57,10 +75,10 @@ check_method(BaseOperator, "_do_render_template_fields", PARAMETERS, __name__)
 class NoticesRendering:
     """For operators and sensors: calls :meth:`after_rendering` once the templates are rendered."""
 
-    def after_rendering(self, names: tuple[str, ...]) -> None:
+    def after_rendering(self, given: Mapping[str, Any]) -> None:
         """Do what has to be done before Airflow stores the rendered fields.
 
-        :param names: the fields that were rendered.
+        :param given: the fields that were rendered, as they were before.
         """
         raise NotImplementedError
 
@@ -68,10 +86,11 @@ class NoticesRendering:
         self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]
     ) -> None:
         names = tuple(template_fields)
+        given = {name: getattr(parent, name, None) for name in names}
         super()._do_render_template_fields(parent, names, context, jinja_env, seen_oids)  # type: ignore[misc]
         # Airflow also calls it for objects inside of fields that have templates of their own.
         if parent is self:
-            self.after_rendering(names)
+            self.after_rendering(given)
 
 
 def mask_secret(secret: Any) -> None:

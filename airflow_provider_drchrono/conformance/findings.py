@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Verdict = Literal["as believed", "differs", "unknown"]
-VERDICTS: tuple[Verdict, ...] = ("differs", "as believed", "unknown")
+Result = Literal["as believed", "differs", "unknown"]
+RESULTS: tuple[Result, ...] = ("differs", "as believed", "unknown")
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """What a field, a filter or a header may be called, to be named in a report."""
@@ -36,11 +36,11 @@ class Finding:
     :param subject: the list that it is about; empty where it is about all.
     :param believed: what the catalogue says.
     :param observed: what came, in words of our own.
-    :param facts: the facts by which a connection is told, by resource.
+    :param facts: the facts to hand to a connection, by resource.
     """
 
     question: str
-    verdict: Verdict
+    result: Result
     believed: str
     observed: str
     subject: str = ""
@@ -72,7 +72,7 @@ class Report:
 
     @property
     def facts(self) -> dict[str, dict[str, Any]]:
-        """What a connection has to be told, by resource."""
+        """The facts to hand to a connection, by resource."""
         merged: dict[str, dict[str, Any]] = {}
         for finding in self.findings:
             for resource, facts in finding.facts.items():
@@ -108,9 +108,9 @@ class Report:
             f"{self.calls} calls that only read.{rest} No value of any record is in this report."
         )
         yield ""
-        for verdict in VERDICTS:
-            found = [each for each in self.findings if each.verdict == verdict]
-            yield f"## {verdict.capitalize()}: {len(found)}"
+        for result in RESULTS:
+            found = [each for each in self.findings if each.result == result]
+            yield f"## {result.capitalize()}: {len(found)}"
             yield ""
             if found:
                 yield "| question | list | believed | basis | observed |"

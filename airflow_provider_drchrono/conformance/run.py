@@ -12,7 +12,7 @@ from airflow_provider_drchrono import __version__
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.client.settings import ClientSettings
 from airflow_provider_drchrono.client.tokens import TokenStore
-from airflow_provider_drchrono.conformance import answers, bulk, changes, paging
+from airflow_provider_drchrono.conformance import answer_questions, bulk_questions, change_questions, page_questions
 from airflow_provider_drchrono.conformance.findings import Finding, Question, Report
 from airflow_provider_drchrono.conformance.session import BudgetSpentError, Session
 from airflow_provider_drchrono.conformance.state_file import RunState, identity_of, load_state, save_state
@@ -24,7 +24,13 @@ Progress = Callable[[Step, int], None]
 
 def all_steps() -> tuple[Step, ...]:
     """Return the steps in the order in which they are asked."""
-    return (*answers.first_steps(), *paging.steps(), *changes.steps(), *bulk.steps(), *answers.last_steps())
+    return (
+        *answer_questions.first_steps(),
+        *page_questions.steps(),
+        *change_questions.steps(),
+        *bulk_questions.steps(),
+        *answer_questions.last_steps(),
+    )
 
 
 def all_questions() -> dict[str, Question]:
@@ -39,15 +45,15 @@ def run(
     quota: Any,
     state_path: Path,
     progress: Progress = lambda step, calls: None,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] | None = None,
 ) -> Report:
     """Ask everything that has not been asked yet, and return the report.
 
     What was found is stored after each step, so that a run which is interrupted goes on there.
 
     :param state_path: the file with the state of the run.
-    :param progress: is told each step before it is asked, and the calls made so far.
-    :param sleep: lets seconds pass.
+    :param progress: called before each step, with the calls made so far.
+    :param sleep: lets seconds pass; ``time.sleep`` if left out.
     :raises DrChronoError: the service cannot be asked now; what was found is kept.
     """
     state = load_state(state_path, identity_of(settings))
@@ -58,7 +64,7 @@ def run(
         quota=quota,
         tally=Tally(state.tally),
         headers=state.headers,
-        sleep=sleep,
+        sleep=sleep or time.sleep,
         spent=state.calls,
     )
     try:
@@ -101,7 +107,7 @@ def _report(settings: ClientSettings, state: RunState, calls: int, last: list[Fi
     return Report(
         provider_version=__version__,
         api_version=settings.api_version,
-        at_vendor=host == paging.VENDOR_DOMAIN or host.endswith(f".{paging.VENDOR_DOMAIN}"),
+        at_vendor=host == page_questions.VENDOR_DOMAIN or host.endswith(f".{page_questions.VENDOR_DOMAIN}"),
         calls=calls,
         complete=last is not None,
         findings=findings + (last or []),

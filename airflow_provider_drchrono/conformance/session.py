@@ -190,7 +190,7 @@ class Session:
             raise BudgetSpentError("The calls of this run are used up; what is left has not been asked")
         self._replies.clear()
         try:
-            value = self.client.request(method, path, params=params)
+            value = self.client.request(method, path, query=params)
         except BadRequestError as error:
             return self._answer(reasons=tuple(each for texts in error.field_errors.values() for each in texts))
         except (UnexpectedAnswerError, RequestTimeoutError):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_drchrono import catalog, compat
 from airflow_provider_drchrono.client.authorization import check_redirect_uri
+from airflow_provider_drchrono.client.core import warn_if_unverified
 from airflow_provider_drchrono.client.errors import ConfigurationError, DrChronoError
 from airflow_provider_drchrono.client.settings import ClientSettings
 from airflow_provider_drchrono.client.synchronous import DrChronoClient
@@ -108,6 +109,7 @@ class Authorization:
         :raises DrChronoError: DrChrono refuses the code, or nothing could be stored.
         """
         check_redirect_uri(redirect_uri)
+        warn_if_unverified(self.settings)
         endpoint = TokenEndpoint(self.settings)
         if not self.in_database:
             return self._replace(lambda: endpoint.exchange(code, redirect_uri))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from airflow_provider_drchrono.client import DrChronoClient
+    from airflow_provider_drchrono.client import Download, DrChronoClient
     from airflow_provider_drchrono.client.files import FileArgument
     from airflow_provider_drchrono.client.paging import Page, Record
     from airflow_provider_drchrono.client.request import Body, Id
@@ -45,18 +45,39 @@ class CallsDirectly:
         with self._borrowed() as drchrono:
             return drchrono.call(operation_id, path=path, query=query, body=body, files=files)
 
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        json: Any = None,
+        data: Mapping[str, Any] | None = None,
+        files: Mapping[str, FileArgument] | None = None,
+    ) -> Any:
+        """Make a request that the catalogue does not know; see :meth:`.DrChronoClient.request`."""
+        with self._borrowed() as drchrono:
+            return drchrono.request(method, path, query=query, json=json, data=data, files=files)
+
+    def request_pages(self, path: str, *, query: Mapping[str, Any] | None = None) -> Iterator[Page]:
+        """Iterate over the pages of a list past the catalogue; see :meth:`.DrChronoClient.request_pages`."""
+        return self._streamed(lambda drchrono: drchrono.request_pages(path, query=query))
+
     def pages(
         self,
         name: str,
         filters: Mapping[str, Any] | None = None,
         *,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         page_size: int | None = None,
         next_url: str | None = None,
     ) -> Iterator[Page]:
         """Iterate over the pages of a list; see :meth:`.DrChronoClient.pages`."""
         return self._streamed(
-            lambda drchrono: drchrono.pages(name, filters, verbose=verbose, page_size=page_size, next_url=next_url)
+            lambda drchrono: drchrono.pages(
+                name, filters, extra_filters=extra_filters, verbose=verbose, page_size=page_size, next_url=next_url
+            )
         )
 
     def list(
@@ -64,16 +85,28 @@ class CallsDirectly:
         name: str,
         filters: Mapping[str, Any] | None = None,
         *,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         page_size: int | None = None,
     ) -> Iterator[Record]:
         """Iterate over the records of a list; see :meth:`.DrChronoClient.list`."""
-        return self._streamed(lambda drchrono: drchrono.list(name, filters, verbose=verbose, page_size=page_size))
+        return self._streamed(
+            lambda drchrono: drchrono.list(
+                name, filters, extra_filters=extra_filters, verbose=verbose, page_size=page_size
+            )
+        )
 
     def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
         """Return one record; see :meth:`.DrChronoClient.read`."""
         with self._borrowed() as drchrono:
             return drchrono.read(resource, record_id, verbose=verbose)
+
+    def download(
+        self, resource: str, record_id: Id, field: str | None = None, *, max_bytes: int | None = None
+    ) -> Download:
+        """Fetch the file that a record links to; see :meth:`.DrChronoClient.download`."""
+        with self._borrowed() as drchrono:
+            return drchrono.download(resource, record_id, field, max_bytes=max_bytes)
 
     def create(
         self,

@@ -16,11 +16,17 @@ from airflow_provider_drchrono.hooks.calls import CallsDirectly
 if TYPE_CHECKING:
     from airflow_provider_drchrono.catalog import Catalog
     from airflow_provider_drchrono.client import AsyncDrChronoClient, CallQuota, ClientSettings, DrChronoClient
+    from airflow_provider_drchrono.incremental.cursor import CursorSource
+    from airflow_provider_drchrono.incremental.suspicion import ReadFacts, Suspicion
     from airflow_provider_drchrono.state.lease import Timing
     from airflow_provider_drchrono.state.token_store import VariableTokenStore
 
 # Seconds beyond the longest time that a renewal can take, after which others take its process for dead.
 LEASE_MARGIN = 30.0
+
+
+UNDER_TEST = "connection test"
+"""Whose calls they are that the test of a connection makes; they count for the application as all others do."""
 
 
 class DrChronoHook(CallsDirectly, BaseHook):
@@ -42,6 +48,7 @@ class DrChronoHook(CallsDirectly, BaseHook):
         super().__init__(**kwargs)
         self.drchrono_conn_id = drchrono_conn_id
         self.quota_reserve = quota_reserve
+        self._counted_as = drchrono_conn_id
         self._client: DrChronoClient | None = None
         self._async_client: AsyncDrChronoClient | None = None
         self._timezones: tuple[str, ...] | None = None
@@ -85,7 +92,7 @@ class DrChronoHook(CallsDirectly, BaseHook):
         """
         from airflow_provider_drchrono.hooks.connection import quota_of
 
-        return quota_of(self.settings, self.drchrono_conn_id, reserve=self.quota_reserve)
+        return quota_of(self.settings, self._counted_as, reserve=self.quota_reserve)
 
     def get_conn(self) -> DrChronoClient:
         """Return the client of this hook, the same one each time. :meth:`close` closes it; do not close it yourself.
@@ -180,26 +187,62 @@ class DrChronoHook(CallsDirectly, BaseHook):
             group = None
         if group:
             return f"practice_group:{group}"
-        token = self.token_store.load()
-        return f"grant:{token.grant_id if token else self.token_store.grant_id}"
+        return f"grant:{self.grant_id}"
 
-    def why_empty(self, operation_id: str) -> tuple[bool, str]:
-        """Say what an empty list may hide: DrChrono answers it, too, to a grant that may not see the records.
+    @property
+    def grant_id(self) -> str:
+        """What tells the connection's grant from others of the application; it is no secret, and no call is made.
 
-        :return: whether the grant is known to lack the scopes, and one line with what the operation needs.
+        :raises TokenStoreError: the token cannot be read.
         """
-        from airflow_provider_drchrono.catalog import load
+        from airflow_provider_drchrono.client.tokens import grant_id_of
 
-        operation = load().operation(operation_id)
+        if token := self.token_store.load():
+            return token.grant_id
+        refresh_token = self.settings.refresh_token
+        return grant_id_of(refresh_token.get_secret_value()) if refresh_token else self.token_store.grant_id
+
+    def continued_source(self, known: CursorSource | None) -> CursorSource:
+        """Return whose list this connection reads, given what a cursor remembers of that.
+
+        :raises CursorError: the cursor is of another practice.
+        """
+        from airflow_provider_drchrono.incremental.cursor import continued_source
+
+        return continued_source(known, self.drchrono_conn_id, self.grant_id, lambda: self.practice_key)
+
+    @property
+    def granted_scopes(self) -> tuple[str, ...]:
+        """The scopes that the connection's token was granted; empty if they are not known.
+
+        :raises TokenStoreError: the token cannot be read.
+        """
         token = self.token_store.load()
-        lacking = bool(token and token.scope and not operation.permitted_by(token.scope))
-        scopes = f"one of the scopes {', '.join(operation.scopes)}, none of which is granted" if lacking else ""
-        permissions = f"the user's permission {' and '.join(operation.permissions)}" if operation.permissions else ""
-        needs = " and ".join(filter(None, (scopes, permissions))) or "no scope and no permission that we know of"
-        return lacking, (
-            f"{operation_id}: the list came back empty. If there should be something in it: it needs {needs}; "
-            f"see: airflow drchrono doctor {self.drchrono_conn_id} --probe"
+        return token.scope if token else ()
+
+    def suspicions(self, operation_id: str, read: ReadFacts) -> list[Suspicion]:
+        """Return why a read of a list may hide records, with what the connection's token may see.
+
+        :param operation_id: the operation that lists the records.
+        """
+        from airflow_provider_drchrono.incremental.suspicion import suspicions
+
+        found = suspicions(self.catalog.operation(operation_id), read, self.granted_scopes)
+        return [each if each.may_pass else replace(each, text=f"{each.text}. {self._see_doctor}") for each in found]
+
+    def why_empty(self, operation_id: str) -> str:
+        """Say, in one line, which rights a list takes that came back empty: without them it comes back empty, too."""
+        from airflow_provider_drchrono.client.permissions import rights_to_see
+
+        operation = self.catalog.operation(operation_id)
+        rights = rights_to_see(scopes=operation.scopes, permissions=operation.permissions, granted=self.granted_scopes)
+        return f"{operation_id}: the list came back empty. If there should be something in it: {rights}. " + (
+            self._see_doctor
         )
+
+    @property
+    def _see_doctor(self) -> str:
+        return f"See: airflow drchrono doctor {self.drchrono_conn_id} --probe"
 
     def test_connection(self) -> tuple[bool, str]:
         """Say, in one line, whose token the connection has and which scopes it lacks.
@@ -211,6 +254,8 @@ class DrChronoHook(CallsDirectly, BaseHook):
         """
         from airflow_provider_drchrono.client import DrChronoError
 
+        # The Test button gives the connection a random id, which would come up among those that have spent calls.
+        self._counted_as = UNDER_TEST
         try:
             user = self.get_conn().current_user()
             token = self.token_store.load()

@@ -6,10 +6,10 @@ import json
 import secrets
 import shlex
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -92,6 +92,50 @@ class CursorName:
         )
 
 
+class OtherPracticeError(CursorError):
+    """A stored cursor is of another practice than the one that is read. The message says what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class CursorSource:
+    """Whose list a cursor has read: a cursor of one practice says nothing about another one.
+
+    :param connection: id of the connection.
+    :param grant: id of the connection's grant.
+    :param practice: text that tells the practice from others; empty as long as nobody had to ask for it.
+    """
+
+    connection: str
+    grant: str
+    practice: str = ""
+
+
+def continued_source(
+    known: CursorSource | None, connection: str, grant: str, practice: Callable[[], str]
+) -> CursorSource:
+    """Return whose list is read now, after it is made sure that it is the one that was read before.
+
+    As long as the grant is the same, so is the practice, and nothing is asked for.
+
+    :param known: what the cursor remembers; None for a new one.
+    :param connection: id of the connection.
+    :param grant: id of its grant.
+    :param practice: returns text that tells the practice from others; it calls the API.
+    :raises OtherPracticeError: it is another practice, or may well be.
+    """
+    if known is None:
+        return CursorSource(connection, grant)
+    if known.grant == grant:
+        return replace(known, connection=connection)
+    found = practice()
+    if known.practice != found and (connection != known.connection or known.practice):
+        raise OtherPracticeError(
+            f"that of another practice, which was read with the connection {known.connection}, and {connection} leads "
+            f"to {found}: give each practice a task of its own, such as one instance of a mapped task"
+        )
+    return CursorSource(connection, grant, found)
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """The position up to which the changes of a list were read.
@@ -104,6 +148,7 @@ class Cursor:
     :param practice: the practice's clocks, as far as they are known.
     :param runs: what DAG runs were given, oldest first.
     :param forgotten: hashes of older DAG runs that were given something.
+    :param source: whose list it is; None before a poll has told.
     :param pending_event: the last one of an asset's watcher, as long as it is not known to have reached Airflow. The
         windows of events are kept as those of DAG runs are, under the events' ``until``.
     """
@@ -116,6 +161,7 @@ class Cursor:
     practice: Practice | None = None
     runs: Mapping[str, Window] = field(default_factory=dict)
     forgotten: tuple[str, ...] = ()
+    source: CursorSource | None = None
     pending_event: ChangeEvent | None = None
 
     def delivered_to(self, run_id: str, cleared_from: datetime | None = None) -> Window | None:
@@ -140,6 +186,24 @@ class Cursor:
     def moved_to(self, position: Position) -> Cursor:
         """Return the cursor at another position."""
         return replace(self, position=position, start=None)
+
+    def before(self, now: datetime, since: Callable[[datetime], datetime]) -> Cursor:
+        """Return the cursor at the last position that does not lie in the future.
+
+        Of one that remembers none, it is a day ago: nobody knows when it was stored.
+
+        :param now: the present.
+        :param since: returns where a poll begins that is to miss nothing after an instant.
+        """
+        known = [position for window in self.runs.values() for position in (window.after, window.before)]
+        if (last := max((each for each in known if each.until <= now), key=_until, default=None)) is not None:
+            return self.moved_to(last)
+        # The zones were asked for by this machine's clock, not long before the cursor was stored.
+        read_at = self.practice.read_at if self.practice else None
+        until = now - timedelta(days=1)
+        if read_at is not None and read_at <= now:
+            until = min(until, read_at)
+        return self.moved_to(Position(until, since(until), since(until)))
 
     def restarted(self, start: str) -> Cursor:
         """Return the cursor as it is before its first poll; what runs were given stays known.
@@ -211,6 +275,7 @@ class Cursor:
                 for each in positions
             ],
             "forgotten": " ".join(self.forgotten),
+            "source": asdict(self.source) if self.source else None,
             "pending_event": self.pending_event.payload() if self.pending_event else None,
         }
         return json.dumps(state)
@@ -275,6 +340,7 @@ def _cursor(state: Mapping[str, Any]) -> Cursor:
     zones = tuple(map(str, state["timezones"]))
     read_at = state["timezones_read_at"]
     event = state.get("pending_event")
+    source = state.get("source")
     return Cursor(
         resource=str(state["resource"]),
         salt=str(state["salt"]),
@@ -284,8 +350,13 @@ def _cursor(state: Mapping[str, Any]) -> Cursor:
         practice=Practice(zones, _aware(read_at) if read_at else None) if zones else None,
         runs=runs,
         forgotten=tuple(str(state["forgotten"]).split()),
+        source=None if source is None else CursorSource(**{name: str(value) for name, value in source.items()}),
         pending_event=None if event is None else ChangeEvent.read(event),
     )
+
+
+def _until(position: Position) -> datetime:
+    return position.until
 
 
 def _index(value: Any) -> int:

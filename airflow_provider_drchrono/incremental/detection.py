@@ -245,6 +245,11 @@ class ChangeDetector:
             elif self._again is None or self._was_there(self._again, record, identity, content, moved_at):
                 yield record
 
+    @property
+    def newest(self) -> datetime | None:
+        """The newest time of change that was met, by the practice's clock; None where none is known."""
+        return max((moved_at for _, moved_at in self._met.values() if moved_at is not None), default=None)
+
     def position_after(
         self, began: datetime, lookback: timedelta, timezones: Sequence[str], lists: int = 1
     ) -> Position:

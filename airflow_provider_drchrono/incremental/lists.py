@@ -107,6 +107,7 @@ class Selection:
 
     :param change: which changes count.
     :param lookback: how long a change may take until the list shows it.
+    :param extra_filters: filters that the catalogue does not know.
     :param start: where a cursor begins: ``now``, ``beginning``, or a time.
     """
 
@@ -116,11 +117,13 @@ class Selection:
     change: Change
     lookback: timedelta
     start: str
+    extra_filters: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def identity(self) -> str:
         """What is selected, as one text, for a hash of it."""
-        return json.dumps([self.filters, self.verbose], sort_keys=True, default=str)
+        extra = [self.extra_filters] if self.extra_filters else []
+        return json.dumps([self.filters, self.verbose, *extra], sort_keys=True, default=str)
 
     def pages(self, drchrono: DrChronoClient, since: datetime | None) -> Iterator[Page]:
         """Iterate over the pages of all lists that together hold the changes since a time.
@@ -128,7 +131,9 @@ class Selection:
         :param since: naive wall-clock time of the practice; None for all records.
         """
         for query in self.incremental_list.queries(self.filters, since):
-            yield from drchrono.pages(self.incremental_list.operation_id, query, verbose=self.verbose)
+            yield from drchrono.pages(
+                self.incremental_list.operation_id, query, extra_filters=self.extra_filters, verbose=self.verbose
+            )
 
 
 def needed_start(requires_one_of: Collection[str], filters: Collection[str]) -> datetime | None:

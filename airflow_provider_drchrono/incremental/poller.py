@@ -6,13 +6,30 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_drchrono.incremental.cursor import Cursor, CursorError, CursorName, CursorStore, read_cursor
-from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position, Window
+from airflow_provider_drchrono.incremental.clocks import (
+    CLOCKS_DIFFER,
+    EARLIEST,
+    ZoneWitness,
+    earlier_clock,
+    is_ahead,
+    own_clock,
+    warn_of_difference,
+)
+from airflow_provider_drchrono.incremental.cursor import (
+    Cursor,
+    CursorError,
+    CursorName,
+    CursorSource,
+    CursorStore,
+    read_cursor,
+)
+from airflow_provider_drchrono.incremental.detection import EPOCH, ChangeDetector, Position, Window
 from airflow_provider_drchrono.incremental.lists import Selection
+from airflow_provider_drchrono.incremental.suspicion import ReadFacts
 from airflow_provider_drchrono.incremental.window import (
     Practice,
     TimezoneSource,
@@ -31,9 +48,6 @@ log = logging.getLogger(__name__)
 START_NOW = "now"
 START_BEGINNING = "beginning"
 
-CLOCKS_DIFFER = timedelta(minutes=1)
-"""A worker's clock that is no further ahead of the server's costs the first poll no second call."""
-
 MOST_PASSES = 10
 """How many times a window is read in which records change all the time."""
 
@@ -44,12 +58,32 @@ Deliver = Callable[[Iterator["Record"]], Any]
 """Takes all records that a run is given, and returns what becomes of them. It may be called again from the start."""
 
 
+Judge = Callable[[ReadFacts], bool]
+"""Takes the counts of a read and returns whether it may hide records; it raises an error where that is to fail."""
+
+
+def trusting(read: ReadFacts) -> bool:
+    """Take every read for whole."""
+    return False
+
+
 @dataclass(slots=True)
 class Poll:
-    """The pages of one poll; ``began`` is when it was asked for, by the server's clock."""
+    """The pages of one poll.
 
+    :param what: what is polled, for log lines.
+    :param now: this machine's clock.
+    :ivar began: when it was asked for, by the earlier one of the server's clock and ours.
+    :ivar server_time: the server's clock with the first page.
+    """
+
+    what: str
+    now: Callable[[], datetime] = own_clock
     began: datetime | None = None
+    server_time: datetime | None = None
     pages: int = 0
+    read: int = 0
+    gaps: int = 0
 
     def records(self, pages: Iterator[Page]) -> Iterator[list[Record]]:
         """Yield the records of each page."""
@@ -64,9 +98,19 @@ class Poll:
         :param waited: seconds since the first page was asked for.
         """
         self.pages += 1
+        self.read += len(page.records)
+        self.gaps += page.gaps
         if self.began is None:
+            own = self.now()
+            warn_of_difference(page.server_time, own, self.what)
             # The server may have looked for the records as early as it was asked.
-            self.began = (page.server_time - timedelta(seconds=waited)).replace(microsecond=0)
+            began = max(earlier_clock(page.server_time, own) - timedelta(seconds=waited), EARLIEST)
+            self.began, self.server_time = began.replace(microsecond=0), page.server_time
+
+    @property
+    def facts(self) -> ReadFacts:
+        """What is known of the read, in counts."""
+        return ReadFacts(self.read, gaps=self.gaps)
 
 
 class Poller:
@@ -75,8 +119,13 @@ class Poller:
     :param run_id: the DAG run, or the iteration of a loop in it.
     :param cleared_from: see :func:`~airflow_provider_drchrono.incremental.cursor.cleared_from`.
     :param timezones: the hook of the connection, which knows the practice's zones.
-    :param now: this machine's clock, for what the server's is not needed for.
+    :param now: this machine's clock.
+    :param source: returns whose list is read, given what the cursor remembers of that; see
+        :func:`~airflow_provider_drchrono.incremental.cursor.continued_source`.
+    :param judge: says whether a read may hide records. If it does and came back empty, nothing is remembered of it.
     :ivar polled_at: when the last poll was asked for, by the server's clock; None before the first one.
+    :ivar quiet_since: the last time, by the server's clock, up to which all was given, where nothing is new; None for
+        the beginning.
     :ivar window: what the run was given, once it was given something.
     """
 
@@ -89,7 +138,9 @@ class Poller:
         run_id: str,
         cleared_from: datetime | None = None,
         timezones: TimezoneSource,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = own_clock,
+        source: Callable[[CursorSource | None], CursorSource | None] = lambda known: known,
+        judge: Judge = trusting,
     ) -> None:
         self._selection = selection
         self._list = selection.incremental_list
@@ -99,7 +150,10 @@ class Poller:
         self._cleared_from = cleared_from
         self._timezones = timezones
         self._now = now
+        self._source = source
+        self._judge = judge
         self.polled_at: datetime | None = None
+        self.quiet_since: datetime | None = None
         self.window: Window | None = None
         self._lists = len(self._list.queries(selection.filters, None))
 
@@ -108,18 +162,27 @@ class Poller:
 
         What a run is given is stored before it is returned, and a run that was given something is given the same again.
 
-        :raises CursorError: the stored cursor cannot be used.
+        :raises CursorError: the stored cursor cannot be used, or is of another practice.
         """
         while True:
             text = self._store.load(self._name)
             cursor = self._opened(text)
+            source = self._source(cursor.source)
+            is_new_source = cursor.source is not None and source != cursor.source
+            cursor = replace(cursor, source=source)
             window = self._window_to_repeat(cursor)
             if window is not None:
                 log.info("%s: giving this run again what changed until %s", self._name, window.after.until)
                 self.window = window
-                return True, deliver(read_again(drchrono, self._selection, cursor, window))
+                return True, deliver(
+                    read_again(drchrono, self._selection, cursor, window, now=self._now, judge=self._judge)
+                )
             practice = current_practice(self._timezones, cursor.practice, self._now(), self._list.timezone)
+            cursor = self._repaired(drchrono, cursor, practice)
             moved, found, result = self._advance(drchrono, cursor, practice, deliver)
+            if moved is None and is_new_source:
+                # Or each poll would ask for the practice again.
+                moved = cursor
             if moved is None:
                 return False, None
             if self._saved(text, moved):
@@ -163,14 +226,20 @@ class Poller:
         before = self._position(cursor, practice)
         if before is None:
             position = self._baseline(drchrono, cursor, practice)
+            self.quiet_since = position.until
             return replace(cursor, practice=practice).moved_to(position), False, None
-        poll = Poll()
+        poll = self._begun()
         detector = ChangeDetector(self._list, cursor.salt, before, self._selection.change)
         new_records = self._new_records(drchrono, detector, before.since, poll)
         first = next(new_records, None)
         result = None if first is None else deliver(chain([first], new_records))
         assert poll.began is not None  # noqa: S101 - every list has a first page
+        self._warn_of_zone(detector, poll, practice)
+        if self._judge(poll.facts) and first is None:
+            # What it hides is looked for again from the same position.
+            return None, False, None
         self.polled_at = poll.began
+        self.quiet_since = None if before.until == EPOCH else before.until
         position = detector.position_after(poll.began, self._selection.lookback, practice.timezones, self._lists)
         known = replace(cursor, practice=practice, position=before)
         if first is not None:
@@ -213,7 +282,7 @@ class Poller:
         """Return the present position, with what changed so shortly before that the next poll returns it again."""
         instant = self._now() - CLOCKS_DIFFER
         while True:
-            poll = Poll()
+            poll = self._begun()
             since = read_from(instant, self._selection.lookback, practice.timezones)
             detector = ChangeDetector(self._list, cursor.salt, Position.at_start(since))
             for _ in self._new_records(drchrono, detector, since, poll):
@@ -222,10 +291,45 @@ class Poller:
             self.polled_at = poll.began
             position = detector.position_after(poll.began, self._selection.lookback, practice.timezones)
             if read_from(poll.began, self._selection.lookback, practice.timezones) >= since:
+                self._warn_of_zone(detector, poll, practice)
+                self._judge(poll.facts)
                 log.info("%s: changes are given from %s on", self._name, position.until)
                 return position
             # This machine's clock is ahead of the server's.
             instant = poll.began
+
+    def _begun(self) -> Poll:
+        return Poll(str(self._name), self._now)
+
+    def _warn_of_zone(self, detector: ChangeDetector, poll: Poll, practice: Practice) -> None:
+        witness = ZoneWitness(str(self._name))
+        witness.note(detector.newest)
+        if poll.server_time is not None:
+            witness.warn(max(poll.server_time, self._now()), practice.timezones)
+
+    def _repaired(self, drchrono: DrChronoClient, cursor: Cursor, practice: Practice) -> Cursor:
+        """Return a cursor that does not lie in the future, where no poll would find anything until then."""
+        now = self._now()
+        if cursor.position is None or not is_ahead(cursor.position.until, now):
+            return cursor
+        poll = self._begun()
+        since = read_from(now, self._selection.lookback, practice.timezones)
+        next(poll.records(self._selection.pages(drchrono, since)))
+        assert poll.server_time is not None  # noqa: S101 - every list has a first page
+        if not is_ahead(cursor.position.until, now, poll.server_time):
+            return cursor
+        repaired = cursor.before(now, lambda until: read_from(until, self._selection.lookback, practice.timezones))
+        assert repaired.position is not None  # noqa: S101 - a repaired cursor has one
+        log.warning(
+            "%s: the stored cursor lies in the future, at %s: a clock was wrong when it was stored. It goes on from "
+            "%s by the practice's clock; changes since then are given, some of them perhaps twice. If there may be "
+            "changes from before, set it to an earlier time with: airflow drchrono cursor set %s --to TIME",
+            self._name,
+            cursor.position.until.isoformat(timespec="seconds"),
+            repaired.position.since,
+            self._name.arguments,
+        )
+        return repaired
 
     def _new_records(
         self, drchrono: DrChronoClient, detector: ChangeDetector, since: datetime | None, poll: Poll
@@ -242,15 +346,25 @@ class Poller:
             return True
 
 
-def read_again(drchrono: DrChronoClient, selection: Selection, cursor: Cursor, window: Window) -> Iterator[Record]:
+def read_again(
+    drchrono: DrChronoClient,
+    selection: Selection,
+    cursor: Cursor,
+    window: Window,
+    *,
+    now: Callable[[], datetime] = own_clock,
+    judge: Judge = trusting,
+) -> Iterator[Record]:
     """Read a window that a cursor remembers: what was new in it then, less what has changed since.
 
     :param cursor: the one that remembers it, with the salt of its fingerprints.
+    :param now: this machine's clock.
+    :param judge: says whether a read may hide records.
     """
     incremental_list = selection.incremental_list
     detector = ChangeDetector(incremental_list, cursor.salt, window.before, selection.change, window.after)
     zones = cursor.practice.timezones if cursor.practice else ()
-    return read_closed_window(drchrono, detector, window.before.since, selection, zones)
+    return read_closed_window(drchrono, detector, window.before.since, selection, zones, now=now, judge=judge)
 
 
 def read_closed_window(
@@ -259,6 +373,9 @@ def read_closed_window(
     since: datetime | None,
     selection: Selection,
     timezones: Sequence[str],
+    *,
+    now: Callable[[], datetime] = own_clock,
+    judge: Judge = trusting,
 ) -> Iterator[Record]:
     """Read a window, and after it what slipped through between its pages because it changed meanwhile.
 
@@ -266,12 +383,15 @@ def read_closed_window(
 
     :param since: where the window begins, by the practice's clock.
     :param timezones: the practice's; without them there is one pass.
+    :param now: this machine's clock.
+    :param judge: says whether a read may hide records.
     """
     lists = len(selection.incremental_list.queries(selection.filters, None))
     for _ in range(MOST_PASSES):
-        poll = Poll()
+        poll = Poll(selection.incremental_list.resource, now)
         for records in poll.records(selection.pages(drchrono, since)):
             yield from detector.new_records(records)
+        judge(poll.facts)
         if selection.change != "created" or poll.pages == lists or poll.began is None or not timezones:
             return
         since = read_from(poll.began, selection.lookback, timezones)

@@ -69,11 +69,13 @@ class SyncState:
     :param watermark: instant, by the server's clock, at which it began.
     :param start: the earliest change, by the practice's clock, that was ever read; None: all were.
     :param practice: what was known about the practice's clocks then.
+    :param completed_at: when a read of the whole list was loaded, by our own clock; None: there was none.
     """
 
     watermark: datetime
     start: datetime | None
     practice: Practice
+    completed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ def current_practice(
 
     if named := named or source.settings.timezone:
         return Practice((named,), None)
-    if known is not None and known.read_at is not None and now - known.read_at < ZONES_LAST:
+    # Where a clock was wrong they may have been read in the future, until when they would be believed.
+    if known is not None and known.read_at is not None and abs(now - known.read_at) < ZONES_LAST:
         return known
     try:
         return Practice(source.practice_timezones(), now.replace(microsecond=0))

@@ -16,5 +16,6 @@
 - ``tasks``: Tasks
 - ``users``: Doctor & User
 
-Written by hand is ``assets``, which reads the records that the events of an asset name.
+Written by hand are ``assets``, which reads the records that the events of an asset name, and ``request``, which makes
+any request that has no operator of its own.
 """

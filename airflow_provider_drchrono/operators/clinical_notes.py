@@ -6,11 +6,10 @@ DrChronoCreateClinicalNoteFieldValuesListOperator, DrChronoCreateClinicalNotesBa
 DrChronoCreateYellowNotepadOperator, DrChronoDeleteAmendmentOperator, DrChronoGetAmendmentOperator,
 DrChronoGetClinicalNoteFieldTypeOperator, DrChronoGetClinicalNoteFieldValueOperator,
 DrChronoGetClinicalNoteFieldValuesListOperator, DrChronoGetClinicalNoteOperator,
-DrChronoGetClinicalNoteTemplateOperator, DrChronoGetClinicalNotesBatchOperator,
-DrChronoGetCustomVitalTypeOperator, DrChronoGetYellowNotepadOperator, DrChronoListAmendmentsOperator,
-DrChronoListClinicalNoteFieldTypesOperator, DrChronoListClinicalNoteFieldValuesOperator,
-DrChronoListClinicalNoteTemplatesOperator, DrChronoListClinicalNotesOperator,
-DrChronoListCustomVitalTypesOperator, DrChronoReplaceAmendmentOperator,
+DrChronoGetClinicalNoteTemplateOperator, DrChronoGetClinicalNotesBatchOperator, DrChronoGetCustomVitalTypeOperator,
+DrChronoGetYellowNotepadOperator, DrChronoListAmendmentsOperator, DrChronoListClinicalNoteFieldTypesOperator,
+DrChronoListClinicalNoteFieldValuesOperator, DrChronoListClinicalNoteTemplatesOperator,
+DrChronoListClinicalNotesOperator, DrChronoListCustomVitalTypesOperator, DrChronoReplaceAmendmentOperator,
 DrChronoReplaceClinicalNoteFieldValueOperator, DrChronoUpdateAmendmentOperator,
 DrChronoUpdateClinicalNoteFieldTypeOperator, DrChronoUpdateClinicalNoteFieldValueOperator.
 """
@@ -31,14 +30,13 @@ from airflow_provider_drchrono.operators.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
 
     from airflow.sdk import XComArg
 
     from airflow_provider_drchrono.operators.base import options
     from airflow_provider_drchrono.types import clinical_notes_types as types
-    from airflow_provider_drchrono.types.values import Whole
+    from airflow_provider_drchrono.types.values import Given, OneOrMany, Whole
 
 
 class DrChronoListAmendmentsOperator(ListOperator):
@@ -54,7 +52,7 @@ class DrChronoListAmendmentsOperator(ListOperator):
     operation_id = "amendments_list"
 
     def __init__(
-        self, *, filters: types.AmendmentFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.AmendmentFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -62,22 +60,16 @@ class DrChronoListAmendmentsOperator(ListOperator):
 class DrChronoCreateAmendmentOperator(CreateOperator):
     """Add an amendment, with the PDF that states it, to a patient's record.
 
-    ``POST /api/amendments``. The action "Create Amendment". Scope: ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``. Returns the record (``id``, ``amendment_file``, ``amendment_name``,
-    ``doctor``, ``patient``, ...), or a list of them for a list in ``data``. Further arguments:
-    :class:`CreateOperator`.
+    ``POST /api/amendments``. The action "Create Amendment". Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``. Returns the record (``id``, ``amendment_file``, ``amendment_name``, ``doctor``, ``patient``,
+    ...), or a list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
     :param data: the fields of the amendment, or a list of amendments, which one call creates together.
     """
 
     operation_id = "amendments_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.AmendmentData | Sequence[types.AmendmentData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.AmendmentData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
@@ -85,9 +77,9 @@ class DrChronoGetAmendmentOperator(GetOperator):
     """Read an amendment that this API application created.
 
     ``GET /api/amendments/{id}``. The action "Amendments Read". One of the scopes ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``,
-    ``amendment_file``, ``amendment_name``, ``doctor``, ``patient``, ...), or None where it is missing and may
-    be. Further arguments: :class:`GetOperator`.
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``, ``amendment_file``,
+    ``amendment_name``, ``doctor``, ``patient``, ...), or None where it is missing and may be. Further arguments:
+    :class:`GetOperator`.
 
     :param amendment_id: id of the amendment.
     """
@@ -95,7 +87,7 @@ class DrChronoGetAmendmentOperator(GetOperator):
     operation_id = "amendments_read"
     path_arguments: ClassVar[dict[str, str]] = {"amendment_id": "id"}
 
-    def __init__(self, *, amendment_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, amendment_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.amendment_id = amendment_id
 
@@ -103,9 +95,9 @@ class DrChronoGetAmendmentOperator(GetOperator):
 class DrChronoReplaceAmendmentOperator(ReplaceOperator):
     """Replace an amendment that this API application created.
 
-    ``PUT /api/amendments/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. What
-    ``data`` leaves out is lost; :class:`DrChronoUpdateAmendmentOperator` leaves it as it is. Returns
-    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
+    ``PUT /api/amendments/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. What ``data``
+    leaves out is lost; :class:`DrChronoUpdateAmendmentOperator` leaves it as it is. Returns ``{'id'}``, or with
+    ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param amendment_id: id of the amendment.
     :param data: all fields of the amendment; what is left out is lost.
@@ -115,11 +107,7 @@ class DrChronoReplaceAmendmentOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"amendment_id": "id"}
 
     def __init__(
-        self,
-        *,
-        amendment_id: int | str | XComArg,
-        data: types.AmendmentData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, amendment_id: Whole, data: Given[types.AmendmentData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.amendment_id = amendment_id
@@ -128,8 +116,8 @@ class DrChronoReplaceAmendmentOperator(ReplaceOperator):
 class DrChronoUpdateAmendmentOperator(UpdateOperator):
     """Change the given fields of an amendment that this API application created.
 
-    ``PATCH /api/amendments/{id}``. The action "Update Amendment". Scope: ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
+    ``PATCH /api/amendments/{id}``. The action "Update Amendment". Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
     :class:`UpdateOperator`.
 
     :param amendment_id: id of the amendment.
@@ -140,11 +128,7 @@ class DrChronoUpdateAmendmentOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"amendment_id": "id"}
 
     def __init__(
-        self,
-        *,
-        amendment_id: int | str | XComArg,
-        data: types.AmendmentUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, amendment_id: Whole, data: Given[types.AmendmentUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.amendment_id = amendment_id
@@ -153,9 +137,9 @@ class DrChronoUpdateAmendmentOperator(UpdateOperator):
 class DrChronoDeleteAmendmentOperator(DeleteOperator):
     """Delete an amendment that this API application created.
 
-    ``DELETE /api/amendments/{id}``. The action "Delete Amendment". Scope: ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``. Returns ``{'id'}``, or None where the record is missing and may be. Further
-    arguments: :class:`DeleteOperator`.
+    ``DELETE /api/amendments/{id}``. The action "Delete Amendment". Scope: ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``. Returns ``{'id'}``, or None where the record is missing and may be. Further arguments:
+    :class:`DeleteOperator`.
 
     :param amendment_id: id of the amendment.
     """
@@ -163,7 +147,7 @@ class DrChronoDeleteAmendmentOperator(DeleteOperator):
     operation_id = "amendments_delete"
     path_arguments: ClassVar[dict[str, str]] = {"amendment_id": "id"}
 
-    def __init__(self, *, amendment_id: int | str | XComArg, **kwargs: Unpack[options.DeleteOptions]) -> None:
+    def __init__(self, *, amendment_id: Whole, **kwargs: Unpack[options.DeleteOptions]) -> None:
         super().__init__(**kwargs)
         self.amendment_id = amendment_id
 
@@ -171,10 +155,10 @@ class DrChronoDeleteAmendmentOperator(DeleteOperator):
 class DrChronoListClinicalNoteFieldTypesOperator(ListOperator):
     """List clinical note field types.
 
-    ``GET /api/clinical_note_field_types``. One of the scopes ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``allowed_values``,
-    ``archived``, ``clinical_note_template``, ``comment``, ...), or ``{'path', 'count'}`` of a file. Further
-    arguments: :class:`ListOperator`.
+    ``GET /api/clinical_note_field_types``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``allowed_values``, ``archived``,
+    ``clinical_note_template``, ``comment``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
+    :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -182,10 +166,7 @@ class DrChronoListClinicalNoteFieldTypesOperator(ListOperator):
     operation_id = "clinical_note_field_types_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.ClinicalNoteFieldTypeFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.ClinicalNoteFieldTypeFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -193,10 +174,10 @@ class DrChronoListClinicalNoteFieldTypesOperator(ListOperator):
 class DrChronoGetClinicalNoteFieldTypeOperator(GetOperator):
     """Read a clinical note field type by id.
 
-    ``GET /api/clinical_note_field_types/{id}``. The action "Clinical Note Field Types Read". One of the
-    scopes ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the
-    record (``id``, ``allowed_values``, ``archived``, ``clinical_note_template``, ``comment``, ...), or None
-    where it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/clinical_note_field_types/{id}``. The action "Clinical Note Field Types Read". One of the scopes
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``,
+    ``allowed_values``, ``archived``, ``clinical_note_template``, ``comment``, ...), or None where it is missing and
+    may be. Further arguments: :class:`GetOperator`.
 
     :param clinical_note_field_type_id: id of the clinical note field type.
     """
@@ -204,9 +185,7 @@ class DrChronoGetClinicalNoteFieldTypeOperator(GetOperator):
     operation_id = "clinical_note_field_types_read"
     path_arguments: ClassVar[dict[str, str]] = {"clinical_note_field_type_id": "id"}
 
-    def __init__(
-        self, *, clinical_note_field_type_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]
-    ) -> None:
+    def __init__(self, *, clinical_note_field_type_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.clinical_note_field_type_id = clinical_note_field_type_id
 
@@ -228,8 +207,8 @@ class DrChronoUpdateClinicalNoteFieldTypeOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        clinical_note_field_type_id: int | str | XComArg,
-        data: types.ClinicalNoteFieldTypeUpdate | XComArg | str,
+        clinical_note_field_type_id: Whole,
+        data: Given[types.ClinicalNoteFieldTypeUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -239,10 +218,9 @@ class DrChronoUpdateClinicalNoteFieldTypeOperator(UpdateOperator):
 class DrChronoListClinicalNoteFieldValuesOperator(ListOperator):
     """List clinical note field values.
 
-    ``GET /api/clinical_note_field_values``. One of the scopes ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``appointment``,
-    ``clinical_note_field``, ``value``, ``created_at``, ...), or ``{'path', 'count'}`` of a file. Further
-    arguments: :class:`ListOperator`.
+    ``GET /api/clinical_note_field_values``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``appointment``, ``clinical_note_field``,
+    ``value``, ``created_at``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -252,7 +230,7 @@ class DrChronoListClinicalNoteFieldValuesOperator(ListOperator):
     def __init__(
         self,
         *,
-        filters: types.ClinicalNoteFieldValueFilters | XComArg | str | None = None,
+        filters: Given[types.ClinicalNoteFieldValueFilters] | None = None,
         **kwargs: Unpack[options.ListOptions],
     ) -> None:
         super().__init__(filters=filters, **kwargs)
@@ -261,22 +239,18 @@ class DrChronoListClinicalNoteFieldValuesOperator(ListOperator):
 class DrChronoCreateClinicalNoteFieldValueOperator(CreateOperator):
     """Create a clinical note field value.
 
-    ``POST /api/clinical_note_field_values``. Scope: ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``. Returns the record (``id``, ``appointment``, ``clinical_note_field``, ``value``,
-    ``created_at``, ...), or a list of them for a list in ``data``. Further arguments:
-    :class:`CreateOperator`.
+    ``POST /api/clinical_note_field_values``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    Returns the record (``id``, ``appointment``, ``clinical_note_field``, ``value``, ``created_at``, ...), or a list of
+    them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the clinical note field value, or a list of clinical note field values, which
-        one call creates together.
+    :param data: the fields of the clinical note field value, or a list of clinical note field values, which one call
+        creates together.
     """
 
     operation_id = "clinical_note_field_values_create"
 
     def __init__(
-        self,
-        *,
-        data: types.ClinicalNoteFieldValueData | Sequence[types.ClinicalNoteFieldValueData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
+        self, *, data: OneOrMany[types.ClinicalNoteFieldValueData], **kwargs: Unpack[options.CreateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
 
@@ -284,10 +258,10 @@ class DrChronoCreateClinicalNoteFieldValueOperator(CreateOperator):
 class DrChronoGetClinicalNoteFieldValueOperator(GetOperator):
     """Read a clinical note field value by id.
 
-    ``GET /api/clinical_note_field_values/{id}``. The action "Clinical Note Field Values Read". One of the
-    scopes ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the
-    record (``id``, ``appointment``, ``clinical_note_field``, ``value``, ``created_at``, ...), or None where
-    it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/clinical_note_field_values/{id}``. The action "Clinical Note Field Values Read". One of the scopes
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``,
+    ``appointment``, ``clinical_note_field``, ``value``, ``created_at``, ...), or None where it is missing and may be.
+    Further arguments: :class:`GetOperator`.
 
     :param clinical_note_field_value_id: id of the clinical note field value.
     """
@@ -295,9 +269,7 @@ class DrChronoGetClinicalNoteFieldValueOperator(GetOperator):
     operation_id = "clinical_note_field_values_read"
     path_arguments: ClassVar[dict[str, str]] = {"clinical_note_field_value_id": "id"}
 
-    def __init__(
-        self, *, clinical_note_field_value_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]
-    ) -> None:
+    def __init__(self, *, clinical_note_field_value_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.clinical_note_field_value_id = clinical_note_field_value_id
 
@@ -306,9 +278,8 @@ class DrChronoReplaceClinicalNoteFieldValueOperator(ReplaceOperator):
     """Replace a clinical note field value.
 
     ``PUT /api/clinical_note_field_values/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateClinicalNoteFieldValueOperator` leaves it as it is. Returns ``{'id'}``, or with
-    ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
+    ``clinical-notes``. What ``data`` leaves out is lost; :class:`DrChronoUpdateClinicalNoteFieldValueOperator` leaves
+    it as it is. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param clinical_note_field_value_id: id of the clinical note field value.
     :param data: all fields of the clinical note field value; what is left out is lost.
@@ -320,8 +291,8 @@ class DrChronoReplaceClinicalNoteFieldValueOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        clinical_note_field_value_id: int | str | XComArg,
-        data: types.ClinicalNoteFieldValueData | XComArg | str,
+        clinical_note_field_value_id: Whole,
+        data: Given[types.ClinicalNoteFieldValueData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -332,8 +303,8 @@ class DrChronoUpdateClinicalNoteFieldValueOperator(UpdateOperator):
     """Change the given fields of a clinical note field value.
 
     ``PATCH /api/clinical_note_field_values/{id}``. The action "Update Clinical Note Field Value". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns ``{'id'}``, or with ``read_back``
-    the record. Further arguments: :class:`UpdateOperator`.
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns ``{'id'}``, or with ``read_back`` the
+    record. Further arguments: :class:`UpdateOperator`.
 
     :param clinical_note_field_value_id: id of the clinical note field value.
     :param data: the fields to change; all others stay as they are.
@@ -345,8 +316,8 @@ class DrChronoUpdateClinicalNoteFieldValueOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        clinical_note_field_value_id: int | str | XComArg,
-        data: types.ClinicalNoteFieldValueUpdate | XComArg | str,
+        clinical_note_field_value_id: Whole,
+        data: Given[types.ClinicalNoteFieldValueUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -357,9 +328,9 @@ class DrChronoGetClinicalNoteFieldValuesListOperator(BulkResultOperator):
     """Fetch the state and rows of a background list of clinical note field values.
 
     ``GET /api/clinical_note_field_values_list``. Scope: ``clinical:read``. Permissions in DrChrono:
-    ``clinical-notes``. Returns a list of records (``id``, ``appointment``, ``clinical_note_field``,
-    ``value``, ``created_at``, ...), ``{'path', 'count'}`` of a file, or ``{'uuid', 'status'}``. Further
-    arguments: :class:`BulkResultOperator`.
+    ``clinical-notes``. Returns a list of records (``id``, ``appointment``, ``clinical_note_field``, ``value``,
+    ``created_at``, ...), ``{'path', 'count'}`` of a file, or ``{'uuid', 'status'}``. Further arguments:
+    :class:`BulkResultOperator`.
 
     :param uuid: the uuid that the operator which started the list returned.
     """
@@ -373,10 +344,10 @@ class DrChronoGetClinicalNoteFieldValuesListOperator(BulkResultOperator):
 class DrChronoCreateClinicalNoteFieldValuesListOperator(BulkListOperator):
     """Start a background list of clinical note field values.
 
-    ``POST /api/clinical_note_field_values_list``. The action "Create Clinical Note Field Values List". One of
-    the scopes ``calendar:read``, ``patients:read``. Permissions in DrChrono: ``scheduling``. Returns a list
-    of records (``id``, ``appointment``, ``clinical_note_field``, ``value``, ``created_at``, ...), ``{'path',
-    'count'}`` of a file, or ``{'uuid', 'status'}``. Further arguments: :class:`BulkListOperator`.
+    ``POST /api/clinical_note_field_values_list``. The action "Create Clinical Note Field Values List". One of the
+    scopes ``calendar:read``, ``patients:read``. Permissions in DrChrono: ``scheduling``. Returns a list of records
+    (``id``, ``appointment``, ``clinical_note_field``, ``value``, ``created_at``, ...), ``{'path', 'count'}`` of a
+    file, or ``{'uuid', 'status'}``. Further arguments: :class:`BulkListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -386,7 +357,7 @@ class DrChronoCreateClinicalNoteFieldValuesListOperator(BulkListOperator):
     def __init__(
         self,
         *,
-        filters: types.ClinicalNoteFieldValuesListFilters | XComArg | str | None = None,
+        filters: Given[types.ClinicalNoteFieldValuesListFilters] | None = None,
         **kwargs: Unpack[options.BulkListOptions],
     ) -> None:
         super().__init__(filters=filters, **kwargs)
@@ -395,10 +366,9 @@ class DrChronoCreateClinicalNoteFieldValuesListOperator(BulkListOperator):
 class DrChronoListClinicalNoteTemplatesOperator(ListOperator):
     """List clinical note templates.
 
-    ``GET /api/clinical_note_templates``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions
-    in DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``archived``, ``doctor``,
-    ``is_onpatient``, ``is_persistent``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
-    :class:`ListOperator`.
+    ``GET /api/clinical_note_templates``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``archived``, ``doctor``, ``is_onpatient``,
+    ``is_persistent``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -408,7 +378,7 @@ class DrChronoListClinicalNoteTemplatesOperator(ListOperator):
     def __init__(
         self,
         *,
-        filters: types.ClinicalNoteTemplateFilters | XComArg | str | None = None,
+        filters: Given[types.ClinicalNoteTemplateFilters] | None = None,
         **kwargs: Unpack[options.VerboseListOptions],
     ) -> None:
         super().__init__(filters=filters, **kwargs)
@@ -418,9 +388,9 @@ class DrChronoGetClinicalNoteTemplateOperator(GetOperator):
     """Read a clinical note template by id.
 
     ``GET /api/clinical_note_templates/{id}``. The action "Clinical Note Templates Read". One of the scopes
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record
-    (``id``, ``archived``, ``doctor``, ``is_onpatient``, ``is_persistent``, ...), or None where it is missing
-    and may be. Further arguments: :class:`GetOperator`.
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``,
+    ``archived``, ``doctor``, ``is_onpatient``, ``is_persistent``, ...), or None where it is missing and may be.
+    Further arguments: :class:`GetOperator`.
 
     :param clinical_note_template_id: id of the clinical note template.
     """
@@ -428,9 +398,7 @@ class DrChronoGetClinicalNoteTemplateOperator(GetOperator):
     operation_id = "clinical_note_templates_read"
     path_arguments: ClassVar[dict[str, str]] = {"clinical_note_template_id": "id"}
 
-    def __init__(
-        self, *, clinical_note_template_id: int | str | XComArg, **kwargs: Unpack[options.VerboseGetOptions]
-    ) -> None:
+    def __init__(self, *, clinical_note_template_id: Whole, **kwargs: Unpack[options.VerboseGetOptions]) -> None:
         super().__init__(**kwargs)
         self.clinical_note_template_id = clinical_note_template_id
 
@@ -438,10 +406,9 @@ class DrChronoGetClinicalNoteTemplateOperator(GetOperator):
 class DrChronoListClinicalNotesOperator(ListOperator):
     """List clinical notes.
 
-    ``GET /api/clinical_notes``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``. Returns a list of records (``appointment``, ``archived``,
-    ``clinical_note_sections``, ``patient``, ``signee``), or ``{'path', 'count'}`` of a file. Further
-    arguments: :class:`ListOperator`.
+    ``GET /api/clinical_notes``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``. Returns a list of records (``appointment``, ``archived``, ``clinical_note_sections``,
+    ``patient``, ``signee``), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -449,7 +416,7 @@ class DrChronoListClinicalNotesOperator(ListOperator):
     operation_id = "clinical_notes_list"
 
     def __init__(
-        self, *, filters: types.ClinicalNoteFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.ClinicalNoteFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -458,9 +425,9 @@ class DrChronoGetClinicalNoteOperator(GetOperator):
     """Read a clinical note by id.
 
     ``GET /api/clinical_notes/{id}``. The action "Clinical Notes Read". One of the scopes ``clinical:read``,
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``appointment``,
-    ``archived``, ``clinical_note_sections``, ``patient``, ``signee``), or None where it is missing and may
-    be. Further arguments: :class:`GetOperator`.
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``appointment``, ``archived``,
+    ``clinical_note_sections``, ``patient``, ``signee``), or None where it is missing and may be. Further arguments:
+    :class:`GetOperator`.
 
     :param clinical_note_id: id of the clinical note.
     """
@@ -468,7 +435,7 @@ class DrChronoGetClinicalNoteOperator(GetOperator):
     operation_id = "clinical_notes_read"
     path_arguments: ClassVar[dict[str, str]] = {"clinical_note_id": "id"}
 
-    def __init__(self, *, clinical_note_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, clinical_note_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.clinical_note_id = clinical_note_id
 
@@ -476,10 +443,10 @@ class DrChronoGetClinicalNoteOperator(GetOperator):
 class DrChronoGetClinicalNotesBatchOperator(BulkResultOperator):
     """Fetch the state and rows of a background list of clinical notes.
 
-    ``GET /api/clinical_notes_list``. The action "Get Clinical Notes Batch". Scope: ``clinical:read``.
-    Permissions in DrChrono: ``clinical-notes``. Returns a list of records (``appointment``, ``archived``,
-    ``clinical_note_sections``, ``patient``, ``signee``), ``{'path', 'count'}`` of a file, or ``{'uuid',
-    'status'}``. Further arguments: :class:`BulkResultOperator`.
+    ``GET /api/clinical_notes_list``. The action "Get Clinical Notes Batch". Scope: ``clinical:read``. Permissions in
+    DrChrono: ``clinical-notes``. Returns a list of records (``appointment``, ``archived``, ``clinical_note_sections``,
+    ``patient``, ``signee``), ``{'path', 'count'}`` of a file, or ``{'uuid', 'status'}``. Further arguments:
+    :class:`BulkResultOperator`.
 
     :param uuid: the uuid that the operator which started the list returned.
     """
@@ -493,10 +460,10 @@ class DrChronoGetClinicalNotesBatchOperator(BulkResultOperator):
 class DrChronoCreateClinicalNotesBatchOperator(BulkListOperator):
     """Start a background list of clinical notes.
 
-    ``POST /api/clinical_notes_list``. The action "Create Clinical Notes Batch". Scope: ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``. Returns a list of records (``appointment``, ``archived``,
-    ``clinical_note_sections``, ``patient``, ``signee``), ``{'path', 'count'}`` of a file, or ``{'uuid',
-    'status'}``. Further arguments: :class:`BulkListOperator`.
+    ``POST /api/clinical_notes_list``. The action "Create Clinical Notes Batch". Scope: ``clinical:write``. Permissions
+    in DrChrono: ``clinical-notes``. Returns a list of records (``appointment``, ``archived``,
+    ``clinical_note_sections``, ``patient``, ``signee``), ``{'path', 'count'}`` of a file, or ``{'uuid', 'status'}``.
+    Further arguments: :class:`BulkListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -506,7 +473,7 @@ class DrChronoCreateClinicalNotesBatchOperator(BulkListOperator):
     def __init__(
         self,
         *,
-        filters: types.ClinicalNotesBatchFilters | XComArg | str | None = None,
+        filters: Given[types.ClinicalNotesBatchFilters] | None = None,
         **kwargs: Unpack[options.VerboseBulkListOptions],
     ) -> None:
         super().__init__(filters=filters, **kwargs)
@@ -516,9 +483,9 @@ class DrChronoListCustomVitalTypesOperator(ListOperator):
     """List custom vital types.
 
     ``GET /api/custom_vitals``. One of the scopes ``clinical:read``, ``clinical:write``, ``settings:read``,
-    ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``. Returns a list of records
-    (``id``, ``allowed_values``, ``archived``, ``data_type``, ``description``, ...), or ``{'path', 'count'}``
-    of a file. Further arguments: :class:`ListOperator`.
+    ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``. Returns a list of records (``id``,
+    ``allowed_values``, ``archived``, ``data_type``, ``description``, ...), or ``{'path', 'count'}`` of a file. Further
+    arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -526,10 +493,7 @@ class DrChronoListCustomVitalTypesOperator(ListOperator):
     operation_id = "custom_vitals_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.CustomVitalTypeFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.CustomVitalTypeFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -537,10 +501,10 @@ class DrChronoListCustomVitalTypesOperator(ListOperator):
 class DrChronoGetCustomVitalTypeOperator(GetOperator):
     """Read a custom vital type by id.
 
-    ``GET /api/custom_vitals/{id}``. One of the scopes ``clinical:read``, ``clinical:write``,
-    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``. Returns
-    the record (``id``, ``allowed_values``, ``archived``, ``data_type``, ``description``, ...), or None where
-    it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/custom_vitals/{id}``. One of the scopes ``clinical:read``, ``clinical:write``, ``settings:read``,
+    ``settings:write``. Permissions in DrChrono: ``clinical-notes``, ``settings``. Returns the record (``id``,
+    ``allowed_values``, ``archived``, ``data_type``, ``description``, ...), or None where it is missing and may be.
+    Further arguments: :class:`GetOperator`.
 
     :param custom_vital_type_id: id of the custom vital type.
     """
@@ -548,7 +512,7 @@ class DrChronoGetCustomVitalTypeOperator(GetOperator):
     operation_id = "custom_vitals_read"
     path_arguments: ClassVar[dict[str, str]] = {"custom_vital_type_id": "id"}
 
-    def __init__(self, *, custom_vital_type_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, custom_vital_type_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.custom_vital_type_id = custom_vital_type_id
 
@@ -558,8 +522,7 @@ class DrChronoGetYellowNotepadOperator(GetOperator):
 
     ``GET /api/yellow_notepad``. The action "Yellow Notepad Retrieve". One of the scopes ``clinical:read``,
     ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``appointment_id``,
-    ``content``, ``template_id``), or None where it is missing and may be. Further arguments:
-    :class:`GetOperator`.
+    ``content``, ``template_id``), or None where it is missing and may be. Further arguments: :class:`GetOperator`.
 
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
         ``2026-01-31_123``.
@@ -578,15 +541,14 @@ class DrChronoGetYellowNotepadOperator(GetOperator):
 class DrChronoCreateYellowNotepadOperator(CreateOperator):
     """Write the yellow notepad of an appointment and template, in place of what is on it.
 
-    ``POST /api/yellow_notepad``. The action "Create Yellow Notepad". Scope: ``clinical:write``. Permissions
-    in DrChrono: ``clinical-notes``. Returns the record (``appointment_id``, ``content``, ``template_id``), or
-    a list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
+    ``POST /api/yellow_notepad``. The action "Create Yellow Notepad". Scope: ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``. Returns the record (``appointment_id``, ``content``, ``template_id``), or a list of
+    them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
         ``2026-01-31_123``.
     :param template_id: id of the clinical note template.
-    :param data: the fields of the yellow notepad, or a list of yellow notepads, which one call creates
-        together.
+    :param data: the fields of the yellow notepad, or a list of yellow notepads, which one call creates together.
     """
 
     operation_id = "yellow_notepad_create"
@@ -597,7 +559,7 @@ class DrChronoCreateYellowNotepadOperator(CreateOperator):
         *,
         appointment_id: Whole,
         template_id: Whole,
-        data: types.YellowNotepadData | Sequence[types.YellowNotepadData] | XComArg | str,
+        data: OneOrMany[types.YellowNotepadData],
         **kwargs: Unpack[options.CreateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)

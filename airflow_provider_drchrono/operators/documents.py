@@ -24,23 +24,19 @@ from airflow_provider_drchrono.operators.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
-
-    from airflow.sdk import XComArg
 
     from airflow_provider_drchrono.operators.base import options
     from airflow_provider_drchrono.types import documents_types as types
-    from airflow_provider_drchrono.types.values import Whole
+    from airflow_provider_drchrono.types.values import Given, OneOrMany, Whole
 
 
 class DrChronoListConsentFormsOperator(ListOperator):
     """List consent forms.
 
-    ``GET /api/consent_forms``. One of the scopes ``patients:read``, ``patients:write``. Permissions in
-    DrChrono: ``manage-patients``. Returns a list of records (``id``, ``assign_by_default``, ``doctor``,
-    ``is_mandatory``, ``title``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
-    :class:`ListOperator`.
+    ``GET /api/consent_forms``. One of the scopes ``patients:read``, ``patients:write``. Permissions in DrChrono:
+    ``manage-patients``. Returns a list of records (``id``, ``assign_by_default``, ``doctor``, ``is_mandatory``,
+    ``title``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -48,7 +44,7 @@ class DrChronoListConsentFormsOperator(ListOperator):
     operation_id = "consent_forms_list"
 
     def __init__(
-        self, *, filters: types.ConsentFormFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.ConsentFormFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -56,22 +52,16 @@ class DrChronoListConsentFormsOperator(ListOperator):
 class DrChronoCreateConsentFormOperator(CreateOperator):
     """Create a consent form.
 
-    ``POST /api/consent_forms``. The action "Create Consent Form". Scope: ``patients:write``. Permissions in
-    DrChrono: ``manage-patients``. Returns the record (``id``, ``assign_by_default``, ``doctor``,
-    ``is_mandatory``, ``title``, ...), or a list of them for a list in ``data``. Further arguments:
-    :class:`CreateOperator`.
+    ``POST /api/consent_forms``. The action "Create Consent Form". Scope: ``patients:write``. Permissions in DrChrono:
+    ``manage-patients``. Returns the record (``id``, ``assign_by_default``, ``doctor``, ``is_mandatory``, ``title``,
+    ...), or a list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
     :param data: the fields of the consent form, or a list of consent forms, which one call creates together.
     """
 
     operation_id = "consent_forms_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.ConsentFormData | Sequence[types.ConsentFormData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.ConsentFormData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
@@ -80,8 +70,8 @@ class DrChronoGetConsentFormOperator(GetOperator):
 
     ``GET /api/consent_forms/{id}``. The action "Consent Forms Read". One of the scopes ``patients:read``,
     ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns the record (``id``,
-    ``assign_by_default``, ``doctor``, ``is_mandatory``, ``title``, ...), or None where it is missing and may
-    be. Further arguments: :class:`GetOperator`.
+    ``assign_by_default``, ``doctor``, ``is_mandatory``, ``title``, ...), or None where it is missing and may be.
+    Further arguments: :class:`GetOperator`.
 
     :param consent_form_id: id of the consent form.
     """
@@ -89,7 +79,7 @@ class DrChronoGetConsentFormOperator(GetOperator):
     operation_id = "consent_forms_read"
     path_arguments: ClassVar[dict[str, str]] = {"consent_form_id": "id"}
 
-    def __init__(self, *, consent_form_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, consent_form_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.consent_form_id = consent_form_id
 
@@ -97,9 +87,9 @@ class DrChronoGetConsentFormOperator(GetOperator):
 class DrChronoReplaceConsentFormOperator(ReplaceOperator):
     """Replace a consent form.
 
-    ``PUT /api/consent_forms/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``.
-    What ``data`` leaves out is lost; :class:`DrChronoUpdateConsentFormOperator` leaves it as it is. Returns
-    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
+    ``PUT /api/consent_forms/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``. What
+    ``data`` leaves out is lost; :class:`DrChronoUpdateConsentFormOperator` leaves it as it is. Returns ``{'id'}``, or
+    with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param consent_form_id: id of the consent form.
     :param data: all fields of the consent form; what is left out is lost.
@@ -109,11 +99,7 @@ class DrChronoReplaceConsentFormOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"consent_form_id": "id"}
 
     def __init__(
-        self,
-        *,
-        consent_form_id: int | str | XComArg,
-        data: types.ConsentFormData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, consent_form_id: Whole, data: Given[types.ConsentFormData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.consent_form_id = consent_form_id
@@ -122,9 +108,9 @@ class DrChronoReplaceConsentFormOperator(ReplaceOperator):
 class DrChronoUpdateConsentFormOperator(UpdateOperator):
     """Change the given fields of a consent form.
 
-    ``PATCH /api/consent_forms/{id}``. The action "Update Consent Form". Scope: ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``, or with ``read_back`` the record.
-    Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/consent_forms/{id}``. The action "Update Consent Form". Scope: ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
+    :class:`UpdateOperator`.
 
     :param consent_form_id: id of the consent form.
     :param data: the fields to change; all others stay as they are.
@@ -134,11 +120,7 @@ class DrChronoUpdateConsentFormOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"consent_form_id": "id"}
 
     def __init__(
-        self,
-        *,
-        consent_form_id: int | str | XComArg,
-        data: types.ConsentFormUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, consent_form_id: Whole, data: Given[types.ConsentFormUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.consent_form_id = consent_form_id
@@ -147,9 +129,8 @@ class DrChronoUpdateConsentFormOperator(UpdateOperator):
 class DrChronoApplyConsentFormOperator(ActionOperator):
     """Assign a consent form to an appointment.
 
-    ``POST /api/consent_forms/{id}/apply_to_appointment``. The action "Apply Consent Form". Scope:
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``. Further arguments:
-    :class:`ActionOperator`.
+    ``POST /api/consent_forms/{id}/apply_to_appointment``. The action "Apply Consent Form". Scope: ``patients:write``.
+    Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``. Further arguments: :class:`ActionOperator`.
 
     :param consent_form_id: id of the consent form.
     :param data: the fields to send.
@@ -159,11 +140,7 @@ class DrChronoApplyConsentFormOperator(ActionOperator):
     path_arguments: ClassVar[dict[str, str]] = {"consent_form_id": "id"}
 
     def __init__(
-        self,
-        *,
-        consent_form_id: int | str | XComArg,
-        data: types.ApplyConsentFormData | XComArg | str,
-        **kwargs: Unpack[options.WriteOptions],
+        self, *, consent_form_id: Whole, data: Given[types.ApplyConsentFormData], **kwargs: Unpack[options.WriteOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.consent_form_id = consent_form_id
@@ -186,8 +163,8 @@ class DrChronoUnapplyConsentFormOperator(ActionOperator):
     def __init__(
         self,
         *,
-        consent_form_id: int | str | XComArg,
-        data: types.UnapplyConsentFormData | XComArg | str,
+        consent_form_id: Whole,
+        data: Given[types.UnapplyConsentFormData],
         **kwargs: Unpack[options.WriteOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -198,8 +175,8 @@ class DrChronoListDocumentsOperator(ListOperator):
     """List documents.
 
     ``GET /api/documents``. One of the scopes ``patients:read``, ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``. Returns a list of records (``id``, ``date``, ``description``, ``doctor``,
-    ``document``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
+    ``manage-patients``. Returns a list of records (``id``, ``date``, ``description``, ``doctor``, ``document``, ...),
+    or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -207,7 +184,7 @@ class DrChronoListDocumentsOperator(ListOperator):
     operation_id = "documents_list"
 
     def __init__(
-        self, *, filters: types.DocumentFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.DocumentFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -216,30 +193,24 @@ class DrChronoCreateDocumentOperator(CreateOperator):
     """Create a document.
 
     ``POST /api/documents``. The action "Create Document". Scope: ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``. Returns the record (``id``, ``date``, ``description``, ``doctor``, ``document``,
-    ...), or a list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
+    ``manage-patients``. Returns the record (``id``, ``date``, ``description``, ``doctor``, ``document``, ...), or a
+    list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
     :param data: the fields of the document, or a list of documents, which one call creates together.
     """
 
     operation_id = "documents_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.DocumentData | Sequence[types.DocumentData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.DocumentData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
 class DrChronoGetDocumentOperator(GetOperator):
     """Read a document by id.
 
-    ``GET /api/documents/{id}``. The action "Documents Read". One of the scopes ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns the record (``id``, ``date``,
-    ``description``, ``doctor``, ``document``, ...), or None where it is missing and may be. Further
-    arguments: :class:`GetOperator`.
+    ``GET /api/documents/{id}``. The action "Documents Read". One of the scopes ``patients:read``, ``patients:write``.
+    Permissions in DrChrono: ``manage-patients``. Returns the record (``id``, ``date``, ``description``, ``doctor``,
+    ``document``, ...), or None where it is missing and may be. Further arguments: :class:`GetOperator`.
 
     :param document_id: id of the document.
     """
@@ -247,7 +218,7 @@ class DrChronoGetDocumentOperator(GetOperator):
     operation_id = "documents_read"
     path_arguments: ClassVar[dict[str, str]] = {"document_id": "id"}
 
-    def __init__(self, *, document_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, document_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.document_id = document_id
 
@@ -255,9 +226,9 @@ class DrChronoGetDocumentOperator(GetOperator):
 class DrChronoReplaceDocumentOperator(ReplaceOperator):
     """Replace a document.
 
-    ``PUT /api/documents/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``. What
-    ``data`` leaves out is lost; :class:`DrChronoUpdateDocumentOperator` leaves it as it is. Returns
-    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
+    ``PUT /api/documents/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``. What ``data``
+    leaves out is lost; :class:`DrChronoUpdateDocumentOperator` leaves it as it is. Returns ``{'id'}``, or with
+    ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param document_id: id of the document.
     :param data: all fields of the document; what is left out is lost.
@@ -267,11 +238,7 @@ class DrChronoReplaceDocumentOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"document_id": "id"}
 
     def __init__(
-        self,
-        *,
-        document_id: int | str | XComArg,
-        data: types.DocumentData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, document_id: Whole, data: Given[types.DocumentData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.document_id = document_id
@@ -280,8 +247,8 @@ class DrChronoReplaceDocumentOperator(ReplaceOperator):
 class DrChronoUpdateDocumentOperator(UpdateOperator):
     """Change the given fields of a document.
 
-    ``PATCH /api/documents/{id}``. The action "Update Document". Scope: ``patients:write``. Permissions in
-    DrChrono: ``manage-patients``. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
+    ``PATCH /api/documents/{id}``. The action "Update Document". Scope: ``patients:write``. Permissions in DrChrono:
+    ``manage-patients``. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
     :class:`UpdateOperator`.
 
     :param document_id: id of the document.
@@ -292,11 +259,7 @@ class DrChronoUpdateDocumentOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"document_id": "id"}
 
     def __init__(
-        self,
-        *,
-        document_id: int | str | XComArg,
-        data: types.DocumentUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, document_id: Whole, data: Given[types.DocumentUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.document_id = document_id
@@ -305,9 +268,8 @@ class DrChronoUpdateDocumentOperator(UpdateOperator):
 class DrChronoDeleteDocumentOperator(DeleteOperator):
     """Archive a document, which stays there, marked as archived.
 
-    ``DELETE /api/documents/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``.
-    Returns ``{'id'}``, or None where the record is missing and may be. Further arguments:
-    :class:`DeleteOperator`.
+    ``DELETE /api/documents/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns
+    ``{'id'}``, or None where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
 
     :param document_id: id of the document.
     """
@@ -315,7 +277,7 @@ class DrChronoDeleteDocumentOperator(DeleteOperator):
     operation_id = "documents_delete"
     path_arguments: ClassVar[dict[str, str]] = {"document_id": "id"}
 
-    def __init__(self, *, document_id: int | str | XComArg, **kwargs: Unpack[options.DeleteOptions]) -> None:
+    def __init__(self, *, document_id: Whole, **kwargs: Unpack[options.DeleteOptions]) -> None:
         super().__init__(**kwargs)
         self.document_id = document_id
 
@@ -324,9 +286,9 @@ class DrChronoListSignedConsentFormsOperator(ListOperator):
     """List signed consent forms.
 
     ``GET /api/signed_consent_forms``. The action "Get Signed Consent Forms by Patient". One of the scopes
-    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns a list of
-    records (``id``, ``appointment``, ``consent_form``, ``patient``, ``archived``, ...), or ``{'path',
-    'count'}`` of a file. Further arguments: :class:`ListOperator`.
+    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns a list of records
+    (``id``, ``appointment``, ``consent_form``, ``patient``, ``archived``, ...), or ``{'path', 'count'}`` of a file.
+    Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -334,10 +296,7 @@ class DrChronoListSignedConsentFormsOperator(ListOperator):
     operation_id = "signed_consent_forms_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.SignedConsentFormFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.SignedConsentFormFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -345,17 +304,15 @@ class DrChronoListSignedConsentFormsOperator(ListOperator):
 class DrChronoCreateSignedConsentFormOperator(CreateOperator):
     """Store a consent form that a patient signed.
 
-    ``POST /api/signed_consent_forms``. The action "Create Signed Consent Form". Scope: ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``. Returns the record (``id``, ``appointment``,
-    ``consent_form``, ``patient``, ``archived``, ...), or a list of them for a list in ``data``. Further
-    arguments: :class:`CreateOperator`.
+    ``POST /api/signed_consent_forms``. The action "Create Signed Consent Form". Scope: ``patients:write``. Permissions
+    in DrChrono: ``manage-patients``. Returns the record (``id``, ``appointment``, ``consent_form``, ``patient``,
+    ``archived``, ...), or a list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
     :param patient_id: id of the patient.
     :param appointment_id: id of the appointment; one occurrence of a recurring appointment has an id such as
         ``2026-01-31_123``.
     :param consent_form_id: id of the consent form.
-    :param data: the fields of the signed consent form, or a list of signed consent forms, which one call
-        creates together.
+    :param data: more fields of the signed consent form, where there is more to say than the other arguments do.
     """
 
     operation_id = "signed_consent_forms_create"
@@ -371,7 +328,7 @@ class DrChronoCreateSignedConsentFormOperator(CreateOperator):
         patient_id: Whole,
         appointment_id: Whole,
         consent_form_id: Whole,
-        data: types.SignedConsentFormData | Sequence[types.SignedConsentFormData] | XComArg | str,
+        data: Given[types.SignedConsentFormData] | None = None,
         **kwargs: Unpack[options.CreateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -384,8 +341,8 @@ class DrChronoUpdateSignedConsentFormOperator(UpdateOperator):
     """Archive a signed consent form, or change its appointment or signature.
 
     ``PATCH /api/signed_consent_forms``. The action "Update Signed Consent Form". Scope: ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``, or with ``read_back`` the record.
-    Further arguments: :class:`UpdateOperator`.
+    Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``, or with ``read_back`` the record. Further
+    arguments: :class:`UpdateOperator`.
 
     :param signed_consent_form_id: id of the signed consent form.
     :param data: the fields to change; all others stay as they are.
@@ -399,7 +356,7 @@ class DrChronoUpdateSignedConsentFormOperator(UpdateOperator):
         self,
         *,
         signed_consent_form_id: Whole,
-        data: types.SignedConsentFormUpdate | XComArg | str,
+        data: Given[types.SignedConsentFormUpdate],
         patient_id: Whole | None = None,
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
@@ -412,9 +369,9 @@ class DrChronoGetSignedConsentFormOperator(GetOperator):
     """Read a signed consent form by id.
 
     ``GET /api/signed_consent_forms/{id}``. The action "Signed Consent Forms Read". One of the scopes
-    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns the record
-    (``id``, ``appointment``, ``consent_form``, ``patient``, ``archived``, ...), or None where it is missing
-    and may be. Further arguments: :class:`GetOperator`.
+    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns the record (``id``,
+    ``appointment``, ``consent_form``, ``patient``, ``archived``, ...), or None where it is missing and may be. Further
+    arguments: :class:`GetOperator`.
 
     :param signed_consent_form_id: id of the signed consent form.
     """
@@ -422,6 +379,6 @@ class DrChronoGetSignedConsentFormOperator(GetOperator):
     operation_id = "signed_consent_forms_read"
     path_arguments: ClassVar[dict[str, str]] = {"signed_consent_form_id": "id"}
 
-    def __init__(self, *, signed_consent_form_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, signed_consent_form_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.signed_consent_form_id = signed_consent_form_id

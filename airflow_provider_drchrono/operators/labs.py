@@ -30,21 +30,19 @@ from airflow_provider_drchrono.operators.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
-
-    from airflow.sdk import XComArg
 
     from airflow_provider_drchrono.operators.base import options
     from airflow_provider_drchrono.types import labs_types as types
+    from airflow_provider_drchrono.types.values import Given, OneOrMany, Whole
 
 
 class DrChronoListLabDocumentsOperator(ListOperator):
     """List lab documents.
 
-    ``GET /api/lab_documents``. One of the scopes ``labs:read``, ``labs:write``. Returns a list of records
-    (``id``, ``document``, ``lab_order``, ``type``, ``hl7``, ...), or ``{'path', 'count'}`` of a file. Further
-    arguments: :class:`ListOperator`.
+    ``GET /api/lab_documents``. One of the scopes ``labs:read``, ``labs:write``. Returns a list of records (``id``,
+    ``document``, ``lab_order``, ``type``, ``hl7``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
+    :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -52,7 +50,7 @@ class DrChronoListLabDocumentsOperator(ListOperator):
     operation_id = "lab_documents_list"
 
     def __init__(
-        self, *, filters: types.LabDocumentFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.LabDocumentFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -60,30 +58,25 @@ class DrChronoListLabDocumentsOperator(ListOperator):
 class DrChronoCreateLabDocumentOperator(CreateOperator):
     """File a document of a lab order, such as the PDF of its results.
 
-    ``POST /api/lab_documents``. The action "Create Lab Document". Scope: ``labs:write``. Returns the record
-    (``id``, ``document``, ``lab_order``, ``type``, ``hl7``, ...), or a list of them for a list in ``data``.
-    Further arguments: :class:`CreateOperator`.
+    ``POST /api/lab_documents``. The action "Create Lab Document". Scope: ``labs:write``. Returns the record (``id``,
+    ``document``, ``lab_order``, ``type``, ``hl7``, ...), or a list of them for a list in ``data``. Further arguments:
+    :class:`CreateOperator`.
 
     :param data: the fields of the lab document, or a list of lab documents, which one call creates together.
     """
 
     operation_id = "lab_documents_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.LabDocumentData | Sequence[types.LabDocumentData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.LabDocumentData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
 class DrChronoGetLabDocumentOperator(GetOperator):
     """Read a lab document by id.
 
-    ``GET /api/lab_documents/{id}``. The action "Lab Documents Read". One of the scopes ``labs:read``,
-    ``labs:write``. Returns the record (``id``, ``document``, ``lab_order``, ``type``, ``hl7``, ...), or None
-    where it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/lab_documents/{id}``. The action "Lab Documents Read". One of the scopes ``labs:read``, ``labs:write``.
+    Returns the record (``id``, ``document``, ``lab_order``, ``type``, ``hl7``, ...), or None where it is missing and
+    may be. Further arguments: :class:`GetOperator`.
 
     :param lab_document_id: id of the lab document.
     """
@@ -91,7 +84,7 @@ class DrChronoGetLabDocumentOperator(GetOperator):
     operation_id = "lab_documents_read"
     path_arguments: ClassVar[dict[str, str]] = {"lab_document_id": "id"}
 
-    def __init__(self, *, lab_document_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, lab_document_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.lab_document_id = lab_document_id
 
@@ -100,8 +93,8 @@ class DrChronoReplaceLabDocumentOperator(ReplaceOperator):
     """Replace a lab document.
 
     ``PUT /api/lab_documents/{id}``. Scope: ``labs:write``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateLabDocumentOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back``
-    the record. Further arguments: :class:`ReplaceOperator`.
+    :class:`DrChronoUpdateLabDocumentOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
+    record. Further arguments: :class:`ReplaceOperator`.
 
     :param lab_document_id: id of the lab document.
     :param data: all fields of the lab document; what is left out is lost.
@@ -111,11 +104,7 @@ class DrChronoReplaceLabDocumentOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"lab_document_id": "id"}
 
     def __init__(
-        self,
-        *,
-        lab_document_id: int | str | XComArg,
-        data: types.LabDocumentData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, lab_document_id: Whole, data: Given[types.LabDocumentData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.lab_document_id = lab_document_id
@@ -124,8 +113,8 @@ class DrChronoReplaceLabDocumentOperator(ReplaceOperator):
 class DrChronoUpdateLabDocumentOperator(UpdateOperator):
     """Change the given fields of a lab document.
 
-    ``PATCH /api/lab_documents/{id}``. The action "Update Lab Document". Scope: ``labs:write``. Returns
-    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/lab_documents/{id}``. The action "Update Lab Document". Scope: ``labs:write``. Returns ``{'id'}``, or
+    with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
 
     :param lab_document_id: id of the lab document.
     :param data: the fields to change; all others stay as they are.
@@ -135,11 +124,7 @@ class DrChronoUpdateLabDocumentOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"lab_document_id": "id"}
 
     def __init__(
-        self,
-        *,
-        lab_document_id: int | str | XComArg,
-        data: types.LabDocumentUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, lab_document_id: Whole, data: Given[types.LabDocumentUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.lab_document_id = lab_document_id
@@ -148,8 +133,8 @@ class DrChronoUpdateLabDocumentOperator(UpdateOperator):
 class DrChronoDeleteLabDocumentOperator(DeleteOperator):
     """Delete a lab document.
 
-    ``DELETE /api/lab_documents/{id}``. The action "Delete Lab Document". Scope: ``labs:write``. Returns
-    ``{'id'}``, or None where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
+    ``DELETE /api/lab_documents/{id}``. The action "Delete Lab Document". Scope: ``labs:write``. Returns ``{'id'}``, or
+    None where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
 
     :param lab_document_id: id of the lab document.
     """
@@ -157,7 +142,7 @@ class DrChronoDeleteLabDocumentOperator(DeleteOperator):
     operation_id = "lab_documents_delete"
     path_arguments: ClassVar[dict[str, str]] = {"lab_document_id": "id"}
 
-    def __init__(self, *, lab_document_id: int | str | XComArg, **kwargs: Unpack[options.DeleteOptions]) -> None:
+    def __init__(self, *, lab_document_id: Whole, **kwargs: Unpack[options.DeleteOptions]) -> None:
         super().__init__(**kwargs)
         self.lab_document_id = lab_document_id
 
@@ -165,9 +150,9 @@ class DrChronoDeleteLabDocumentOperator(DeleteOperator):
 class DrChronoListLabOrdersOperator(ListOperator):
     """List lab orders.
 
-    ``GET /api/lab_orders``. One of the scopes ``labs:read``, ``labs:write``. Returns a list of records
-    (``id``, ``doctor``, ``patient``, ``sublab``, ``accession_number``, ...), or ``{'path', 'count'}`` of a
-    file. Further arguments: :class:`ListOperator`.
+    ``GET /api/lab_orders``. One of the scopes ``labs:read``, ``labs:write``. Returns a list of records (``id``,
+    ``doctor``, ``patient``, ``sublab``, ``accession_number``, ...), or ``{'path', 'count'}`` of a file. Further
+    arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -175,7 +160,7 @@ class DrChronoListLabOrdersOperator(ListOperator):
     operation_id = "lab_orders_list"
 
     def __init__(
-        self, *, filters: types.LabOrderFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.LabOrderFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -183,30 +168,25 @@ class DrChronoListLabOrdersOperator(ListOperator):
 class DrChronoCreateLabOrderOperator(CreateOperator):
     """Create a lab order, which doctors then see in DrChrono.
 
-    ``POST /api/lab_orders``. The action "Create Lab Order". Scope: ``labs:write``. Returns the record
-    (``id``, ``doctor``, ``patient``, ``sublab``, ``accession_number``, ...), or a list of them for a list in
-    ``data``. Further arguments: :class:`CreateOperator`.
+    ``POST /api/lab_orders``. The action "Create Lab Order". Scope: ``labs:write``. Returns the record (``id``,
+    ``doctor``, ``patient``, ``sublab``, ``accession_number``, ...), or a list of them for a list in ``data``. Further
+    arguments: :class:`CreateOperator`.
 
     :param data: the fields of the lab order, or a list of lab orders, which one call creates together.
     """
 
     operation_id = "lab_orders_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.LabOrderData | Sequence[types.LabOrderData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.LabOrderData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
 class DrChronoGetLabOrderOperator(GetOperator):
     """Read a lab order by id.
 
-    ``GET /api/lab_orders/{id}``. The action "Get Lab Order". One of the scopes ``labs:read``, ``labs:write``.
-    Returns the record (``id``, ``doctor``, ``patient``, ``sublab``, ``accession_number``, ...), or None where
-    it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/lab_orders/{id}``. The action "Get Lab Order". One of the scopes ``labs:read``, ``labs:write``. Returns
+    the record (``id``, ``doctor``, ``patient``, ``sublab``, ``accession_number``, ...), or None where it is missing
+    and may be. Further arguments: :class:`GetOperator`.
 
     :param lab_order_id: id of the lab order.
     """
@@ -214,7 +194,7 @@ class DrChronoGetLabOrderOperator(GetOperator):
     operation_id = "lab_orders_read"
     path_arguments: ClassVar[dict[str, str]] = {"lab_order_id": "id"}
 
-    def __init__(self, *, lab_order_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, lab_order_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.lab_order_id = lab_order_id
 
@@ -223,8 +203,8 @@ class DrChronoReplaceLabOrderOperator(ReplaceOperator):
     """Replace a lab order.
 
     ``PUT /api/lab_orders/{id}``. Scope: ``labs:write``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateLabOrderOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
-    record. Further arguments: :class:`ReplaceOperator`.
+    :class:`DrChronoUpdateLabOrderOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record.
+    Further arguments: :class:`ReplaceOperator`.
 
     :param lab_order_id: id of the lab order.
     :param data: all fields of the lab order; what is left out is lost.
@@ -234,11 +214,7 @@ class DrChronoReplaceLabOrderOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"lab_order_id": "id"}
 
     def __init__(
-        self,
-        *,
-        lab_order_id: int | str | XComArg,
-        data: types.LabOrderData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, lab_order_id: Whole, data: Given[types.LabOrderData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.lab_order_id = lab_order_id
@@ -247,8 +223,8 @@ class DrChronoReplaceLabOrderOperator(ReplaceOperator):
 class DrChronoUpdateLabOrderOperator(UpdateOperator):
     """Change the given fields of a lab order.
 
-    ``PATCH /api/lab_orders/{id}``. The action "Update Lab Order". Scope: ``labs:write``. Returns ``{'id'}``,
-    or with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/lab_orders/{id}``. The action "Update Lab Order". Scope: ``labs:write``. Returns ``{'id'}``, or with
+    ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
 
     :param lab_order_id: id of the lab order.
     :param data: the fields to change; all others stay as they are.
@@ -258,11 +234,7 @@ class DrChronoUpdateLabOrderOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"lab_order_id": "id"}
 
     def __init__(
-        self,
-        *,
-        lab_order_id: int | str | XComArg,
-        data: types.LabOrderUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, lab_order_id: Whole, data: Given[types.LabOrderUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.lab_order_id = lab_order_id
@@ -271,8 +243,8 @@ class DrChronoUpdateLabOrderOperator(UpdateOperator):
 class DrChronoDeleteLabOrderOperator(DeleteOperator):
     """Delete a lab order.
 
-    ``DELETE /api/lab_orders/{id}``. The action "Delete Lab Order". Scope: ``labs:write``. Returns ``{'id'}``,
-    or None where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
+    ``DELETE /api/lab_orders/{id}``. The action "Delete Lab Order". Scope: ``labs:write``. Returns ``{'id'}``, or None
+    where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
 
     :param lab_order_id: id of the lab order.
     """
@@ -280,7 +252,7 @@ class DrChronoDeleteLabOrderOperator(DeleteOperator):
     operation_id = "lab_orders_delete"
     path_arguments: ClassVar[dict[str, str]] = {"lab_order_id": "id"}
 
-    def __init__(self, *, lab_order_id: int | str | XComArg, **kwargs: Unpack[options.DeleteOptions]) -> None:
+    def __init__(self, *, lab_order_id: Whole, **kwargs: Unpack[options.DeleteOptions]) -> None:
         super().__init__(**kwargs)
         self.lab_order_id = lab_order_id
 
@@ -288,9 +260,9 @@ class DrChronoDeleteLabOrderOperator(DeleteOperator):
 class DrChronoListLabOrderSummariesOperator(ListOperator):
     """List lab order summaries.
 
-    ``GET /api/lab_orders_summary``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in
-    DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``patient``, ``sublab``,
-    ``accession_number``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
+    ``GET /api/lab_orders_summary``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
+    ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``patient``, ``sublab``, ``accession_number``,
+    ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -298,10 +270,7 @@ class DrChronoListLabOrderSummariesOperator(ListOperator):
     operation_id = "lab_orders_summary_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.LabOrderSummaryFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.LabOrderSummaryFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -309,10 +278,9 @@ class DrChronoListLabOrderSummariesOperator(ListOperator):
 class DrChronoGetLabOrderSummaryOperator(GetOperator):
     """Read a lab order summary by id.
 
-    ``GET /api/lab_orders_summary/{id}``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions
-    in DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``, ``patient``, ``sublab``,
-    ``accession_number``, ...), or None where it is missing and may be. Further arguments:
-    :class:`GetOperator`.
+    ``GET /api/lab_orders_summary/{id}``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``, ``patient``, ``sublab``,
+    ``accession_number``, ...), or None where it is missing and may be. Further arguments: :class:`GetOperator`.
 
     :param lab_order_summary_id: id of the lab order summary.
     """
@@ -320,7 +288,7 @@ class DrChronoGetLabOrderSummaryOperator(GetOperator):
     operation_id = "lab_orders_summary_read"
     path_arguments: ClassVar[dict[str, str]] = {"lab_order_summary_id": "id"}
 
-    def __init__(self, *, lab_order_summary_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, lab_order_summary_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.lab_order_summary_id = lab_order_summary_id
 
@@ -328,9 +296,9 @@ class DrChronoGetLabOrderSummaryOperator(GetOperator):
 class DrChronoListLabResultsOperator(ListOperator):
     """List lab results.
 
-    ``GET /api/lab_results``. One of the scopes ``labs:read``, ``labs:write``. Returns a list of records
-    (``id``, ``document``, ``lab_test``, ``status``, ``test_performed``, ...), or ``{'path', 'count'}`` of a
-    file. Further arguments: :class:`ListOperator`.
+    ``GET /api/lab_results``. One of the scopes ``labs:read``, ``labs:write``. Returns a list of records (``id``,
+    ``document``, ``lab_test``, ``status``, ``test_performed``, ...), or ``{'path', 'count'}`` of a file. Further
+    arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -338,7 +306,7 @@ class DrChronoListLabResultsOperator(ListOperator):
     operation_id = "lab_results_list"
 
     def __init__(
-        self, *, filters: types.LabResultFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.LabResultFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -346,30 +314,25 @@ class DrChronoListLabResultsOperator(ListOperator):
 class DrChronoCreateLabResultOperator(CreateOperator):
     """Report a result of a lab test; its document goes to lab_documents.
 
-    ``POST /api/lab_results``. The action "Create Lab Result". Scope: ``labs:write``. Returns the record
-    (``id``, ``document``, ``lab_test``, ``status``, ``test_performed``, ...), or a list of them for a list in
-    ``data``. Further arguments: :class:`CreateOperator`.
+    ``POST /api/lab_results``. The action "Create Lab Result". Scope: ``labs:write``. Returns the record (``id``,
+    ``document``, ``lab_test``, ``status``, ``test_performed``, ...), or a list of them for a list in ``data``. Further
+    arguments: :class:`CreateOperator`.
 
     :param data: the fields of the lab result, or a list of lab results, which one call creates together.
     """
 
     operation_id = "lab_results_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.LabResultData | Sequence[types.LabResultData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.LabResultData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
 class DrChronoGetLabResultOperator(GetOperator):
     """Read a lab result by id.
 
-    ``GET /api/lab_results/{id}``. The action "Lab Results Read". One of the scopes ``labs:read``,
-    ``labs:write``. Returns the record (``id``, ``document``, ``lab_test``, ``status``, ``test_performed``,
-    ...), or None where it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/lab_results/{id}``. The action "Lab Results Read". One of the scopes ``labs:read``, ``labs:write``.
+    Returns the record (``id``, ``document``, ``lab_test``, ``status``, ``test_performed``, ...), or None where it is
+    missing and may be. Further arguments: :class:`GetOperator`.
 
     :param lab_result_id: id of the lab result.
     """
@@ -377,7 +340,7 @@ class DrChronoGetLabResultOperator(GetOperator):
     operation_id = "lab_results_read"
     path_arguments: ClassVar[dict[str, str]] = {"lab_result_id": "id"}
 
-    def __init__(self, *, lab_result_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, lab_result_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.lab_result_id = lab_result_id
 
@@ -386,8 +349,8 @@ class DrChronoReplaceLabResultOperator(ReplaceOperator):
     """Replace a lab result.
 
     ``PUT /api/lab_results/{id}``. Scope: ``labs:write``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateLabResultOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
-    record. Further arguments: :class:`ReplaceOperator`.
+    :class:`DrChronoUpdateLabResultOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record.
+    Further arguments: :class:`ReplaceOperator`.
 
     :param lab_result_id: id of the lab result.
     :param data: all fields of the lab result; what is left out is lost.
@@ -397,11 +360,7 @@ class DrChronoReplaceLabResultOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"lab_result_id": "id"}
 
     def __init__(
-        self,
-        *,
-        lab_result_id: int | str | XComArg,
-        data: types.LabResultData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, lab_result_id: Whole, data: Given[types.LabResultData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.lab_result_id = lab_result_id
@@ -410,8 +369,8 @@ class DrChronoReplaceLabResultOperator(ReplaceOperator):
 class DrChronoUpdateLabResultOperator(UpdateOperator):
     """Change the given fields of a lab result.
 
-    ``PATCH /api/lab_results/{id}``. The action "Update Lab Result". Scope: ``labs:write``. Returns
-    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/lab_results/{id}``. The action "Update Lab Result". Scope: ``labs:write``. Returns ``{'id'}``, or with
+    ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
 
     :param lab_result_id: id of the lab result.
     :param data: the fields to change; all others stay as they are.
@@ -421,11 +380,7 @@ class DrChronoUpdateLabResultOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"lab_result_id": "id"}
 
     def __init__(
-        self,
-        *,
-        lab_result_id: int | str | XComArg,
-        data: types.LabResultUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, lab_result_id: Whole, data: Given[types.LabResultUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.lab_result_id = lab_result_id
@@ -434,8 +389,8 @@ class DrChronoUpdateLabResultOperator(UpdateOperator):
 class DrChronoDeleteLabResultOperator(DeleteOperator):
     """Delete a lab result.
 
-    ``DELETE /api/lab_results/{id}``. The action "Delete Lab Result". Scope: ``labs:write``. Returns
-    ``{'id'}``, or None where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
+    ``DELETE /api/lab_results/{id}``. The action "Delete Lab Result". Scope: ``labs:write``. Returns ``{'id'}``, or
+    None where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
 
     :param lab_result_id: id of the lab result.
     """
@@ -443,7 +398,7 @@ class DrChronoDeleteLabResultOperator(DeleteOperator):
     operation_id = "lab_results_delete"
     path_arguments: ClassVar[dict[str, str]] = {"lab_result_id": "id"}
 
-    def __init__(self, *, lab_result_id: int | str | XComArg, **kwargs: Unpack[options.DeleteOptions]) -> None:
+    def __init__(self, *, lab_result_id: Whole, **kwargs: Unpack[options.DeleteOptions]) -> None:
         super().__init__(**kwargs)
         self.lab_result_id = lab_result_id
 
@@ -451,9 +406,9 @@ class DrChronoDeleteLabResultOperator(DeleteOperator):
 class DrChronoListLabTestsOperator(ListOperator):
     """List lab tests.
 
-    ``GET /api/lab_tests``. One of the scopes ``labs:read``, ``labs:write``. Returns a list of records
-    (``id``, ``lab_order``, ``code``, ``collection_date``, ``description``, ...), or ``{'path', 'count'}`` of
-    a file. Further arguments: :class:`ListOperator`.
+    ``GET /api/lab_tests``. One of the scopes ``labs:read``, ``labs:write``. Returns a list of records (``id``,
+    ``lab_order``, ``code``, ``collection_date``, ``description``, ...), or ``{'path', 'count'}`` of a file. Further
+    arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -461,7 +416,7 @@ class DrChronoListLabTestsOperator(ListOperator):
     operation_id = "lab_tests_list"
 
     def __init__(
-        self, *, filters: types.LabTestFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.LabTestFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -470,29 +425,24 @@ class DrChronoCreateLabTestOperator(CreateOperator):
     """Add a test to a lab order.
 
     ``POST /api/lab_tests``. The action "Create Lab Test". Scope: ``labs:write``. Returns the record (``id``,
-    ``lab_order``, ``code``, ``collection_date``, ``description``, ...), or a list of them for a list in
-    ``data``. Further arguments: :class:`CreateOperator`.
+    ``lab_order``, ``code``, ``collection_date``, ``description``, ...), or a list of them for a list in ``data``.
+    Further arguments: :class:`CreateOperator`.
 
     :param data: the fields of the lab test, or a list of lab tests, which one call creates together.
     """
 
     operation_id = "lab_tests_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.LabTestData | Sequence[types.LabTestData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.LabTestData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
 class DrChronoGetLabTestOperator(GetOperator):
     """Read a lab test by id.
 
-    ``GET /api/lab_tests/{id}``. The action "Lab Tests Read". One of the scopes ``labs:read``, ``labs:write``.
-    Returns the record (``id``, ``lab_order``, ``code``, ``collection_date``, ``description``, ...), or None
-    where it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/lab_tests/{id}``. The action "Lab Tests Read". One of the scopes ``labs:read``, ``labs:write``. Returns
+    the record (``id``, ``lab_order``, ``code``, ``collection_date``, ``description``, ...), or None where it is
+    missing and may be. Further arguments: :class:`GetOperator`.
 
     :param lab_test_id: id of the lab test.
     """
@@ -500,7 +450,7 @@ class DrChronoGetLabTestOperator(GetOperator):
     operation_id = "lab_tests_read"
     path_arguments: ClassVar[dict[str, str]] = {"lab_test_id": "id"}
 
-    def __init__(self, *, lab_test_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, lab_test_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.lab_test_id = lab_test_id
 
@@ -509,8 +459,8 @@ class DrChronoReplaceLabTestOperator(ReplaceOperator):
     """Replace a lab test.
 
     ``PUT /api/lab_tests/{id}``. Scope: ``labs:write``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateLabTestOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
-    record. Further arguments: :class:`ReplaceOperator`.
+    :class:`DrChronoUpdateLabTestOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record.
+    Further arguments: :class:`ReplaceOperator`.
 
     :param lab_test_id: id of the lab test.
     :param data: all fields of the lab test; what is left out is lost.
@@ -520,11 +470,7 @@ class DrChronoReplaceLabTestOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"lab_test_id": "id"}
 
     def __init__(
-        self,
-        *,
-        lab_test_id: int | str | XComArg,
-        data: types.LabTestData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, lab_test_id: Whole, data: Given[types.LabTestData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.lab_test_id = lab_test_id
@@ -533,8 +479,8 @@ class DrChronoReplaceLabTestOperator(ReplaceOperator):
 class DrChronoUpdateLabTestOperator(UpdateOperator):
     """Change the given fields of a lab test.
 
-    ``PATCH /api/lab_tests/{id}``. The action "Update Lab Test". Scope: ``labs:write``. Returns ``{'id'}``, or
-    with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/lab_tests/{id}``. The action "Update Lab Test". Scope: ``labs:write``. Returns ``{'id'}``, or with
+    ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
 
     :param lab_test_id: id of the lab test.
     :param data: the fields to change; all others stay as they are.
@@ -544,11 +490,7 @@ class DrChronoUpdateLabTestOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"lab_test_id": "id"}
 
     def __init__(
-        self,
-        *,
-        lab_test_id: int | str | XComArg,
-        data: types.LabTestUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, lab_test_id: Whole, data: Given[types.LabTestUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.lab_test_id = lab_test_id
@@ -557,8 +499,8 @@ class DrChronoUpdateLabTestOperator(UpdateOperator):
 class DrChronoDeleteLabTestOperator(DeleteOperator):
     """Delete a lab test.
 
-    ``DELETE /api/lab_tests/{id}``. The action "Delete Lab Test". Scope: ``labs:write``. Returns ``{'id'}``,
-    or None where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
+    ``DELETE /api/lab_tests/{id}``. The action "Delete Lab Test". Scope: ``labs:write``. Returns ``{'id'}``, or None
+    where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
 
     :param lab_test_id: id of the lab test.
     """
@@ -566,7 +508,7 @@ class DrChronoDeleteLabTestOperator(DeleteOperator):
     operation_id = "lab_tests_delete"
     path_arguments: ClassVar[dict[str, str]] = {"lab_test_id": "id"}
 
-    def __init__(self, *, lab_test_id: int | str | XComArg, **kwargs: Unpack[options.DeleteOptions]) -> None:
+    def __init__(self, *, lab_test_id: Whole, **kwargs: Unpack[options.DeleteOptions]) -> None:
         super().__init__(**kwargs)
         self.lab_test_id = lab_test_id
 
@@ -576,8 +518,8 @@ class DrChronoListPatientLabResultsOperator(ListOperator):
 
     ``GET /api/patient_lab_results``. One of the scopes ``labs:read``, ``labs:write``, ``patients:read``,
     ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns a list of records (``id``,
-    ``ordering_doctor``, ``patient``, ``created_at``, ``date_test_performed``, ...), or ``{'path', 'count'}``
-    of a file. Further arguments: :class:`ListOperator`.
+    ``ordering_doctor``, ``patient``, ``created_at``, ``date_test_performed``, ...), or ``{'path', 'count'}`` of a
+    file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -585,10 +527,7 @@ class DrChronoListPatientLabResultsOperator(ListOperator):
     operation_id = "patient_lab_results_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.PatientLabResultFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.PatientLabResultFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -596,34 +535,28 @@ class DrChronoListPatientLabResultsOperator(ListOperator):
 class DrChronoCreatePatientLabResultOperator(CreateOperator):
     """Create a patient lab result.
 
-    ``POST /api/patient_lab_results``. The action "Create Patient Lab Result". One of the scopes
-    ``labs:write``, ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns the record
-    (``id``, ``ordering_doctor``, ``patient``, ``created_at``, ``date_test_performed``, ...), or a list of
-    them for a list in ``data``. Further arguments: :class:`CreateOperator`.
+    ``POST /api/patient_lab_results``. The action "Create Patient Lab Result". One of the scopes ``labs:write``,
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns the record (``id``, ``ordering_doctor``,
+    ``patient``, ``created_at``, ``date_test_performed``, ...), or a list of them for a list in ``data``. Further
+    arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the patient lab result, or a list of patient lab results, which one call
-        creates together.
+    :param data: the fields of the patient lab result, or a list of patient lab results, which one call creates
+        together.
     """
 
     operation_id = "patient_lab_results_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.PatientLabResultData | Sequence[types.PatientLabResultData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.PatientLabResultData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
 class DrChronoGetPatientLabResultOperator(GetOperator):
     """Read a patient lab result by id.
 
-    ``GET /api/patient_lab_results/{id}``. The action "Patient Lab Results Read". One of the scopes
-    ``labs:read``, ``labs:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``. Returns the record (``id``, ``ordering_doctor``, ``patient``, ``created_at``,
-    ``date_test_performed``, ...), or None where it is missing and may be. Further arguments:
-    :class:`GetOperator`.
+    ``GET /api/patient_lab_results/{id}``. The action "Patient Lab Results Read". One of the scopes ``labs:read``,
+    ``labs:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns the
+    record (``id``, ``ordering_doctor``, ``patient``, ``created_at``, ``date_test_performed``, ...), or None where it
+    is missing and may be. Further arguments: :class:`GetOperator`.
 
     :param patient_lab_result_id: id of the patient lab result.
     """
@@ -631,7 +564,7 @@ class DrChronoGetPatientLabResultOperator(GetOperator):
     operation_id = "patient_lab_results_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_lab_result_id": "id"}
 
-    def __init__(self, *, patient_lab_result_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, patient_lab_result_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_lab_result_id = patient_lab_result_id
 
@@ -639,10 +572,10 @@ class DrChronoGetPatientLabResultOperator(GetOperator):
 class DrChronoReplacePatientLabResultOperator(ReplaceOperator):
     """Replace a patient lab result.
 
-    ``PUT /api/patient_lab_results/{id}``. One of the scopes ``labs:write``, ``patients:write``. Permissions
-    in DrChrono: ``manage-patients``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdatePatientLabResultOperator` leaves it as it is. Returns ``{'id'}``, or with
-    ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
+    ``PUT /api/patient_lab_results/{id}``. One of the scopes ``labs:write``, ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``. What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientLabResultOperator`
+    leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
+    :class:`ReplaceOperator`.
 
     :param patient_lab_result_id: id of the patient lab result.
     :param data: all fields of the patient lab result; what is left out is lost.
@@ -654,8 +587,8 @@ class DrChronoReplacePatientLabResultOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        patient_lab_result_id: int | str | XComArg,
-        data: types.PatientLabResultData | XComArg | str,
+        patient_lab_result_id: Whole,
+        data: Given[types.PatientLabResultData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -665,9 +598,9 @@ class DrChronoReplacePatientLabResultOperator(ReplaceOperator):
 class DrChronoUpdatePatientLabResultOperator(UpdateOperator):
     """Change the given fields of a patient lab result.
 
-    ``PATCH /api/patient_lab_results/{id}``. The action "Update Patient Lab Result". One of the scopes
-    ``labs:write``, ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``, or
-    with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/patient_lab_results/{id}``. The action "Update Patient Lab Result". One of the scopes ``labs:write``,
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``, or with ``read_back`` the
+    record. Further arguments: :class:`UpdateOperator`.
 
     :param patient_lab_result_id: id of the patient lab result.
     :param data: the fields to change; all others stay as they are.
@@ -679,8 +612,8 @@ class DrChronoUpdatePatientLabResultOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        patient_lab_result_id: int | str | XComArg,
-        data: types.PatientLabResultUpdate | XComArg | str,
+        patient_lab_result_id: Whole,
+        data: Given[types.PatientLabResultUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -690,9 +623,9 @@ class DrChronoUpdatePatientLabResultOperator(UpdateOperator):
 class DrChronoDeletePatientLabResultOperator(DeleteOperator):
     """Delete a patient lab result.
 
-    ``DELETE /api/patient_lab_results/{id}``. The action "Delete Patient Lab Result". One of the scopes
-    ``labs:write``, ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``, or
-    None where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
+    ``DELETE /api/patient_lab_results/{id}``. The action "Delete Patient Lab Result". One of the scopes ``labs:write``,
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``, or None where the record is
+    missing and may be. Further arguments: :class:`DeleteOperator`.
 
     :param patient_lab_result_id: id of the patient lab result.
     """
@@ -700,7 +633,7 @@ class DrChronoDeletePatientLabResultOperator(DeleteOperator):
     operation_id = "patient_lab_results_delete"
     path_arguments: ClassVar[dict[str, str]] = {"patient_lab_result_id": "id"}
 
-    def __init__(self, *, patient_lab_result_id: int | str | XComArg, **kwargs: Unpack[options.DeleteOptions]) -> None:
+    def __init__(self, *, patient_lab_result_id: Whole, **kwargs: Unpack[options.DeleteOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_lab_result_id = patient_lab_result_id
 
@@ -723,29 +656,24 @@ class DrChronoCreateSublabOperator(CreateOperator):
     """Create a sublab.
 
     ``POST /api/sublabs``. The action "Create Sublab". Scope: ``labs:write``. Returns the record (``id``,
-    ``facility_code``, ``name``, ``vendor_name``), or a list of them for a list in ``data``. Further
-    arguments: :class:`CreateOperator`.
+    ``facility_code``, ``name``, ``vendor_name``), or a list of them for a list in ``data``. Further arguments:
+    :class:`CreateOperator`.
 
     :param data: the fields of the sublab, or a list of sublabs, which one call creates together.
     """
 
     operation_id = "sublabs_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.SublabData | Sequence[types.SublabData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.SublabData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
 class DrChronoGetSublabOperator(GetOperator):
     """Read a sublab by id.
 
-    ``GET /api/sublabs/{id}``. The action "Get Sublab". One of the scopes ``labs:read``, ``labs:write``.
-    Returns the record (``id``, ``facility_code``, ``name``, ``vendor_name``), or None where it is missing and
-    may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/sublabs/{id}``. The action "Get Sublab". One of the scopes ``labs:read``, ``labs:write``. Returns the
+    record (``id``, ``facility_code``, ``name``, ``vendor_name``), or None where it is missing and may be. Further
+    arguments: :class:`GetOperator`.
 
     :param sublab_id: id of the sublab.
     """
@@ -753,7 +681,7 @@ class DrChronoGetSublabOperator(GetOperator):
     operation_id = "sublabs_read"
     path_arguments: ClassVar[dict[str, str]] = {"sublab_id": "id"}
 
-    def __init__(self, *, sublab_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, sublab_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.sublab_id = sublab_id
 
@@ -762,8 +690,8 @@ class DrChronoReplaceSublabOperator(ReplaceOperator):
     """Replace a sublab.
 
     ``PUT /api/sublabs/{id}``. Scope: ``labs:write``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateSublabOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
-    record. Further arguments: :class:`ReplaceOperator`.
+    :class:`DrChronoUpdateSublabOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record.
+    Further arguments: :class:`ReplaceOperator`.
 
     :param sublab_id: id of the sublab.
     :param data: all fields of the sublab; what is left out is lost.
@@ -773,11 +701,7 @@ class DrChronoReplaceSublabOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"sublab_id": "id"}
 
     def __init__(
-        self,
-        *,
-        sublab_id: int | str | XComArg,
-        data: types.SublabData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, sublab_id: Whole, data: Given[types.SublabData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.sublab_id = sublab_id
@@ -786,8 +710,8 @@ class DrChronoReplaceSublabOperator(ReplaceOperator):
 class DrChronoUpdateSublabOperator(UpdateOperator):
     """Change the given fields of a sublab.
 
-    ``PATCH /api/sublabs/{id}``. Scope: ``labs:write``. Returns ``{'id'}``, or with ``read_back`` the record.
-    Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/sublabs/{id}``. Scope: ``labs:write``. Returns ``{'id'}``, or with ``read_back`` the record. Further
+    arguments: :class:`UpdateOperator`.
 
     :param sublab_id: id of the sublab.
     :param data: the fields to change; all others stay as they are.
@@ -797,11 +721,7 @@ class DrChronoUpdateSublabOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"sublab_id": "id"}
 
     def __init__(
-        self,
-        *,
-        sublab_id: int | str | XComArg,
-        data: types.SublabUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, sublab_id: Whole, data: Given[types.SublabUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.sublab_id = sublab_id
@@ -810,8 +730,8 @@ class DrChronoUpdateSublabOperator(UpdateOperator):
 class DrChronoDeleteSublabOperator(DeleteOperator):
     """Delete a sublab.
 
-    ``DELETE /api/sublabs/{id}``. The action "Delete Sublab". Scope: ``labs:write``. Returns ``{'id'}``, or
-    None where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
+    ``DELETE /api/sublabs/{id}``. The action "Delete Sublab". Scope: ``labs:write``. Returns ``{'id'}``, or None where
+    the record is missing and may be. Further arguments: :class:`DeleteOperator`.
 
     :param sublab_id: id of the sublab.
     """
@@ -819,6 +739,6 @@ class DrChronoDeleteSublabOperator(DeleteOperator):
     operation_id = "sublabs_delete"
     path_arguments: ClassVar[dict[str, str]] = {"sublab_id": "id"}
 
-    def __init__(self, *, sublab_id: int | str | XComArg, **kwargs: Unpack[options.DeleteOptions]) -> None:
+    def __init__(self, *, sublab_id: Whole, **kwargs: Unpack[options.DeleteOptions]) -> None:
         super().__init__(**kwargs)
         self.sublab_id = sublab_id

@@ -3,13 +3,11 @@
 
 DrChronoAddExamRoomOperator, DrChronoCreateCustomDemographicsOperator, DrChronoGetCustomDemographicsOperator,
 DrChronoGetDoctorWorkScheduleOperator, DrChronoGetOfficeOperator, DrChronoGetOfficeWorkScheduleOperator,
-DrChronoGetStaffMemberOperator, DrChronoListCustomDemographicsOperator,
-DrChronoListDoctorWorkSchedulesOperator, DrChronoListOfficeWorkSchedulesOperator, DrChronoListOfficesOperator,
-DrChronoListStaffMembersOperator, DrChronoReplaceCustomDemographicsOperator,
-DrChronoReplaceDoctorWorkScheduleOperator, DrChronoReplaceOfficeOperator,
+DrChronoGetStaffMemberOperator, DrChronoListCustomDemographicsOperator, DrChronoListDoctorWorkSchedulesOperator,
+DrChronoListOfficeWorkSchedulesOperator, DrChronoListOfficesOperator, DrChronoListStaffMembersOperator,
+DrChronoReplaceCustomDemographicsOperator, DrChronoReplaceDoctorWorkScheduleOperator, DrChronoReplaceOfficeOperator,
 DrChronoReplaceOfficeWorkScheduleOperator, DrChronoUpdateCustomDemographicsOperator,
-DrChronoUpdateDoctorWorkScheduleOperator, DrChronoUpdateOfficeOperator,
-DrChronoUpdateOfficeWorkScheduleOperator.
+DrChronoUpdateDoctorWorkScheduleOperator, DrChronoUpdateOfficeOperator, DrChronoUpdateOfficeWorkScheduleOperator.
 """
 
 from __future__ import annotations
@@ -26,22 +24,20 @@ from airflow_provider_drchrono.operators.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
-
-    from airflow.sdk import XComArg
 
     from airflow_provider_drchrono.operators.base import options
     from airflow_provider_drchrono.types import offices_types as types
+    from airflow_provider_drchrono.types.values import Given, OneOrMany, Whole
 
 
 class DrChronoListCustomDemographicsOperator(ListOperator):
     """List custom demographics.
 
-    ``GET /api/custom_demographics``. One of the scopes ``patients:read``, ``patients:write``,
-    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``. Returns
-    a list of records (``id``, ``doctor``, ``name``, ``allowed_values``, ``archived``, ...), or ``{'path',
-    'count'}`` of a file. Further arguments: :class:`ListOperator`.
+    ``GET /api/custom_demographics``. One of the scopes ``patients:read``, ``patients:write``, ``settings:read``,
+    ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``. Returns a list of records (``id``,
+    ``doctor``, ``name``, ``allowed_values``, ``archived``, ...), or ``{'path', 'count'}`` of a file. Further
+    arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -49,10 +45,7 @@ class DrChronoListCustomDemographicsOperator(ListOperator):
     operation_id = "custom_demographics_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.CustomDemographicsFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.CustomDemographicsFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -60,22 +53,19 @@ class DrChronoListCustomDemographicsOperator(ListOperator):
 class DrChronoCreateCustomDemographicsOperator(CreateOperator):
     """Create custom demographics.
 
-    ``POST /api/custom_demographics``. The action "Create Custom Demographics". One of the scopes
-    ``patients:write``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
-    Returns the record (``id``, ``doctor``, ``name``, ``allowed_values``, ``archived``, ...), or a list of
-    them for a list in ``data``. Further arguments: :class:`CreateOperator`.
+    ``POST /api/custom_demographics``. The action "Create Custom Demographics". One of the scopes ``patients:write``,
+    ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``. Returns the record (``id``,
+    ``doctor``, ``name``, ``allowed_values``, ``archived``, ...), or a list of them for a list in ``data``. Further
+    arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the custom demographics, or a list of custom demographics, which one call
-        creates together.
+    :param data: the fields of the custom demographics, or a list of custom demographics, which one call creates
+        together.
     """
 
     operation_id = "custom_demographics_create"
 
     def __init__(
-        self,
-        *,
-        data: types.CustomDemographicsData | Sequence[types.CustomDemographicsData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
+        self, *, data: OneOrMany[types.CustomDemographicsData], **kwargs: Unpack[options.CreateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
 
@@ -83,10 +73,10 @@ class DrChronoCreateCustomDemographicsOperator(CreateOperator):
 class DrChronoGetCustomDemographicsOperator(GetOperator):
     """Read custom demographics by id.
 
-    ``GET /api/custom_demographics/{id}``. One of the scopes ``patients:read``, ``patients:write``,
-    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``. Returns
-    the record (``id``, ``doctor``, ``name``, ``allowed_values``, ``archived``, ...), or None where it is
-    missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/custom_demographics/{id}``. One of the scopes ``patients:read``, ``patients:write``, ``settings:read``,
+    ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``. Returns the record (``id``,
+    ``doctor``, ``name``, ``allowed_values``, ``archived``, ...), or None where it is missing and may be. Further
+    arguments: :class:`GetOperator`.
 
     :param custom_demographics_id: id of the custom demographics.
     """
@@ -94,7 +84,7 @@ class DrChronoGetCustomDemographicsOperator(GetOperator):
     operation_id = "custom_demographics_read"
     path_arguments: ClassVar[dict[str, str]] = {"custom_demographics_id": "id"}
 
-    def __init__(self, *, custom_demographics_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, custom_demographics_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.custom_demographics_id = custom_demographics_id
 
@@ -102,10 +92,10 @@ class DrChronoGetCustomDemographicsOperator(GetOperator):
 class DrChronoReplaceCustomDemographicsOperator(ReplaceOperator):
     """Replace custom demographics.
 
-    ``PUT /api/custom_demographics/{id}``. One of the scopes ``patients:write``, ``settings:write``.
-    Permissions in DrChrono: ``manage-patients``, ``settings``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateCustomDemographicsOperator` leaves it as it is. Returns ``{'id'}``, or with
-    ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
+    ``PUT /api/custom_demographics/{id}``. One of the scopes ``patients:write``, ``settings:write``. Permissions in
+    DrChrono: ``manage-patients``, ``settings``. What ``data`` leaves out is lost;
+    :class:`DrChronoUpdateCustomDemographicsOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
+    record. Further arguments: :class:`ReplaceOperator`.
 
     :param custom_demographics_id: id of the custom demographics.
     :param data: all fields of the custom demographics; what is left out is lost.
@@ -117,8 +107,8 @@ class DrChronoReplaceCustomDemographicsOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        custom_demographics_id: int | str | XComArg,
-        data: types.CustomDemographicsData | XComArg | str,
+        custom_demographics_id: Whole,
+        data: Given[types.CustomDemographicsData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -128,9 +118,9 @@ class DrChronoReplaceCustomDemographicsOperator(ReplaceOperator):
 class DrChronoUpdateCustomDemographicsOperator(UpdateOperator):
     """Change the given fields of custom demographics.
 
-    ``PATCH /api/custom_demographics/{id}``. One of the scopes ``patients:write``, ``settings:write``.
-    Permissions in DrChrono: ``manage-patients``, ``settings``. Returns ``{'id'}``, or with ``read_back`` the
-    record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/custom_demographics/{id}``. One of the scopes ``patients:write``, ``settings:write``. Permissions in
+    DrChrono: ``manage-patients``, ``settings``. Returns ``{'id'}``, or with ``read_back`` the record. Further
+    arguments: :class:`UpdateOperator`.
 
     :param custom_demographics_id: id of the custom demographics.
     :param data: the fields to change; all others stay as they are.
@@ -142,8 +132,8 @@ class DrChronoUpdateCustomDemographicsOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        custom_demographics_id: int | str | XComArg,
-        data: types.CustomDemographicsUpdate | XComArg | str,
+        custom_demographics_id: Whole,
+        data: Given[types.CustomDemographicsUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -153,8 +143,8 @@ class DrChronoUpdateCustomDemographicsOperator(UpdateOperator):
 class DrChronoListDoctorWorkSchedulesOperator(ListOperator):
     """Read the work schedule of the signed-in doctor (beta).
 
-    ``GET /api/doctor_work_schedule``. Returns a list of records (``id``, ``doctor``, ``office``,
-    ``work_days``), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
+    ``GET /api/doctor_work_schedule``. Returns a list of records (``id``, ``doctor``, ``office``, ``work_days``), or
+    ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
     """
 
     operation_id = "doctor_work_schedule_list"
@@ -166,9 +156,9 @@ class DrChronoListDoctorWorkSchedulesOperator(ListOperator):
 class DrChronoGetDoctorWorkScheduleOperator(GetOperator):
     """Read a doctor's work schedule by id (beta).
 
-    ``GET /api/doctor_work_schedule/{id}``. The action "Doctor Work Schedule Read". One of the scopes
-    ``user:read``, ``user:write``. Returns the record (``id``, ``doctor``, ``office``, ``work_days``), or None
-    where it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/doctor_work_schedule/{id}``. The action "Doctor Work Schedule Read". One of the scopes ``user:read``,
+    ``user:write``. Returns the record (``id``, ``doctor``, ``office``, ``work_days``), or None where it is missing and
+    may be. Further arguments: :class:`GetOperator`.
 
     :param doctor_work_schedule_id: id of the doctor work schedule.
     """
@@ -176,7 +166,7 @@ class DrChronoGetDoctorWorkScheduleOperator(GetOperator):
     operation_id = "doctor_work_schedule_read"
     path_arguments: ClassVar[dict[str, str]] = {"doctor_work_schedule_id": "id"}
 
-    def __init__(self, *, doctor_work_schedule_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, doctor_work_schedule_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.doctor_work_schedule_id = doctor_work_schedule_id
 
@@ -184,9 +174,9 @@ class DrChronoGetDoctorWorkScheduleOperator(GetOperator):
 class DrChronoReplaceDoctorWorkScheduleOperator(ReplaceOperator):
     """Replace a doctor's whole work schedule.
 
-    ``PUT /api/doctor_work_schedule/{id}``. The action "Update Doctor Work Schedule". Scope: ``user:write``.
-    What ``data`` leaves out is lost; :class:`DrChronoUpdateDoctorWorkScheduleOperator` leaves it as it is.
-    Returns ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
+    ``PUT /api/doctor_work_schedule/{id}``. The action "Update Doctor Work Schedule". Scope: ``user:write``. What
+    ``data`` leaves out is lost; :class:`DrChronoUpdateDoctorWorkScheduleOperator` leaves it as it is. Returns
+    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param doctor_work_schedule_id: id of the doctor work schedule.
     :param data: all fields of the doctor work schedule; what is left out is lost.
@@ -198,8 +188,8 @@ class DrChronoReplaceDoctorWorkScheduleOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        doctor_work_schedule_id: int | str | XComArg,
-        data: types.DoctorWorkScheduleData | XComArg | str,
+        doctor_work_schedule_id: Whole,
+        data: Given[types.DoctorWorkScheduleData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -209,8 +199,8 @@ class DrChronoReplaceDoctorWorkScheduleOperator(ReplaceOperator):
 class DrChronoUpdateDoctorWorkScheduleOperator(UpdateOperator):
     """Change the given parts of a doctor's work schedule.
 
-    ``PATCH /api/doctor_work_schedule/{id}``. Scope: ``user:write``. Returns ``{'id'}``, or with ``read_back``
-    the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/doctor_work_schedule/{id}``. Scope: ``user:write``. Returns ``{'id'}``, or with ``read_back`` the
+    record. Further arguments: :class:`UpdateOperator`.
 
     :param doctor_work_schedule_id: id of the doctor work schedule.
     :param data: the fields to change; all others stay as they are.
@@ -222,8 +212,8 @@ class DrChronoUpdateDoctorWorkScheduleOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        doctor_work_schedule_id: int | str | XComArg,
-        data: types.DoctorWorkScheduleUpdate | XComArg | str,
+        doctor_work_schedule_id: Whole,
+        data: Given[types.DoctorWorkScheduleUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -233,8 +223,8 @@ class DrChronoUpdateDoctorWorkScheduleOperator(UpdateOperator):
 class DrChronoListOfficeWorkSchedulesOperator(ListOperator):
     """Read the work schedule of the signed-in doctor's primary office (beta).
 
-    ``GET /api/office_work_schedule``. Returns a list of records (``id``, ``doctor``, ``office``,
-    ``work_days``), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
+    ``GET /api/office_work_schedule``. Returns a list of records (``id``, ``doctor``, ``office``, ``work_days``), or
+    ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
     """
 
     operation_id = "office_work_schedule_list"
@@ -246,9 +236,9 @@ class DrChronoListOfficeWorkSchedulesOperator(ListOperator):
 class DrChronoGetOfficeWorkScheduleOperator(GetOperator):
     """Read an office's work schedule by id (beta).
 
-    ``GET /api/office_work_schedule/{id}``. The action "Office Work Schedule Read". One of the scopes
-    ``user:read``, ``user:write``. Returns the record (``id``, ``doctor``, ``office``, ``work_days``), or None
-    where it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/office_work_schedule/{id}``. The action "Office Work Schedule Read". One of the scopes ``user:read``,
+    ``user:write``. Returns the record (``id``, ``doctor``, ``office``, ``work_days``), or None where it is missing and
+    may be. Further arguments: :class:`GetOperator`.
 
     :param office_work_schedule_id: id of the office work schedule.
     """
@@ -256,7 +246,7 @@ class DrChronoGetOfficeWorkScheduleOperator(GetOperator):
     operation_id = "office_work_schedule_read"
     path_arguments: ClassVar[dict[str, str]] = {"office_work_schedule_id": "id"}
 
-    def __init__(self, *, office_work_schedule_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, office_work_schedule_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.office_work_schedule_id = office_work_schedule_id
 
@@ -264,9 +254,9 @@ class DrChronoGetOfficeWorkScheduleOperator(GetOperator):
 class DrChronoReplaceOfficeWorkScheduleOperator(ReplaceOperator):
     """Replace an office's whole work schedule.
 
-    ``PUT /api/office_work_schedule/{id}``. The action "Update Office Work Schedule". Scope: ``user:write``.
-    What ``data`` leaves out is lost; :class:`DrChronoUpdateOfficeWorkScheduleOperator` leaves it as it is.
-    Returns ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
+    ``PUT /api/office_work_schedule/{id}``. The action "Update Office Work Schedule". Scope: ``user:write``. What
+    ``data`` leaves out is lost; :class:`DrChronoUpdateOfficeWorkScheduleOperator` leaves it as it is. Returns
+    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param office_work_schedule_id: id of the office work schedule.
     :param data: all fields of the office work schedule; what is left out is lost.
@@ -278,8 +268,8 @@ class DrChronoReplaceOfficeWorkScheduleOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        office_work_schedule_id: int | str | XComArg,
-        data: types.OfficeWorkScheduleData | XComArg | str,
+        office_work_schedule_id: Whole,
+        data: Given[types.OfficeWorkScheduleData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -289,8 +279,8 @@ class DrChronoReplaceOfficeWorkScheduleOperator(ReplaceOperator):
 class DrChronoUpdateOfficeWorkScheduleOperator(UpdateOperator):
     """Change the given parts of an office's work schedule.
 
-    ``PATCH /api/office_work_schedule/{id}``. Scope: ``user:write``. Returns ``{'id'}``, or with ``read_back``
-    the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/office_work_schedule/{id}``. Scope: ``user:write``. Returns ``{'id'}``, or with ``read_back`` the
+    record. Further arguments: :class:`UpdateOperator`.
 
     :param office_work_schedule_id: id of the office work schedule.
     :param data: the fields to change; all others stay as they are.
@@ -302,8 +292,8 @@ class DrChronoUpdateOfficeWorkScheduleOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        office_work_schedule_id: int | str | XComArg,
-        data: types.OfficeWorkScheduleUpdate | XComArg | str,
+        office_work_schedule_id: Whole,
+        data: Given[types.OfficeWorkScheduleUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -314,8 +304,8 @@ class DrChronoListOfficesOperator(ListOperator):
     """List offices.
 
     ``GET /api/offices``. One of the scopes ``user:read``, ``user:write``. Returns a list of records (``id``,
-    ``address``, ``archived``, ``city``, ``country``, ...), or ``{'path', 'count'}`` of a file. Further
-    arguments: :class:`ListOperator`.
+    ``address``, ``archived``, ``city``, ``country``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
+    :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -323,10 +313,7 @@ class DrChronoListOfficesOperator(ListOperator):
     operation_id = "offices_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.OfficeFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.VerboseListOptions],
+        self, *, filters: Given[types.OfficeFilters] | None = None, **kwargs: Unpack[options.VerboseListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -334,9 +321,9 @@ class DrChronoListOfficesOperator(ListOperator):
 class DrChronoGetOfficeOperator(GetOperator):
     """Read an office by id.
 
-    ``GET /api/offices/{id}``. The action "Offices Read". One of the scopes ``user:read``, ``user:write``.
-    Returns the record (``id``, ``address``, ``archived``, ``city``, ``country``, ...), or None where it is
-    missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/offices/{id}``. The action "Offices Read". One of the scopes ``user:read``, ``user:write``. Returns the
+    record (``id``, ``address``, ``archived``, ``city``, ``country``, ...), or None where it is missing and may be.
+    Further arguments: :class:`GetOperator`.
 
     :param office_id: id of the office.
     """
@@ -344,7 +331,7 @@ class DrChronoGetOfficeOperator(GetOperator):
     operation_id = "offices_read"
     path_arguments: ClassVar[dict[str, str]] = {"office_id": "id"}
 
-    def __init__(self, *, office_id: int | str | XComArg, **kwargs: Unpack[options.VerboseGetOptions]) -> None:
+    def __init__(self, *, office_id: Whole, **kwargs: Unpack[options.VerboseGetOptions]) -> None:
         super().__init__(**kwargs)
         self.office_id = office_id
 
@@ -353,8 +340,8 @@ class DrChronoReplaceOfficeOperator(ReplaceOperator):
     """Replace an office.
 
     ``PUT /api/offices/{id}``. Scope: ``user:write``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateOfficeOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
-    record. Further arguments: :class:`ReplaceOperator`.
+    :class:`DrChronoUpdateOfficeOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record.
+    Further arguments: :class:`ReplaceOperator`.
 
     :param office_id: id of the office.
     :param data: all fields of the office; what is left out is lost.
@@ -364,11 +351,7 @@ class DrChronoReplaceOfficeOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"office_id": "id"}
 
     def __init__(
-        self,
-        *,
-        office_id: int | str | XComArg,
-        data: types.OfficeData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, office_id: Whole, data: Given[types.OfficeData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.office_id = office_id
@@ -377,8 +360,8 @@ class DrChronoReplaceOfficeOperator(ReplaceOperator):
 class DrChronoUpdateOfficeOperator(UpdateOperator):
     """Change the given fields of an office.
 
-    ``PATCH /api/offices/{id}``. The action "Update Office". Scope: ``user:write``. Returns ``{'id'}``, or
-    with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/offices/{id}``. The action "Update Office". Scope: ``user:write``. Returns ``{'id'}``, or with
+    ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
 
     :param office_id: id of the office.
     :param data: the fields to change; all others stay as they are.
@@ -388,11 +371,7 @@ class DrChronoUpdateOfficeOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"office_id": "id"}
 
     def __init__(
-        self,
-        *,
-        office_id: int | str | XComArg,
-        data: types.OfficeUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, office_id: Whole, data: Given[types.OfficeUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.office_id = office_id
@@ -401,9 +380,8 @@ class DrChronoUpdateOfficeOperator(UpdateOperator):
 class DrChronoAddExamRoomOperator(ActionOperator):
     """Add an exam room to an office.
 
-    ``POST /api/offices/{id}/add_exam_room``. The action "Add Exam Room". Scope: ``user:write``. Returns the
-    record (``id``, ``address``, ``archived``, ``city``, ``country``, ...). Further arguments:
-    :class:`ActionOperator`.
+    ``POST /api/offices/{id}/add_exam_room``. The action "Add Exam Room". Scope: ``user:write``. Returns the record
+    (``id``, ``address``, ``archived``, ``city``, ``country``, ...). Further arguments: :class:`ActionOperator`.
 
     :param office_id: id of the office.
     :param data: the fields to send.
@@ -413,11 +391,7 @@ class DrChronoAddExamRoomOperator(ActionOperator):
     path_arguments: ClassVar[dict[str, str]] = {"office_id": "id"}
 
     def __init__(
-        self,
-        *,
-        office_id: int | str | XComArg,
-        data: types.AddExamRoomData | XComArg | str,
-        **kwargs: Unpack[options.WriteOptions],
+        self, *, office_id: Whole, data: Given[types.AddExamRoomData], **kwargs: Unpack[options.WriteOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.office_id = office_id
@@ -426,8 +400,8 @@ class DrChronoAddExamRoomOperator(ActionOperator):
 class DrChronoListStaffMembersOperator(ListOperator):
     """List staff members.
 
-    ``GET /api/staff``. Returns a list of records (``id``, ``active``, ``cell_phone``, ``created_at``,
-    ``doctor``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
+    ``GET /api/staff``. Returns a list of records (``id``, ``active``, ``cell_phone``, ``created_at``, ``doctor``,
+    ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -435,7 +409,7 @@ class DrChronoListStaffMembersOperator(ListOperator):
     operation_id = "staff_list"
 
     def __init__(
-        self, *, filters: types.StaffMemberFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.StaffMemberFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -444,8 +418,7 @@ class DrChronoGetStaffMemberOperator(GetOperator):
     """Read a staff member by id.
 
     ``GET /api/staff/{id}``. The action "Staff Read". Returns the record (``id``, ``active``, ``cell_phone``,
-    ``created_at``, ``doctor``, ...), or None where it is missing and may be. Further arguments:
-    :class:`GetOperator`.
+    ``created_at``, ``doctor``, ...), or None where it is missing and may be. Further arguments: :class:`GetOperator`.
 
     :param staff_member_id: id of the staff member.
     """
@@ -453,6 +426,6 @@ class DrChronoGetStaffMemberOperator(GetOperator):
     operation_id = "staff_read"
     path_arguments: ClassVar[dict[str, str]] = {"staff_member_id": "id"}
 
-    def __init__(self, *, staff_member_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, staff_member_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.staff_member_id = staff_member_id

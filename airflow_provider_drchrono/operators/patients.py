@@ -2,31 +2,27 @@
 """Operators of the domain "Patient Management".
 
 DrChronoCreatePatientCommunicationOperator, DrChronoCreatePatientFlagTypeOperator,
-DrChronoCreatePatientInterventionOperator, DrChronoCreatePatientMessageOperator,
-DrChronoCreatePatientOperator, DrChronoCreatePatientPaymentOperator,
-DrChronoCreatePatientPhysicalExamOperator, DrChronoCreatePatientRiskAssessmentOperator,
-DrChronoCreatePatientSummaryOperator, DrChronoCreatePatientsListOperator, DrChronoDeletePatientOperator,
-DrChronoDeletePatientSummaryOperator, DrChronoGetOnPatientAccessOperator, DrChronoGetPatientCcdaOperator,
-DrChronoGetPatientCommunicationOperator, DrChronoGetPatientFlagTypeOperator,
+DrChronoCreatePatientInterventionOperator, DrChronoCreatePatientMessageOperator, DrChronoCreatePatientOperator,
+DrChronoCreatePatientPaymentOperator, DrChronoCreatePatientPhysicalExamOperator,
+DrChronoCreatePatientRiskAssessmentOperator, DrChronoCreatePatientSummaryOperator, DrChronoCreatePatientsListOperator,
+DrChronoDeletePatientOperator, DrChronoDeletePatientSummaryOperator, DrChronoGetOnPatientAccessOperator,
+DrChronoGetPatientCcdaOperator, DrChronoGetPatientCommunicationOperator, DrChronoGetPatientFlagTypeOperator,
 DrChronoGetPatientInterventionOperator, DrChronoGetPatientMessageOperator, DrChronoGetPatientOperator,
-DrChronoGetPatientPaymentLogEntryOperator, DrChronoGetPatientPaymentOperator,
-DrChronoGetPatientPhysicalExamOperator, DrChronoGetPatientQrda1Operator,
-DrChronoGetPatientRiskAssessmentOperator, DrChronoGetPatientSummaryOperator, DrChronoGetPatientsListOperator,
-DrChronoListPatientAuthorizationsOperator, DrChronoListPatientCommunicationsOperator,
-DrChronoListPatientFlagTypesOperator, DrChronoListPatientInterventionsOperator,
-DrChronoListPatientMessagesOperator, DrChronoListPatientPaymentLogEntriesOperator,
-DrChronoListPatientPaymentsOperator, DrChronoListPatientPhysicalExamsOperator,
-DrChronoListPatientRiskAssessmentsOperator, DrChronoListPatientSummariesOperator,
-DrChronoListPatientsOperator, DrChronoReplacePatientCommunicationOperator,
+DrChronoGetPatientPaymentLogEntryOperator, DrChronoGetPatientPaymentOperator, DrChronoGetPatientPhysicalExamOperator,
+DrChronoGetPatientQrda1Operator, DrChronoGetPatientRiskAssessmentOperator, DrChronoGetPatientSummaryOperator,
+DrChronoGetPatientsListOperator, DrChronoListPatientAuthorizationsOperator, DrChronoListPatientCommunicationsOperator,
+DrChronoListPatientFlagTypesOperator, DrChronoListPatientInterventionsOperator, DrChronoListPatientMessagesOperator,
+DrChronoListPatientPaymentLogEntriesOperator, DrChronoListPatientPaymentsOperator,
+DrChronoListPatientPhysicalExamsOperator, DrChronoListPatientRiskAssessmentsOperator,
+DrChronoListPatientSummariesOperator, DrChronoListPatientsOperator, DrChronoReplacePatientCommunicationOperator,
 DrChronoReplacePatientFlagTypeOperator, DrChronoReplacePatientInterventionOperator,
-DrChronoReplacePatientMessageOperator, DrChronoReplacePatientOperator,
-DrChronoReplacePatientPhysicalExamOperator, DrChronoReplacePatientRiskAssessmentOperator,
-DrChronoReplacePatientSummaryOperator, DrChronoRequestPatientCcdaOperator,
-DrChronoRevokeOnPatientInviteOperator, DrChronoSendOnPatientInviteOperator,
+DrChronoReplacePatientMessageOperator, DrChronoReplacePatientOperator, DrChronoReplacePatientPhysicalExamOperator,
+DrChronoReplacePatientRiskAssessmentOperator, DrChronoReplacePatientSummaryOperator,
+DrChronoRequestPatientCcdaOperator, DrChronoRevokeOnPatientInviteOperator, DrChronoSendOnPatientInviteOperator,
 DrChronoUpdatePatientCommunicationOperator, DrChronoUpdatePatientFlagTypeOperator,
-DrChronoUpdatePatientInterventionOperator, DrChronoUpdatePatientMessageOperator,
-DrChronoUpdatePatientOperator, DrChronoUpdatePatientPhysicalExamOperator,
-DrChronoUpdatePatientRiskAssessmentOperator, DrChronoUpdatePatientSummaryOperator.
+DrChronoUpdatePatientInterventionOperator, DrChronoUpdatePatientMessageOperator, DrChronoUpdatePatientOperator,
+DrChronoUpdatePatientPhysicalExamOperator, DrChronoUpdatePatientRiskAssessmentOperator,
+DrChronoUpdatePatientSummaryOperator.
 """
 
 from __future__ import annotations
@@ -47,7 +43,6 @@ from airflow_provider_drchrono.operators.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
 
     from airflow.sdk import XComArg
@@ -55,15 +50,14 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.common.task_options import TaskOptions
     from airflow_provider_drchrono.operators.base import options
     from airflow_provider_drchrono.types import patients_types as types
-    from airflow_provider_drchrono.types.values import Flag
+    from airflow_provider_drchrono.types.values import Flag, Given, OneOrMany, Whole
 
 
 class DrChronoListPatientAuthorizationsOperator(ListOperator):
     """List patient authorizations.
 
-    ``GET /api/patient_authorizations``. Returns a list of records (``id``, ``doctor``, ``patient``,
-    ``auth_number``, ``created_at``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
-    :class:`ListOperator`.
+    ``GET /api/patient_authorizations``. Returns a list of records (``id``, ``doctor``, ``patient``, ``auth_number``,
+    ``created_at``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -71,10 +65,7 @@ class DrChronoListPatientAuthorizationsOperator(ListOperator):
     operation_id = "patient_authorizations_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.PatientAuthorizationFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.PatientAuthorizationFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -82,10 +73,9 @@ class DrChronoListPatientAuthorizationsOperator(ListOperator):
 class DrChronoListPatientCommunicationsOperator(ListOperator):
     """List patient communications for clinical quality measures.
 
-    ``GET /api/patient_communications``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions
-    in DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``patient``,
-    ``appointment``, ``code``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
-    :class:`ListOperator`.
+    ``GET /api/patient_communications``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``patient``, ``appointment``,
+    ``code``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -93,10 +83,7 @@ class DrChronoListPatientCommunicationsOperator(ListOperator):
     operation_id = "patient_communications_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.PatientCommunicationFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.PatientCommunicationFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -104,22 +91,18 @@ class DrChronoListPatientCommunicationsOperator(ListOperator):
 class DrChronoCreatePatientCommunicationOperator(CreateOperator):
     """Create a patient communication for clinical quality measures.
 
-    ``POST /api/patient_communications``. The action "Create Patient Communication". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``,
-    ``patient``, ``appointment``, ``code``, ...), or a list of them for a list in ``data``. Further arguments:
-    :class:`CreateOperator`.
+    ``POST /api/patient_communications``. The action "Create Patient Communication". Scope: ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``, ``patient``, ``appointment``,
+    ``code``, ...), or a list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the patient communication, or a list of patient communications, which one call
-        creates together.
+    :param data: the fields of the patient communication, or a list of patient communications, which one call creates
+        together.
     """
 
     operation_id = "patient_communications_create"
 
     def __init__(
-        self,
-        *,
-        data: types.PatientCommunicationData | Sequence[types.PatientCommunicationData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
+        self, *, data: OneOrMany[types.PatientCommunicationData], **kwargs: Unpack[options.CreateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
 
@@ -128,9 +111,9 @@ class DrChronoGetPatientCommunicationOperator(GetOperator):
     """Read a patient communication by id.
 
     ``GET /api/patient_communications/{id}``. The action "Patient Communications Read". One of the scopes
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record
-    (``id``, ``doctor``, ``patient``, ``appointment``, ``code``, ...), or None where it is missing and may be.
-    Further arguments: :class:`GetOperator`.
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``,
+    ``doctor``, ``patient``, ``appointment``, ``code``, ...), or None where it is missing and may be. Further
+    arguments: :class:`GetOperator`.
 
     :param patient_communication_id: id of the patient communication.
     """
@@ -138,7 +121,7 @@ class DrChronoGetPatientCommunicationOperator(GetOperator):
     operation_id = "patient_communications_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_communication_id": "id"}
 
-    def __init__(self, *, patient_communication_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, patient_communication_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_communication_id = patient_communication_id
 
@@ -146,10 +129,9 @@ class DrChronoGetPatientCommunicationOperator(GetOperator):
 class DrChronoReplacePatientCommunicationOperator(ReplaceOperator):
     """Replace a patient communication.
 
-    ``PUT /api/patient_communications/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``. What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientCommunicationOperator`
-    leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
-    :class:`ReplaceOperator`.
+    ``PUT /api/patient_communications/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientCommunicationOperator` leaves it as it is. Returns
+    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param patient_communication_id: id of the patient communication.
     :param data: all fields of the patient communication; what is left out is lost.
@@ -161,8 +143,8 @@ class DrChronoReplacePatientCommunicationOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        patient_communication_id: int | str | XComArg,
-        data: types.PatientCommunicationData | XComArg | str,
+        patient_communication_id: Whole,
+        data: Given[types.PatientCommunicationData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -172,9 +154,9 @@ class DrChronoReplacePatientCommunicationOperator(ReplaceOperator):
 class DrChronoUpdatePatientCommunicationOperator(UpdateOperator):
     """Change the given fields of a patient communication.
 
-    ``PATCH /api/patient_communications/{id}``. The action "Update Patient Communication". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns ``{'id'}``, or with ``read_back``
-    the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/patient_communications/{id}``. The action "Update Patient Communication". Scope: ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``. Returns ``{'id'}``, or with ``read_back`` the record. Further
+    arguments: :class:`UpdateOperator`.
 
     :param patient_communication_id: id of the patient communication.
     :param data: the fields to change; all others stay as they are.
@@ -186,8 +168,8 @@ class DrChronoUpdatePatientCommunicationOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        patient_communication_id: int | str | XComArg,
-        data: types.PatientCommunicationUpdate | XComArg | str,
+        patient_communication_id: Whole,
+        data: Given[types.PatientCommunicationUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -197,10 +179,10 @@ class DrChronoUpdatePatientCommunicationOperator(UpdateOperator):
 class DrChronoListPatientFlagTypesOperator(ListOperator):
     """List patient flag types.
 
-    ``GET /api/patient_flag_types``. One of the scopes ``patients:read``, ``patients:write``,
-    ``settings:read``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``. Returns
-    a list of records (``id``, ``doctor``, ``name``, ``archived``, ``color``, ...), or ``{'path', 'count'}``
-    of a file. Further arguments: :class:`ListOperator`.
+    ``GET /api/patient_flag_types``. One of the scopes ``patients:read``, ``patients:write``, ``settings:read``,
+    ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``. Returns a list of records (``id``,
+    ``doctor``, ``name``, ``archived``, ``color``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
+    :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -208,10 +190,7 @@ class DrChronoListPatientFlagTypesOperator(ListOperator):
     operation_id = "patient_flag_types_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.PatientFlagTypeFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.PatientFlagTypeFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -219,33 +198,27 @@ class DrChronoListPatientFlagTypesOperator(ListOperator):
 class DrChronoCreatePatientFlagTypeOperator(CreateOperator):
     """Create a patient flag type.
 
-    ``POST /api/patient_flag_types``. The action "Create Patient Flag Type". One of the scopes
-    ``patients:write``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
-    Returns the record (``id``, ``doctor``, ``name``, ``archived``, ``color``, ...), or a list of them for a
-    list in ``data``. Further arguments: :class:`CreateOperator`.
+    ``POST /api/patient_flag_types``. The action "Create Patient Flag Type". One of the scopes ``patients:write``,
+    ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``. Returns the record (``id``,
+    ``doctor``, ``name``, ``archived``, ``color``, ...), or a list of them for a list in ``data``. Further arguments:
+    :class:`CreateOperator`.
 
-    :param data: the fields of the patient flag type, or a list of patient flag types, which one call creates
-        together.
+    :param data: the fields of the patient flag type, or a list of patient flag types, which one call creates together.
     """
 
     operation_id = "patient_flag_types_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.PatientFlagTypeData | Sequence[types.PatientFlagTypeData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.PatientFlagTypeData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
 class DrChronoGetPatientFlagTypeOperator(GetOperator):
     """Read a patient flag type by id.
 
-    ``GET /api/patient_flag_types/{id}``. The action "Patient Flag Types Read". One of the scopes
-    ``patients:read``, ``patients:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono:
-    ``manage-patients``, ``settings``. Returns the record (``id``, ``doctor``, ``name``, ``archived``,
-    ``color``, ...), or None where it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/patient_flag_types/{id}``. The action "Patient Flag Types Read". One of the scopes ``patients:read``,
+    ``patients:write``, ``settings:read``, ``settings:write``. Permissions in DrChrono: ``manage-patients``,
+    ``settings``. Returns the record (``id``, ``doctor``, ``name``, ``archived``, ``color``, ...), or None where it is
+    missing and may be. Further arguments: :class:`GetOperator`.
 
     :param patient_flag_type_id: id of the patient flag type.
     """
@@ -253,7 +226,7 @@ class DrChronoGetPatientFlagTypeOperator(GetOperator):
     operation_id = "patient_flag_types_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_flag_type_id": "id"}
 
-    def __init__(self, *, patient_flag_type_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, patient_flag_type_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_flag_type_id = patient_flag_type_id
 
@@ -261,10 +234,10 @@ class DrChronoGetPatientFlagTypeOperator(GetOperator):
 class DrChronoReplacePatientFlagTypeOperator(ReplaceOperator):
     """Replace a patient flag type.
 
-    ``PUT /api/patient_flag_types/{id}``. One of the scopes ``patients:write``, ``settings:write``.
-    Permissions in DrChrono: ``manage-patients``, ``settings``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdatePatientFlagTypeOperator` leaves it as it is. Returns ``{'id'}``, or with
-    ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
+    ``PUT /api/patient_flag_types/{id}``. One of the scopes ``patients:write``, ``settings:write``. Permissions in
+    DrChrono: ``manage-patients``, ``settings``. What ``data`` leaves out is lost;
+    :class:`DrChronoUpdatePatientFlagTypeOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
+    record. Further arguments: :class:`ReplaceOperator`.
 
     :param patient_flag_type_id: id of the patient flag type.
     :param data: all fields of the patient flag type; what is left out is lost.
@@ -276,8 +249,8 @@ class DrChronoReplacePatientFlagTypeOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        patient_flag_type_id: int | str | XComArg,
-        data: types.PatientFlagTypeData | XComArg | str,
+        patient_flag_type_id: Whole,
+        data: Given[types.PatientFlagTypeData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -288,8 +261,8 @@ class DrChronoUpdatePatientFlagTypeOperator(UpdateOperator):
     """Change the given fields of a patient flag type.
 
     ``PATCH /api/patient_flag_types/{id}``. The action "Update Patient Flag Type". One of the scopes
-    ``patients:write``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``.
-    Returns ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``patients:write``, ``settings:write``. Permissions in DrChrono: ``manage-patients``, ``settings``. Returns
+    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
 
     :param patient_flag_type_id: id of the patient flag type.
     :param data: the fields to change; all others stay as they are.
@@ -301,8 +274,8 @@ class DrChronoUpdatePatientFlagTypeOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        patient_flag_type_id: int | str | XComArg,
-        data: types.PatientFlagTypeUpdate | XComArg | str,
+        patient_flag_type_id: Whole,
+        data: Given[types.PatientFlagTypeUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -312,10 +285,9 @@ class DrChronoUpdatePatientFlagTypeOperator(UpdateOperator):
 class DrChronoListPatientInterventionsOperator(ListOperator):
     """List patient interventions for clinical quality measures.
 
-    ``GET /api/patient_interventions``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions
-    in DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``patient``,
-    ``appointment``, ``code``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
-    :class:`ListOperator`.
+    ``GET /api/patient_interventions``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``patient``, ``appointment``,
+    ``code``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -323,10 +295,7 @@ class DrChronoListPatientInterventionsOperator(ListOperator):
     operation_id = "patient_interventions_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.PatientInterventionFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.PatientInterventionFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -335,21 +304,17 @@ class DrChronoCreatePatientInterventionOperator(CreateOperator):
     """Create a patient intervention for clinical quality measures.
 
     ``POST /api/patient_interventions``. The action "Create Patient Intervention". Scope: ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``, ``patient``,
-    ``appointment``, ``code``, ...), or a list of them for a list in ``data``. Further arguments:
-    :class:`CreateOperator`.
+    Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``, ``patient``, ``appointment``,
+    ``code``, ...), or a list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the patient intervention, or a list of patient interventions, which one call
-        creates together.
+    :param data: the fields of the patient intervention, or a list of patient interventions, which one call creates
+        together.
     """
 
     operation_id = "patient_interventions_create"
 
     def __init__(
-        self,
-        *,
-        data: types.PatientInterventionData | Sequence[types.PatientInterventionData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
+        self, *, data: OneOrMany[types.PatientInterventionData], **kwargs: Unpack[options.CreateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
 
@@ -358,9 +323,9 @@ class DrChronoGetPatientInterventionOperator(GetOperator):
     """Read a patient intervention by id.
 
     ``GET /api/patient_interventions/{id}``. The action "Patient Interventions Read". One of the scopes
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record
-    (``id``, ``doctor``, ``patient``, ``appointment``, ``code``, ...), or None where it is missing and may be.
-    Further arguments: :class:`GetOperator`.
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``,
+    ``doctor``, ``patient``, ``appointment``, ``code``, ...), or None where it is missing and may be. Further
+    arguments: :class:`GetOperator`.
 
     :param patient_intervention_id: id of the patient intervention.
     """
@@ -368,7 +333,7 @@ class DrChronoGetPatientInterventionOperator(GetOperator):
     operation_id = "patient_interventions_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_intervention_id": "id"}
 
-    def __init__(self, *, patient_intervention_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, patient_intervention_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_intervention_id = patient_intervention_id
 
@@ -376,10 +341,9 @@ class DrChronoGetPatientInterventionOperator(GetOperator):
 class DrChronoReplacePatientInterventionOperator(ReplaceOperator):
     """Replace a patient intervention.
 
-    ``PUT /api/patient_interventions/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``. What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientInterventionOperator`
-    leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
-    :class:`ReplaceOperator`.
+    ``PUT /api/patient_interventions/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientInterventionOperator` leaves it as it is. Returns
+    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param patient_intervention_id: id of the patient intervention.
     :param data: all fields of the patient intervention; what is left out is lost.
@@ -391,8 +355,8 @@ class DrChronoReplacePatientInterventionOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        patient_intervention_id: int | str | XComArg,
-        data: types.PatientInterventionData | XComArg | str,
+        patient_intervention_id: Whole,
+        data: Given[types.PatientInterventionData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -402,9 +366,9 @@ class DrChronoReplacePatientInterventionOperator(ReplaceOperator):
 class DrChronoUpdatePatientInterventionOperator(UpdateOperator):
     """Change the given fields of a patient intervention.
 
-    ``PATCH /api/patient_interventions/{id}``. The action "Update Patient Intervention". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns ``{'id'}``, or with ``read_back``
-    the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/patient_interventions/{id}``. The action "Update Patient Intervention". Scope: ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``. Returns ``{'id'}``, or with ``read_back`` the record. Further
+    arguments: :class:`UpdateOperator`.
 
     :param patient_intervention_id: id of the patient intervention.
     :param data: the fields to change; all others stay as they are.
@@ -416,8 +380,8 @@ class DrChronoUpdatePatientInterventionOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        patient_intervention_id: int | str | XComArg,
-        data: types.PatientInterventionUpdate | XComArg | str,
+        patient_intervention_id: Whole,
+        data: Given[types.PatientInterventionUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -428,9 +392,9 @@ class DrChronoListPatientMessagesOperator(ListOperator):
     """List patient messages.
 
     ``GET /api/patient_messages``. One of the scopes ``messages:read``, ``messages:write``, ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``, ``message-center``. Returns a list of
-    records (``id``, ``doctor``, ``patient``, ``subject``, ``attachments``, ...), or ``{'path', 'count'}`` of
-    a file. Further arguments: :class:`ListOperator`.
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``, ``message-center``. Returns a list of records
+    (``id``, ``doctor``, ``patient``, ``subject``, ``attachments``, ...), or ``{'path', 'count'}`` of a file. Further
+    arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -438,10 +402,7 @@ class DrChronoListPatientMessagesOperator(ListOperator):
     operation_id = "patient_messages_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.PatientMessageFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.PatientMessageFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -450,32 +411,26 @@ class DrChronoCreatePatientMessageOperator(CreateOperator):
     """Create a patient message.
 
     ``POST /api/patient_messages``. The action "Create Patient Message". One of the scopes ``messages:write``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``, ``message-center``. Returns the record
-    (``id``, ``doctor``, ``patient``, ``subject``, ``attachments``, ...), or a list of them for a list in
-    ``data``. Further arguments: :class:`CreateOperator`.
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``, ``message-center``. Returns the record (``id``,
+    ``doctor``, ``patient``, ``subject``, ``attachments``, ...), or a list of them for a list in ``data``. Further
+    arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the patient message, or a list of patient messages, which one call creates
-        together.
+    :param data: the fields of the patient message, or a list of patient messages, which one call creates together.
     """
 
     operation_id = "patient_messages_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.PatientMessageData | Sequence[types.PatientMessageData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.PatientMessageData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
 class DrChronoGetPatientMessageOperator(GetOperator):
     """Read a patient message by id.
 
-    ``GET /api/patient_messages/{id}``. The action "Patient Messages Read". One of the scopes
-    ``messages:read``, ``messages:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``, ``message-center``. Returns the record (``id``, ``doctor``, ``patient``, ``subject``,
-    ``attachments``, ...), or None where it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/patient_messages/{id}``. The action "Patient Messages Read". One of the scopes ``messages:read``,
+    ``messages:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``,
+    ``message-center``. Returns the record (``id``, ``doctor``, ``patient``, ``subject``, ``attachments``, ...), or
+    None where it is missing and may be. Further arguments: :class:`GetOperator`.
 
     :param patient_message_id: id of the patient message.
     """
@@ -483,7 +438,7 @@ class DrChronoGetPatientMessageOperator(GetOperator):
     operation_id = "patient_messages_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_message_id": "id"}
 
-    def __init__(self, *, patient_message_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, patient_message_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_message_id = patient_message_id
 
@@ -491,10 +446,10 @@ class DrChronoGetPatientMessageOperator(GetOperator):
 class DrChronoReplacePatientMessageOperator(ReplaceOperator):
     """Replace a patient message.
 
-    ``PUT /api/patient_messages/{id}``. One of the scopes ``messages:write``, ``patients:write``. Permissions
-    in DrChrono: ``manage-patients``, ``message-center``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdatePatientMessageOperator` leaves it as it is. Returns ``{'id'}``, or with
-    ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
+    ``PUT /api/patient_messages/{id}``. One of the scopes ``messages:write``, ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``, ``message-center``. What ``data`` leaves out is lost;
+    :class:`DrChronoUpdatePatientMessageOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
+    record. Further arguments: :class:`ReplaceOperator`.
 
     :param patient_message_id: id of the patient message.
     :param data: all fields of the patient message; what is left out is lost.
@@ -506,8 +461,8 @@ class DrChronoReplacePatientMessageOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        patient_message_id: int | str | XComArg,
-        data: types.PatientMessageData | XComArg | str,
+        patient_message_id: Whole,
+        data: Given[types.PatientMessageData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -517,9 +472,9 @@ class DrChronoReplacePatientMessageOperator(ReplaceOperator):
 class DrChronoUpdatePatientMessageOperator(UpdateOperator):
     """Change the given fields of a patient message.
 
-    ``PATCH /api/patient_messages/{id}``. One of the scopes ``messages:write``, ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``, ``message-center``. Returns ``{'id'}``, or with
-    ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/patient_messages/{id}``. One of the scopes ``messages:write``, ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``, ``message-center``. Returns ``{'id'}``, or with ``read_back`` the record. Further
+    arguments: :class:`UpdateOperator`.
 
     :param patient_message_id: id of the patient message.
     :param data: the fields to change; all others stay as they are.
@@ -531,8 +486,8 @@ class DrChronoUpdatePatientMessageOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        patient_message_id: int | str | XComArg,
-        data: types.PatientMessageUpdate | XComArg | str,
+        patient_message_id: Whole,
+        data: Given[types.PatientMessageUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -542,10 +497,9 @@ class DrChronoUpdatePatientMessageOperator(UpdateOperator):
 class DrChronoListPatientPaymentLogEntriesOperator(ListOperator):
     """List patient payment log entries.
 
-    ``GET /api/patient_payment_log``. One of the scopes ``billing:read``, ``billing:write``. Permissions in
-    DrChrono: ``billing``, ``show-billing-tab``. Returns a list of records (``id``, ``action``, ``amount``,
-    ``appointment``, ``created_by``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
-    :class:`ListOperator`.
+    ``GET /api/patient_payment_log``. One of the scopes ``billing:read``, ``billing:write``. Permissions in DrChrono:
+    ``billing``, ``show-billing-tab``. Returns a list of records (``id``, ``action``, ``amount``, ``appointment``,
+    ``created_by``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -555,7 +509,7 @@ class DrChronoListPatientPaymentLogEntriesOperator(ListOperator):
     def __init__(
         self,
         *,
-        filters: types.PatientPaymentLogEntryFilters | XComArg | str | None = None,
+        filters: Given[types.PatientPaymentLogEntryFilters] | None = None,
         **kwargs: Unpack[options.ListOptions],
     ) -> None:
         super().__init__(filters=filters, **kwargs)
@@ -564,10 +518,10 @@ class DrChronoListPatientPaymentLogEntriesOperator(ListOperator):
 class DrChronoGetPatientPaymentLogEntryOperator(GetOperator):
     """Read a patient payment log entry by id.
 
-    ``GET /api/patient_payment_log/{id}``. The action "Patient Payment Log Read". One of the scopes
-    ``billing:read``, ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``. Returns
-    the record (``id``, ``action``, ``amount``, ``appointment``, ``created_by``, ...), or None where it is
-    missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/patient_payment_log/{id}``. The action "Patient Payment Log Read". One of the scopes ``billing:read``,
+    ``billing:write``. Permissions in DrChrono: ``billing``, ``show-billing-tab``. Returns the record (``id``,
+    ``action``, ``amount``, ``appointment``, ``created_by``, ...), or None where it is missing and may be. Further
+    arguments: :class:`GetOperator`.
 
     :param patient_payment_log_entry_id: id of the patient payment log entry.
     """
@@ -575,9 +529,7 @@ class DrChronoGetPatientPaymentLogEntryOperator(GetOperator):
     operation_id = "patient_payment_log_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_payment_log_entry_id": "id"}
 
-    def __init__(
-        self, *, patient_payment_log_entry_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]
-    ) -> None:
+    def __init__(self, *, patient_payment_log_entry_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_payment_log_entry_id = patient_payment_log_entry_id
 
@@ -587,8 +539,8 @@ class DrChronoListPatientPaymentsOperator(ListOperator):
 
     ``GET /api/patient_payments``. One of the scopes ``billing:patient-payment:read``,
     ``billing:patient-payment:write``. Permissions in DrChrono: ``access-patient-payments``, ``billing``,
-    ``show-billing-tab``. Returns a list of records (``id``, ``patient``, ``amount``, ``appointment``,
-    ``created_at``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
+    ``show-billing-tab``. Returns a list of records (``id``, ``patient``, ``amount``, ``appointment``, ``created_at``,
+    ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -596,10 +548,7 @@ class DrChronoListPatientPaymentsOperator(ListOperator):
     operation_id = "patient_payments_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.PatientPaymentFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.PatientPaymentFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -607,24 +556,17 @@ class DrChronoListPatientPaymentsOperator(ListOperator):
 class DrChronoCreatePatientPaymentOperator(CreateOperator):
     """Create a patient payment.
 
-    ``POST /api/patient_payments``. The action "Create Patient Payment". Scope:
-    ``billing:patient-payment:write``. Permissions in DrChrono: ``access-patient-payments``, ``billing``,
-    ``show-billing-tab``. Returns the record (``id``, ``patient``, ``amount``, ``appointment``,
-    ``created_at``, ...), or a list of them for a list in ``data``. Further arguments:
-    :class:`CreateOperator`.
+    ``POST /api/patient_payments``. The action "Create Patient Payment". Scope: ``billing:patient-payment:write``.
+    Permissions in DrChrono: ``access-patient-payments``, ``billing``, ``show-billing-tab``. Returns the record
+    (``id``, ``patient``, ``amount``, ``appointment``, ``created_at``, ...), or a list of them for a list in ``data``.
+    Further arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the patient payment, or a list of patient payments, which one call creates
-        together.
+    :param data: the fields of the patient payment, or a list of patient payments, which one call creates together.
     """
 
     operation_id = "patient_payments_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.PatientPaymentData | Sequence[types.PatientPaymentData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.PatientPaymentData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
@@ -634,8 +576,8 @@ class DrChronoGetPatientPaymentOperator(GetOperator):
     ``GET /api/patient_payments/{id}``. The action "Patient Payments Read". One of the scopes
     ``billing:patient-payment:read``, ``billing:patient-payment:write``. Permissions in DrChrono:
     ``access-patient-payments``, ``billing``, ``show-billing-tab``. Returns the record (``id``, ``patient``,
-    ``amount``, ``appointment``, ``created_at``, ...), or None where it is missing and may be. Further
-    arguments: :class:`GetOperator`.
+    ``amount``, ``appointment``, ``created_at``, ...), or None where it is missing and may be. Further arguments:
+    :class:`GetOperator`.
 
     :param patient_payment_id: id of the patient payment.
     """
@@ -643,7 +585,7 @@ class DrChronoGetPatientPaymentOperator(GetOperator):
     operation_id = "patient_payments_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_payment_id": "id"}
 
-    def __init__(self, *, patient_payment_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, patient_payment_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_payment_id = patient_payment_id
 
@@ -651,10 +593,9 @@ class DrChronoGetPatientPaymentOperator(GetOperator):
 class DrChronoListPatientPhysicalExamsOperator(ListOperator):
     """List patient physical exams for clinical quality measures.
 
-    ``GET /api/patient_physical_exams``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions
-    in DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``patient``,
-    ``appointment``, ``code``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
-    :class:`ListOperator`.
+    ``GET /api/patient_physical_exams``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``patient``, ``appointment``,
+    ``code``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -662,10 +603,7 @@ class DrChronoListPatientPhysicalExamsOperator(ListOperator):
     operation_id = "patient_physical_exams_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.PatientPhysicalExamFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.PatientPhysicalExamFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -673,22 +611,18 @@ class DrChronoListPatientPhysicalExamsOperator(ListOperator):
 class DrChronoCreatePatientPhysicalExamOperator(CreateOperator):
     """Create a patient physical exam for clinical quality measures.
 
-    ``POST /api/patient_physical_exams``. The action "Create Patient Physical Exam". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``,
-    ``patient``, ``appointment``, ``code``, ...), or a list of them for a list in ``data``. Further arguments:
-    :class:`CreateOperator`.
+    ``POST /api/patient_physical_exams``. The action "Create Patient Physical Exam". Scope: ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``, ``patient``, ``appointment``,
+    ``code``, ...), or a list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the patient physical exam, or a list of patient physical exams, which one call
-        creates together.
+    :param data: the fields of the patient physical exam, or a list of patient physical exams, which one call creates
+        together.
     """
 
     operation_id = "patient_physical_exams_create"
 
     def __init__(
-        self,
-        *,
-        data: types.PatientPhysicalExamData | Sequence[types.PatientPhysicalExamData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
+        self, *, data: OneOrMany[types.PatientPhysicalExamData], **kwargs: Unpack[options.CreateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
 
@@ -696,10 +630,9 @@ class DrChronoCreatePatientPhysicalExamOperator(CreateOperator):
 class DrChronoGetPatientPhysicalExamOperator(GetOperator):
     """Read a patient physical exam by id.
 
-    ``GET /api/patient_physical_exams/{id}``. One of the scopes ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``, ``patient``,
-    ``appointment``, ``code``, ...), or None where it is missing and may be. Further arguments:
-    :class:`GetOperator`.
+    ``GET /api/patient_physical_exams/{id}``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``, ``patient``, ``appointment``, ``code``, ...),
+    or None where it is missing and may be. Further arguments: :class:`GetOperator`.
 
     :param patient_physical_exam_id: id of the patient physical exam.
     """
@@ -707,7 +640,7 @@ class DrChronoGetPatientPhysicalExamOperator(GetOperator):
     operation_id = "patient_physical_exams_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_physical_exam_id": "id"}
 
-    def __init__(self, *, patient_physical_exam_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, patient_physical_exam_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_physical_exam_id = patient_physical_exam_id
 
@@ -715,10 +648,9 @@ class DrChronoGetPatientPhysicalExamOperator(GetOperator):
 class DrChronoReplacePatientPhysicalExamOperator(ReplaceOperator):
     """Replace a patient physical exam.
 
-    ``PUT /api/patient_physical_exams/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``. What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientPhysicalExamOperator`
-    leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
-    :class:`ReplaceOperator`.
+    ``PUT /api/patient_physical_exams/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientPhysicalExamOperator` leaves it as it is. Returns
+    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param patient_physical_exam_id: id of the patient physical exam.
     :param data: all fields of the patient physical exam; what is left out is lost.
@@ -730,8 +662,8 @@ class DrChronoReplacePatientPhysicalExamOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        patient_physical_exam_id: int | str | XComArg,
-        data: types.PatientPhysicalExamData | XComArg | str,
+        patient_physical_exam_id: Whole,
+        data: Given[types.PatientPhysicalExamData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -741,9 +673,9 @@ class DrChronoReplacePatientPhysicalExamOperator(ReplaceOperator):
 class DrChronoUpdatePatientPhysicalExamOperator(UpdateOperator):
     """Change the given fields of a patient physical exam.
 
-    ``PATCH /api/patient_physical_exams/{id}``. The action "Update Patient Physical Exam". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns ``{'id'}``, or with ``read_back``
-    the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/patient_physical_exams/{id}``. The action "Update Patient Physical Exam". Scope: ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``. Returns ``{'id'}``, or with ``read_back`` the record. Further
+    arguments: :class:`UpdateOperator`.
 
     :param patient_physical_exam_id: id of the patient physical exam.
     :param data: the fields to change; all others stay as they are.
@@ -755,8 +687,8 @@ class DrChronoUpdatePatientPhysicalExamOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        patient_physical_exam_id: int | str | XComArg,
-        data: types.PatientPhysicalExamUpdate | XComArg | str,
+        patient_physical_exam_id: Whole,
+        data: Given[types.PatientPhysicalExamUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -766,10 +698,9 @@ class DrChronoUpdatePatientPhysicalExamOperator(UpdateOperator):
 class DrChronoListPatientRiskAssessmentsOperator(ListOperator):
     """List patient risk assessments.
 
-    ``GET /api/patient_risk_assessments``. One of the scopes ``clinical:read``, ``clinical:write``.
-    Permissions in DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``patient``,
-    ``appointment``, ``code``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
-    :class:`ListOperator`.
+    ``GET /api/patient_risk_assessments``. One of the scopes ``clinical:read``, ``clinical:write``. Permissions in
+    DrChrono: ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``patient``, ``appointment``,
+    ``code``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -777,10 +708,7 @@ class DrChronoListPatientRiskAssessmentsOperator(ListOperator):
     operation_id = "patient_risk_assessments_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.PatientRiskAssessmentFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.ListOptions],
+        self, *, filters: Given[types.PatientRiskAssessmentFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -788,22 +716,18 @@ class DrChronoListPatientRiskAssessmentsOperator(ListOperator):
 class DrChronoCreatePatientRiskAssessmentOperator(CreateOperator):
     """Create a patient risk assessment.
 
-    ``POST /api/patient_risk_assessments``. The action "Create Patient Risk Assessment". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``,
-    ``patient``, ``appointment``, ``code``, ...), or a list of them for a list in ``data``. Further arguments:
-    :class:`CreateOperator`.
+    ``POST /api/patient_risk_assessments``. The action "Create Patient Risk Assessment". Scope: ``clinical:write``.
+    Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``, ``doctor``, ``patient``, ``appointment``,
+    ``code``, ...), or a list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the patient risk assessment, or a list of patient risk assessments, which one
-        call creates together.
+    :param data: the fields of the patient risk assessment, or a list of patient risk assessments, which one call
+        creates together.
     """
 
     operation_id = "patient_risk_assessments_create"
 
     def __init__(
-        self,
-        *,
-        data: types.PatientRiskAssessmentData | Sequence[types.PatientRiskAssessmentData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
+        self, *, data: OneOrMany[types.PatientRiskAssessmentData], **kwargs: Unpack[options.CreateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
 
@@ -812,9 +736,9 @@ class DrChronoGetPatientRiskAssessmentOperator(GetOperator):
     """Read a patient risk assessment by id.
 
     ``GET /api/patient_risk_assessments/{id}``. The action "Patient Risk Assessments Read". One of the scopes
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record
-    (``id``, ``doctor``, ``patient``, ``appointment``, ``code``, ...), or None where it is missing and may be.
-    Further arguments: :class:`GetOperator`.
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns the record (``id``,
+    ``doctor``, ``patient``, ``appointment``, ``code``, ...), or None where it is missing and may be. Further
+    arguments: :class:`GetOperator`.
 
     :param patient_risk_assessment_id: id of the patient risk assessment.
     """
@@ -822,9 +746,7 @@ class DrChronoGetPatientRiskAssessmentOperator(GetOperator):
     operation_id = "patient_risk_assessments_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_risk_assessment_id": "id"}
 
-    def __init__(
-        self, *, patient_risk_assessment_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]
-    ) -> None:
+    def __init__(self, *, patient_risk_assessment_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_risk_assessment_id = patient_risk_assessment_id
 
@@ -832,10 +754,9 @@ class DrChronoGetPatientRiskAssessmentOperator(GetOperator):
 class DrChronoReplacePatientRiskAssessmentOperator(ReplaceOperator):
     """Replace a patient risk assessment.
 
-    ``PUT /api/patient_risk_assessments/{id}``. Scope: ``clinical:write``. Permissions in DrChrono:
-    ``clinical-notes``. What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientRiskAssessmentOperator`
-    leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
-    :class:`ReplaceOperator`.
+    ``PUT /api/patient_risk_assessments/{id}``. Scope: ``clinical:write``. Permissions in DrChrono: ``clinical-notes``.
+    What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientRiskAssessmentOperator` leaves it as it is. Returns
+    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param patient_risk_assessment_id: id of the patient risk assessment.
     :param data: all fields of the patient risk assessment; what is left out is lost.
@@ -847,8 +768,8 @@ class DrChronoReplacePatientRiskAssessmentOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        patient_risk_assessment_id: int | str | XComArg,
-        data: types.PatientRiskAssessmentData | XComArg | str,
+        patient_risk_assessment_id: Whole,
+        data: Given[types.PatientRiskAssessmentData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -859,8 +780,8 @@ class DrChronoUpdatePatientRiskAssessmentOperator(UpdateOperator):
     """Change the given fields of a patient risk assessment.
 
     ``PATCH /api/patient_risk_assessments/{id}``. The action "Update Patient Risk Assessment". Scope:
-    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns ``{'id'}``, or with ``read_back``
-    the record. Further arguments: :class:`UpdateOperator`.
+    ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns ``{'id'}``, or with ``read_back`` the
+    record. Further arguments: :class:`UpdateOperator`.
 
     :param patient_risk_assessment_id: id of the patient risk assessment.
     :param data: the fields to change; all others stay as they are.
@@ -872,8 +793,8 @@ class DrChronoUpdatePatientRiskAssessmentOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        patient_risk_assessment_id: int | str | XComArg,
-        data: types.PatientRiskAssessmentUpdate | XComArg | str,
+        patient_risk_assessment_id: Whole,
+        data: Given[types.PatientRiskAssessmentUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -884,8 +805,8 @@ class DrChronoListPatientsOperator(ListOperator):
     """List patients.
 
     ``GET /api/patients``. One of the scopes ``patients:read``, ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``. Returns a list of records (``id``, ``doctor``, ``gender``, ``address``,
-    ``cell_phone``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
+    ``manage-patients``. Returns a list of records (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``, ...),
+    or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -893,10 +814,7 @@ class DrChronoListPatientsOperator(ListOperator):
     operation_id = "patients_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.PatientFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.VerboseListOptions],
+        self, *, filters: Given[types.PatientFilters] | None = None, **kwargs: Unpack[options.VerboseListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -905,12 +823,12 @@ class DrChronoCreatePatientOperator(CreateOperator):
     """Create a patient.
 
     ``POST /api/patients``. The action "Create Patient". Scope: ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``. Returns the record (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``,
-    ...), or a list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
+    ``manage-patients``. Returns the record (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), or a
+    list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
     :param data: the fields of the patient, or a list of patients, which one call creates together.
-    :param allow_duplicates: create the patient even if DrChrono already holds one with the same first and
-        last name, date of birth and gender, which it otherwise refuses (409).
+    :param allow_duplicates: create the patient even if DrChrono already holds one with the same first and last name,
+        date of birth and gender, which it otherwise refuses (409).
     """
 
     operation_id = "patients_create"
@@ -919,7 +837,7 @@ class DrChronoCreatePatientOperator(CreateOperator):
     def __init__(
         self,
         *,
-        data: types.PatientData | Sequence[types.PatientData] | XComArg | str,
+        data: OneOrMany[types.PatientData],
         allow_duplicates: Flag | None = None,
         **kwargs: Unpack[options.CreateOptions],
     ) -> None:
@@ -930,10 +848,9 @@ class DrChronoCreatePatientOperator(CreateOperator):
 class DrChronoGetPatientOperator(GetOperator):
     """Read a patient by id.
 
-    ``GET /api/patients/{id}``. The action "Patients Read". One of the scopes ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns the record (``id``, ``doctor``,
-    ``gender``, ``address``, ``cell_phone``, ...), or None where it is missing and may be. Further arguments:
-    :class:`GetOperator`.
+    ``GET /api/patients/{id}``. The action "Patients Read". One of the scopes ``patients:read``, ``patients:write``.
+    Permissions in DrChrono: ``manage-patients``. Returns the record (``id``, ``doctor``, ``gender``, ``address``,
+    ``cell_phone``, ...), or None where it is missing and may be. Further arguments: :class:`GetOperator`.
 
     :param patient_id: id of the patient.
     """
@@ -941,7 +858,7 @@ class DrChronoGetPatientOperator(GetOperator):
     operation_id = "patients_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_id": "id"}
 
-    def __init__(self, *, patient_id: int | str | XComArg, **kwargs: Unpack[options.VerboseGetOptions]) -> None:
+    def __init__(self, *, patient_id: Whole, **kwargs: Unpack[options.VerboseGetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_id = patient_id
 
@@ -949,9 +866,9 @@ class DrChronoGetPatientOperator(GetOperator):
 class DrChronoReplacePatientOperator(ReplaceOperator):
     """Replace a patient.
 
-    ``PUT /api/patients/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``. What
-    ``data`` leaves out is lost; :class:`DrChronoUpdatePatientOperator` leaves it as it is. Returns
-    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
+    ``PUT /api/patients/{id}``. Scope: ``patients:write``. Permissions in DrChrono: ``manage-patients``. What ``data``
+    leaves out is lost; :class:`DrChronoUpdatePatientOperator` leaves it as it is. Returns ``{'id'}``, or with
+    ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param patient_id: id of the patient.
     :param data: all fields of the patient; what is left out is lost.
@@ -961,11 +878,7 @@ class DrChronoReplacePatientOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"patient_id": "id"}
 
     def __init__(
-        self,
-        *,
-        patient_id: int | str | XComArg,
-        data: types.PatientData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, patient_id: Whole, data: Given[types.PatientData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.patient_id = patient_id
@@ -974,8 +887,8 @@ class DrChronoReplacePatientOperator(ReplaceOperator):
 class DrChronoUpdatePatientOperator(UpdateOperator):
     """Change the given fields of a patient.
 
-    ``PATCH /api/patients/{id}``. The action "Update Patient". Scope: ``patients:write``. Permissions in
-    DrChrono: ``manage-patients``. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
+    ``PATCH /api/patients/{id}``. The action "Update Patient". Scope: ``patients:write``. Permissions in DrChrono:
+    ``manage-patients``. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
     :class:`UpdateOperator`.
 
     :param patient_id: id of the patient.
@@ -986,11 +899,7 @@ class DrChronoUpdatePatientOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"patient_id": "id"}
 
     def __init__(
-        self,
-        *,
-        patient_id: int | str | XComArg,
-        data: types.PatientUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, patient_id: Whole, data: Given[types.PatientUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.patient_id = patient_id
@@ -999,9 +908,9 @@ class DrChronoUpdatePatientOperator(UpdateOperator):
 class DrChronoDeletePatientOperator(DeleteOperator):
     """Delete a patient.
 
-    ``DELETE /api/patients/{id}``. The action "Delete Patient". Scope: ``patients:write``. Permissions in
-    DrChrono: ``manage-patients``. Returns ``{'id'}``, or None where the record is missing and may be. Further
-    arguments: :class:`DeleteOperator`.
+    ``DELETE /api/patients/{id}``. The action "Delete Patient". Scope: ``patients:write``. Permissions in DrChrono:
+    ``manage-patients``. Returns ``{'id'}``, or None where the record is missing and may be. Further arguments:
+    :class:`DeleteOperator`.
 
     :param patient_id: id of the patient.
     """
@@ -1009,7 +918,7 @@ class DrChronoDeletePatientOperator(DeleteOperator):
     operation_id = "patients_delete"
     path_arguments: ClassVar[dict[str, str]] = {"patient_id": "id"}
 
-    def __init__(self, *, patient_id: int | str | XComArg, **kwargs: Unpack[options.DeleteOptions]) -> None:
+    def __init__(self, *, patient_id: Whole, **kwargs: Unpack[options.DeleteOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_id = patient_id
 
@@ -1017,8 +926,8 @@ class DrChronoDeletePatientOperator(DeleteOperator):
 class DrChronoGetPatientCcdaOperator(ReportOperator):
     """Export a patient's chart as a C-CDA document, which is XML.
 
-    ``GET /api/patients/{id}/ccda``. One of the scopes ``patients:read``, ``patients:write``. Permissions in
-    DrChrono: ``manage-patients``. Returns the report, or ``{'path', 'bytes'}`` of a file. Further arguments:
+    ``GET /api/patients/{id}/ccda``. One of the scopes ``patients:read``, ``patients:write``. Permissions in DrChrono:
+    ``manage-patients``. Returns the report, or ``{'path', 'bytes'}`` of a file. Further arguments:
     :class:`ReportOperator`.
 
     :param patient_id: id of the patient.
@@ -1027,7 +936,7 @@ class DrChronoGetPatientCcdaOperator(ReportOperator):
     operation_id = "patients_ccda"
     path_arguments: ClassVar[dict[str, str]] = {"patient_id": "id"}
 
-    def __init__(self, *, patient_id: int | str | XComArg, **kwargs: Unpack[options.ReportOptions]) -> None:
+    def __init__(self, *, patient_id: Whole, **kwargs: Unpack[options.ReportOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_id = patient_id
 
@@ -1035,9 +944,9 @@ class DrChronoGetPatientCcdaOperator(ReportOperator):
 class DrChronoRequestPatientCcdaOperator(ReportOperator):
     """Ask for a patient's C-CDA document to be made in the background.
 
-    ``GET /api/patients/{id}/ccda_async``. One of the scopes ``patients:read``, ``patients:write``.
-    Permissions in DrChrono: ``manage-patients``. Returns the report, or ``{'path', 'bytes'}`` of a file.
-    Further arguments: :class:`ReportOperator`.
+    ``GET /api/patients/{id}/ccda_async``. One of the scopes ``patients:read``, ``patients:write``. Permissions in
+    DrChrono: ``manage-patients``. Returns the report, or ``{'path', 'bytes'}`` of a file. Further arguments:
+    :class:`ReportOperator`.
 
     :param patient_id: id of the patient.
     """
@@ -1045,7 +954,7 @@ class DrChronoRequestPatientCcdaOperator(ReportOperator):
     operation_id = "patients_ccda_async"
     path_arguments: ClassVar[dict[str, str]] = {"patient_id": "id"}
 
-    def __init__(self, *, patient_id: int | str | XComArg, **kwargs: Unpack[options.ReportOptions]) -> None:
+    def __init__(self, *, patient_id: Whole, **kwargs: Unpack[options.ReportOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_id = patient_id
 
@@ -1053,10 +962,10 @@ class DrChronoRequestPatientCcdaOperator(ReportOperator):
 class DrChronoGetOnPatientAccessOperator(GetOperator):
     """Read the invites to the OnPatient portal that a patient was sent.
 
-    ``GET /api/patients/{id}/onpatient_access``. The action "Patients OnPatient Access Read". One of the
-    scopes ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns the
-    record (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), or None where it is missing and
-    may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/patients/{id}/onpatient_access``. The action "Patients OnPatient Access Read". One of the scopes
+    ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns the record (``id``,
+    ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), or None where it is missing and may be. Further
+    arguments: :class:`GetOperator`.
 
     :param patient_id: id of the patient.
     """
@@ -1064,7 +973,7 @@ class DrChronoGetOnPatientAccessOperator(GetOperator):
     operation_id = "patients_onpatient_access_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_id": "id"}
 
-    def __init__(self, *, patient_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, patient_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_id = patient_id
 
@@ -1072,9 +981,9 @@ class DrChronoGetOnPatientAccessOperator(GetOperator):
 class DrChronoSendOnPatientInviteOperator(ActionOperator):
     """Send a patient a new invite to the OnPatient portal.
 
-    ``POST /api/patients/{id}/onpatient_access``. The action "Send OnPatient Invite". Scope:
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns the record (``id``, ``doctor``,
-    ``gender``, ``address``, ``cell_phone``, ...). Further arguments: :class:`ActionOperator`.
+    ``POST /api/patients/{id}/onpatient_access``. The action "Send OnPatient Invite". Scope: ``patients:write``.
+    Permissions in DrChrono: ``manage-patients``. Returns the record (``id``, ``doctor``, ``gender``, ``address``,
+    ``cell_phone``, ...). Further arguments: :class:`ActionOperator`.
 
     :param patient_id: id of the patient.
     """
@@ -1082,7 +991,7 @@ class DrChronoSendOnPatientInviteOperator(ActionOperator):
     operation_id = "patients_onpatient_access_create"
     path_arguments: ClassVar[dict[str, str]] = {"patient_id": "id"}
 
-    def __init__(self, *, patient_id: int | str | XComArg, **kwargs: Unpack[TaskOptions]) -> None:
+    def __init__(self, *, patient_id: Whole, **kwargs: Unpack[TaskOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_id = patient_id
 
@@ -1090,9 +999,8 @@ class DrChronoSendOnPatientInviteOperator(ActionOperator):
 class DrChronoRevokeOnPatientInviteOperator(ActionOperator):
     """Revoke the invites to the OnPatient portal that a patient was sent.
 
-    ``DELETE /api/patients/{id}/onpatient_access``. The action "Revoke OnPatient Invite". Scope:
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``. Further arguments:
-    :class:`ActionOperator`.
+    ``DELETE /api/patients/{id}/onpatient_access``. The action "Revoke OnPatient Invite". Scope: ``patients:write``.
+    Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``. Further arguments: :class:`ActionOperator`.
 
     :param patient_id: id of the patient.
     """
@@ -1100,7 +1008,7 @@ class DrChronoRevokeOnPatientInviteOperator(ActionOperator):
     operation_id = "patients_onpatient_access_delete"
     path_arguments: ClassVar[dict[str, str]] = {"patient_id": "id"}
 
-    def __init__(self, *, patient_id: int | str | XComArg, **kwargs: Unpack[TaskOptions]) -> None:
+    def __init__(self, *, patient_id: Whole, **kwargs: Unpack[TaskOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_id = patient_id
 
@@ -1108,8 +1016,8 @@ class DrChronoRevokeOnPatientInviteOperator(ActionOperator):
 class DrChronoGetPatientQrda1Operator(ReportOperator):
     """Export a patient's quality report as a QRDA category 1 document, which is XML.
 
-    ``GET /api/patients/{id}/qrda1``. One of the scopes ``patients:read``, ``patients:write``. Permissions in
-    DrChrono: ``manage-patients``. Returns the report, or ``{'path', 'bytes'}`` of a file. Further arguments:
+    ``GET /api/patients/{id}/qrda1``. One of the scopes ``patients:read``, ``patients:write``. Permissions in DrChrono:
+    ``manage-patients``. Returns the report, or ``{'path', 'bytes'}`` of a file. Further arguments:
     :class:`ReportOperator`.
 
     :param patient_id: id of the patient.
@@ -1118,7 +1026,7 @@ class DrChronoGetPatientQrda1Operator(ReportOperator):
     operation_id = "patients_qrda1"
     path_arguments: ClassVar[dict[str, str]] = {"patient_id": "id"}
 
-    def __init__(self, *, patient_id: int | str | XComArg, **kwargs: Unpack[options.ReportOptions]) -> None:
+    def __init__(self, *, patient_id: Whole, **kwargs: Unpack[options.ReportOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_id = patient_id
 
@@ -1126,9 +1034,9 @@ class DrChronoGetPatientQrda1Operator(ReportOperator):
 class DrChronoGetPatientsListOperator(BulkResultOperator):
     """Fetch the state and rows of a background list of patients, in the order of their ids.
 
-    ``GET /api/patients_list``. Scope: ``patients:read``. Permissions in DrChrono: ``manage-patients``.
-    Returns a list of records (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), ``{'path',
-    'count'}`` of a file, or ``{'uuid', 'status'}``. Further arguments: :class:`BulkResultOperator`.
+    ``GET /api/patients_list``. Scope: ``patients:read``. Permissions in DrChrono: ``manage-patients``. Returns a list
+    of records (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), ``{'path', 'count'}`` of a file, or
+    ``{'uuid', 'status'}``. Further arguments: :class:`BulkResultOperator`.
 
     :param uuid: the uuid that the operator which started the list returned.
     """
@@ -1142,9 +1050,9 @@ class DrChronoGetPatientsListOperator(BulkResultOperator):
 class DrChronoCreatePatientsListOperator(BulkListOperator):
     """Start a background list of patients.
 
-    ``POST /api/patients_list``. Scope: ``patients:read``. Permissions in DrChrono: ``manage-patients``.
-    Returns a list of records (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), ``{'path',
-    'count'}`` of a file, or ``{'uuid', 'status'}``. Further arguments: :class:`BulkListOperator`.
+    ``POST /api/patients_list``. Scope: ``patients:read``. Permissions in DrChrono: ``manage-patients``. Returns a list
+    of records (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), ``{'path', 'count'}`` of a file, or
+    ``{'uuid', 'status'}``. Further arguments: :class:`BulkListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -1154,7 +1062,7 @@ class DrChronoCreatePatientsListOperator(BulkListOperator):
     def __init__(
         self,
         *,
-        filters: types.PatientsListFilters | XComArg | str | None = None,
+        filters: Given[types.PatientsListFilters] | None = None,
         **kwargs: Unpack[options.VerboseBulkListOptions],
     ) -> None:
         super().__init__(filters=filters, **kwargs)
@@ -1163,10 +1071,9 @@ class DrChronoCreatePatientsListOperator(BulkListOperator):
 class DrChronoListPatientSummariesOperator(ListOperator):
     """List patient summaries.
 
-    ``GET /api/patients_summary``. One of the scopes ``patients:summary:read``, ``patients:summary:write``.
-    Permissions in DrChrono: ``manage-patients``. Returns a list of records (``id``, ``doctor``, ``gender``,
-    ``address``, ``cell_phone``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
-    :class:`ListOperator`.
+    ``GET /api/patients_summary``. One of the scopes ``patients:summary:read``, ``patients:summary:write``. Permissions
+    in DrChrono: ``manage-patients``. Returns a list of records (``id``, ``doctor``, ``gender``, ``address``,
+    ``cell_phone``, ...), or ``{'path', 'count'}`` of a file. Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -1174,10 +1081,7 @@ class DrChronoListPatientSummariesOperator(ListOperator):
     operation_id = "patients_summary_list"
 
     def __init__(
-        self,
-        *,
-        filters: types.PatientSummaryFilters | XComArg | str | None = None,
-        **kwargs: Unpack[options.VerboseListOptions],
+        self, *, filters: Given[types.PatientSummaryFilters] | None = None, **kwargs: Unpack[options.VerboseListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -1185,23 +1089,16 @@ class DrChronoListPatientSummariesOperator(ListOperator):
 class DrChronoCreatePatientSummaryOperator(CreateOperator):
     """Create a patient summary.
 
-    ``POST /api/patients_summary``. The action "Create Patient Summary". Scope: ``patients:summary:write``.
-    Permissions in DrChrono: ``manage-patients``. Returns the record (``id``, ``doctor``, ``gender``,
-    ``address``, ``cell_phone``, ...), or a list of them for a list in ``data``. Further arguments:
-    :class:`CreateOperator`.
+    ``POST /api/patients_summary``. The action "Create Patient Summary". Scope: ``patients:summary:write``. Permissions
+    in DrChrono: ``manage-patients``. Returns the record (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``,
+    ...), or a list of them for a list in ``data``. Further arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the patient summary, or a list of patient summaries, which one call creates
-        together.
+    :param data: the fields of the patient summary, or a list of patient summaries, which one call creates together.
     """
 
     operation_id = "patients_summary_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.PatientSummaryData | Sequence[types.PatientSummaryData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.PatientSummaryData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
@@ -1209,9 +1106,9 @@ class DrChronoGetPatientSummaryOperator(GetOperator):
     """Read a patient summary by id.
 
     ``GET /api/patients_summary/{id}``. The action "Patients Summary Read". One of the scopes
-    ``patients:summary:read``, ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``.
-    Returns the record (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), or None where it is
-    missing and may be. Further arguments: :class:`GetOperator`.
+    ``patients:summary:read``, ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``. Returns the
+    record (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), or None where it is missing and may be.
+    Further arguments: :class:`GetOperator`.
 
     :param patient_summary_id: id of the patient summary.
     """
@@ -1219,7 +1116,7 @@ class DrChronoGetPatientSummaryOperator(GetOperator):
     operation_id = "patients_summary_read"
     path_arguments: ClassVar[dict[str, str]] = {"patient_summary_id": "id"}
 
-    def __init__(self, *, patient_summary_id: int | str | XComArg, **kwargs: Unpack[options.VerboseGetOptions]) -> None:
+    def __init__(self, *, patient_summary_id: Whole, **kwargs: Unpack[options.VerboseGetOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_summary_id = patient_summary_id
 
@@ -1228,9 +1125,8 @@ class DrChronoReplacePatientSummaryOperator(ReplaceOperator):
     """Replace a patient summary.
 
     ``PUT /api/patients_summary/{id}``. Scope: ``patients:summary:write``. Permissions in DrChrono:
-    ``manage-patients``. What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientSummaryOperator`
-    leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments:
-    :class:`ReplaceOperator`.
+    ``manage-patients``. What ``data`` leaves out is lost; :class:`DrChronoUpdatePatientSummaryOperator` leaves it as
+    it is. Returns ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`ReplaceOperator`.
 
     :param patient_summary_id: id of the patient summary.
     :param data: all fields of the patient summary; what is left out is lost.
@@ -1242,8 +1138,8 @@ class DrChronoReplacePatientSummaryOperator(ReplaceOperator):
     def __init__(
         self,
         *,
-        patient_summary_id: int | str | XComArg,
-        data: types.PatientSummaryData | XComArg | str,
+        patient_summary_id: Whole,
+        data: Given[types.PatientSummaryData],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -1253,9 +1149,9 @@ class DrChronoReplacePatientSummaryOperator(ReplaceOperator):
 class DrChronoUpdatePatientSummaryOperator(UpdateOperator):
     """Change the given fields of a patient summary.
 
-    ``PATCH /api/patients_summary/{id}``. The action "Update Patient Summary". Scope:
-    ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``, or with
-    ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/patients_summary/{id}``. The action "Update Patient Summary". Scope: ``patients:summary:write``.
+    Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``, or with ``read_back`` the record. Further
+    arguments: :class:`UpdateOperator`.
 
     :param patient_summary_id: id of the patient summary.
     :param data: the fields to change; all others stay as they are.
@@ -1267,8 +1163,8 @@ class DrChronoUpdatePatientSummaryOperator(UpdateOperator):
     def __init__(
         self,
         *,
-        patient_summary_id: int | str | XComArg,
-        data: types.PatientSummaryUpdate | XComArg | str,
+        patient_summary_id: Whole,
+        data: Given[types.PatientSummaryUpdate],
         **kwargs: Unpack[options.UpdateOptions],
     ) -> None:
         super().__init__(data=data, **kwargs)
@@ -1278,9 +1174,9 @@ class DrChronoUpdatePatientSummaryOperator(UpdateOperator):
 class DrChronoDeletePatientSummaryOperator(DeleteOperator):
     """Delete a patient summary.
 
-    ``DELETE /api/patients_summary/{id}``. The action "Delete Patient Summary". Scope:
-    ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``, or None
-    where the record is missing and may be. Further arguments: :class:`DeleteOperator`.
+    ``DELETE /api/patients_summary/{id}``. The action "Delete Patient Summary". Scope: ``patients:summary:write``.
+    Permissions in DrChrono: ``manage-patients``. Returns ``{'id'}``, or None where the record is missing and may be.
+    Further arguments: :class:`DeleteOperator`.
 
     :param patient_summary_id: id of the patient summary.
     """
@@ -1288,6 +1184,6 @@ class DrChronoDeletePatientSummaryOperator(DeleteOperator):
     operation_id = "patients_summary_delete"
     path_arguments: ClassVar[dict[str, str]] = {"patient_summary_id": "id"}
 
-    def __init__(self, *, patient_summary_id: int | str | XComArg, **kwargs: Unpack[options.DeleteOptions]) -> None:
+    def __init__(self, *, patient_summary_id: Whole, **kwargs: Unpack[options.DeleteOptions]) -> None:
         super().__init__(**kwargs)
         self.patient_summary_id = patient_summary_id

@@ -15,18 +15,17 @@ from airflow_provider_drchrono.operators.base import (
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from airflow.sdk import XComArg
-
     from airflow_provider_drchrono.operators.base import options
     from airflow_provider_drchrono.types import system_types as types
+    from airflow_provider_drchrono.types.values import Given
 
 
 class DrChronoListAuditLogEntriesOperator(ListOperator):
     """List who created, read, changed or deleted what.
 
-    ``GET /api/audit_log``. Scope: ``billing:read``. Returns a list of records (``action``,
-    ``appointment_id``, ``created_at``, ``doctor_id``, ``field``, ...), or ``{'path', 'count'}`` of a file.
-    Further arguments: :class:`ListOperator`.
+    ``GET /api/audit_log``. Scope: ``billing:read``. Returns a list of records (``action``, ``appointment_id``,
+    ``created_at``, ``doctor_id``, ``field``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
+    :class:`ListOperator`.
 
     :param filters: what to select; DrChrono insists on one of ``since``, ``date``, ``date_range``.
     """
@@ -34,6 +33,6 @@ class DrChronoListAuditLogEntriesOperator(ListOperator):
     operation_id = "audit_log_list"
 
     def __init__(
-        self, *, filters: types.AuditLogEntryFilters | XComArg | str, **kwargs: Unpack[options.VerboseListOptions]
+        self, *, filters: Given[types.AuditLogEntryFilters], **kwargs: Unpack[options.VerboseListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)

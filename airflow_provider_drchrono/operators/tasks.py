@@ -3,13 +3,12 @@
 
 DrChronoCreateTaskCategoryOperator, DrChronoCreateTaskNoteOperator, DrChronoCreateTaskOperator,
 DrChronoCreateTaskStatusOperator, DrChronoCreateTaskTemplateOperator, DrChronoGetTaskCategoryOperator,
-DrChronoGetTaskNoteOperator, DrChronoGetTaskOperator, DrChronoGetTaskStatusOperator,
-DrChronoGetTaskTemplateOperator, DrChronoListTaskCategoriesOperator, DrChronoListTaskNotesOperator,
-DrChronoListTaskStatusesOperator, DrChronoListTaskTemplatesOperator, DrChronoListTasksOperator,
-DrChronoReplaceTaskCategoryOperator, DrChronoReplaceTaskNoteOperator, DrChronoReplaceTaskOperator,
-DrChronoReplaceTaskStatusOperator, DrChronoReplaceTaskTemplateOperator, DrChronoUpdateTaskCategoryOperator,
-DrChronoUpdateTaskNoteOperator, DrChronoUpdateTaskOperator, DrChronoUpdateTaskStatusOperator,
-DrChronoUpdateTaskTemplateOperator.
+DrChronoGetTaskNoteOperator, DrChronoGetTaskOperator, DrChronoGetTaskStatusOperator, DrChronoGetTaskTemplateOperator,
+DrChronoListTaskCategoriesOperator, DrChronoListTaskNotesOperator, DrChronoListTaskStatusesOperator,
+DrChronoListTaskTemplatesOperator, DrChronoListTasksOperator, DrChronoReplaceTaskCategoryOperator,
+DrChronoReplaceTaskNoteOperator, DrChronoReplaceTaskOperator, DrChronoReplaceTaskStatusOperator,
+DrChronoReplaceTaskTemplateOperator, DrChronoUpdateTaskCategoryOperator, DrChronoUpdateTaskNoteOperator,
+DrChronoUpdateTaskOperator, DrChronoUpdateTaskStatusOperator, DrChronoUpdateTaskTemplateOperator.
 """
 
 from __future__ import annotations
@@ -25,21 +24,19 @@ from airflow_provider_drchrono.operators.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
-
-    from airflow.sdk import XComArg
 
     from airflow_provider_drchrono.operators.base import options
     from airflow_provider_drchrono.types import tasks_types as types
+    from airflow_provider_drchrono.types.values import Given, OneOrMany, Whole
 
 
 class DrChronoListTaskCategoriesOperator(ListOperator):
     """List task categories.
 
-    ``GET /api/task_categories``. One of the scopes ``tasks:read``, ``tasks:write``. Returns a list of records
-    (``id``, ``name``, ``practice_group``, ``archived``, ``created_at``, ...), or ``{'path', 'count'}`` of a
-    file. Further arguments: :class:`ListOperator`.
+    ``GET /api/task_categories``. One of the scopes ``tasks:read``, ``tasks:write``. Returns a list of records (``id``,
+    ``name``, ``practice_group``, ``archived``, ``created_at``, ...), or ``{'path', 'count'}`` of a file. Further
+    arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -47,7 +44,7 @@ class DrChronoListTaskCategoriesOperator(ListOperator):
     operation_id = "task_categories_list"
 
     def __init__(
-        self, *, filters: types.TaskCategoryFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.TaskCategoryFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -55,22 +52,16 @@ class DrChronoListTaskCategoriesOperator(ListOperator):
 class DrChronoCreateTaskCategoryOperator(CreateOperator):
     """Create a task category.
 
-    ``POST /api/task_categories``. The action "Create Task Category". Scope: ``tasks:write``. Returns the
-    record (``id``, ``name``, ``practice_group``, ``archived``, ``created_at``, ...), or a list of them for a
-    list in ``data``. Further arguments: :class:`CreateOperator`.
+    ``POST /api/task_categories``. The action "Create Task Category". Scope: ``tasks:write``. Returns the record
+    (``id``, ``name``, ``practice_group``, ``archived``, ``created_at``, ...), or a list of them for a list in
+    ``data``. Further arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the task category, or a list of task categories, which one call creates
-        together.
+    :param data: the fields of the task category, or a list of task categories, which one call creates together.
     """
 
     operation_id = "task_categories_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.TaskCategoryData | Sequence[types.TaskCategoryData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.TaskCategoryData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
@@ -78,8 +69,8 @@ class DrChronoGetTaskCategoryOperator(GetOperator):
     """Read a task category by id.
 
     ``GET /api/task_categories/{id}``. The action "Task Categories Read". One of the scopes ``tasks:read``,
-    ``tasks:write``. Returns the record (``id``, ``name``, ``practice_group``, ``archived``, ``created_at``,
-    ...), or None where it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``tasks:write``. Returns the record (``id``, ``name``, ``practice_group``, ``archived``, ``created_at``, ...), or
+    None where it is missing and may be. Further arguments: :class:`GetOperator`.
 
     :param task_category_id: id of the task category.
     """
@@ -87,7 +78,7 @@ class DrChronoGetTaskCategoryOperator(GetOperator):
     operation_id = "task_categories_read"
     path_arguments: ClassVar[dict[str, str]] = {"task_category_id": "id"}
 
-    def __init__(self, *, task_category_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, task_category_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.task_category_id = task_category_id
 
@@ -96,8 +87,8 @@ class DrChronoReplaceTaskCategoryOperator(ReplaceOperator):
     """Replace a task category.
 
     ``PUT /api/task_categories/{id}``. Scope: ``tasks:write``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateTaskCategoryOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back``
-    the record. Further arguments: :class:`ReplaceOperator`.
+    :class:`DrChronoUpdateTaskCategoryOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
+    record. Further arguments: :class:`ReplaceOperator`.
 
     :param task_category_id: id of the task category.
     :param data: all fields of the task category; what is left out is lost.
@@ -107,11 +98,7 @@ class DrChronoReplaceTaskCategoryOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"task_category_id": "id"}
 
     def __init__(
-        self,
-        *,
-        task_category_id: int | str | XComArg,
-        data: types.TaskCategoryData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, task_category_id: Whole, data: Given[types.TaskCategoryData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.task_category_id = task_category_id
@@ -120,8 +107,8 @@ class DrChronoReplaceTaskCategoryOperator(ReplaceOperator):
 class DrChronoUpdateTaskCategoryOperator(UpdateOperator):
     """Change the given fields of a task category.
 
-    ``PATCH /api/task_categories/{id}``. The action "Update Task Category". Scope: ``tasks:write``. Returns
-    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/task_categories/{id}``. The action "Update Task Category". Scope: ``tasks:write``. Returns ``{'id'}``,
+    or with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
 
     :param task_category_id: id of the task category.
     :param data: the fields to change; all others stay as they are.
@@ -131,11 +118,7 @@ class DrChronoUpdateTaskCategoryOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"task_category_id": "id"}
 
     def __init__(
-        self,
-        *,
-        task_category_id: int | str | XComArg,
-        data: types.TaskCategoryUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, task_category_id: Whole, data: Given[types.TaskCategoryUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.task_category_id = task_category_id
@@ -144,9 +127,9 @@ class DrChronoUpdateTaskCategoryOperator(UpdateOperator):
 class DrChronoListTaskNotesOperator(ListOperator):
     """List task notes.
 
-    ``GET /api/task_notes``. One of the scopes ``tasks:read``, ``tasks:write``. Returns a list of records
-    (``id``, ``task``, ``text``, ``archived``, ``created_at``, ...), or ``{'path', 'count'}`` of a file.
-    Further arguments: :class:`ListOperator`.
+    ``GET /api/task_notes``. One of the scopes ``tasks:read``, ``tasks:write``. Returns a list of records (``id``,
+    ``task``, ``text``, ``archived``, ``created_at``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
+    :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -154,7 +137,7 @@ class DrChronoListTaskNotesOperator(ListOperator):
     operation_id = "task_notes_list"
 
     def __init__(
-        self, *, filters: types.TaskNoteFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.TaskNoteFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -162,30 +145,25 @@ class DrChronoListTaskNotesOperator(ListOperator):
 class DrChronoCreateTaskNoteOperator(CreateOperator):
     """Create a task note.
 
-    ``POST /api/task_notes``. The action "Create Task Note". Scope: ``tasks:write``. Returns the record
-    (``id``, ``task``, ``text``, ``archived``, ``created_at``, ...), or a list of them for a list in ``data``.
-    Further arguments: :class:`CreateOperator`.
+    ``POST /api/task_notes``. The action "Create Task Note". Scope: ``tasks:write``. Returns the record (``id``,
+    ``task``, ``text``, ``archived``, ``created_at``, ...), or a list of them for a list in ``data``. Further
+    arguments: :class:`CreateOperator`.
 
     :param data: the fields of the task note, or a list of task notes, which one call creates together.
     """
 
     operation_id = "task_notes_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.TaskNoteData | Sequence[types.TaskNoteData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.TaskNoteData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
 class DrChronoGetTaskNoteOperator(GetOperator):
     """Read a task note by id.
 
-    ``GET /api/task_notes/{id}``. The action "Task Notes Read". One of the scopes ``tasks:read``,
-    ``tasks:write``. Returns the record (``id``, ``task``, ``text``, ``archived``, ``created_at``, ...), or
-    None where it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/task_notes/{id}``. The action "Task Notes Read". One of the scopes ``tasks:read``, ``tasks:write``.
+    Returns the record (``id``, ``task``, ``text``, ``archived``, ``created_at``, ...), or None where it is missing and
+    may be. Further arguments: :class:`GetOperator`.
 
     :param task_note_id: id of the task note.
     """
@@ -193,7 +171,7 @@ class DrChronoGetTaskNoteOperator(GetOperator):
     operation_id = "task_notes_read"
     path_arguments: ClassVar[dict[str, str]] = {"task_note_id": "id"}
 
-    def __init__(self, *, task_note_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, task_note_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.task_note_id = task_note_id
 
@@ -202,8 +180,8 @@ class DrChronoReplaceTaskNoteOperator(ReplaceOperator):
     """Replace a task note.
 
     ``PUT /api/task_notes/{id}``. Scope: ``tasks:write``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateTaskNoteOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
-    record. Further arguments: :class:`ReplaceOperator`.
+    :class:`DrChronoUpdateTaskNoteOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record.
+    Further arguments: :class:`ReplaceOperator`.
 
     :param task_note_id: id of the task note.
     :param data: all fields of the task note; what is left out is lost.
@@ -213,11 +191,7 @@ class DrChronoReplaceTaskNoteOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"task_note_id": "id"}
 
     def __init__(
-        self,
-        *,
-        task_note_id: int | str | XComArg,
-        data: types.TaskNoteData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, task_note_id: Whole, data: Given[types.TaskNoteData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.task_note_id = task_note_id
@@ -226,8 +200,8 @@ class DrChronoReplaceTaskNoteOperator(ReplaceOperator):
 class DrChronoUpdateTaskNoteOperator(UpdateOperator):
     """Change the given fields of a task note.
 
-    ``PATCH /api/task_notes/{id}``. The action "Update Task Note". Scope: ``tasks:write``. Returns ``{'id'}``,
-    or with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/task_notes/{id}``. The action "Update Task Note". Scope: ``tasks:write``. Returns ``{'id'}``, or with
+    ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
 
     :param task_note_id: id of the task note.
     :param data: the fields to change; all others stay as they are.
@@ -237,11 +211,7 @@ class DrChronoUpdateTaskNoteOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"task_note_id": "id"}
 
     def __init__(
-        self,
-        *,
-        task_note_id: int | str | XComArg,
-        data: types.TaskNoteUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, task_note_id: Whole, data: Given[types.TaskNoteUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.task_note_id = task_note_id
@@ -250,9 +220,9 @@ class DrChronoUpdateTaskNoteOperator(UpdateOperator):
 class DrChronoListTaskStatusesOperator(ListOperator):
     """List task statuses.
 
-    ``GET /api/task_statuses``. One of the scopes ``tasks:read``, ``tasks:write``. Returns a list of records
-    (``id``, ``name``, ``practice_group``, ``archived``, ``created_at``, ...), or ``{'path', 'count'}`` of a
-    file. Further arguments: :class:`ListOperator`.
+    ``GET /api/task_statuses``. One of the scopes ``tasks:read``, ``tasks:write``. Returns a list of records (``id``,
+    ``name``, ``practice_group``, ``archived``, ``created_at``, ...), or ``{'path', 'count'}`` of a file. Further
+    arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -260,7 +230,7 @@ class DrChronoListTaskStatusesOperator(ListOperator):
     operation_id = "task_statuses_list"
 
     def __init__(
-        self, *, filters: types.TaskStatusFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.TaskStatusFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -268,21 +238,16 @@ class DrChronoListTaskStatusesOperator(ListOperator):
 class DrChronoCreateTaskStatusOperator(CreateOperator):
     """Create a task status.
 
-    ``POST /api/task_statuses``. The action "Create Task Status". Scope: ``tasks:write``. Returns the record
-    (``id``, ``name``, ``practice_group``, ``archived``, ``created_at``, ...), or a list of them for a list in
-    ``data``. Further arguments: :class:`CreateOperator`.
+    ``POST /api/task_statuses``. The action "Create Task Status". Scope: ``tasks:write``. Returns the record (``id``,
+    ``name``, ``practice_group``, ``archived``, ``created_at``, ...), or a list of them for a list in ``data``. Further
+    arguments: :class:`CreateOperator`.
 
     :param data: the fields of the task status, or a list of task statuses, which one call creates together.
     """
 
     operation_id = "task_statuses_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.TaskStatusData | Sequence[types.TaskStatusData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.TaskStatusData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
@@ -290,8 +255,8 @@ class DrChronoGetTaskStatusOperator(GetOperator):
     """Read a task status by id.
 
     ``GET /api/task_statuses/{id}``. The action "Task Statuses Read". One of the scopes ``tasks:read``,
-    ``tasks:write``. Returns the record (``id``, ``name``, ``practice_group``, ``archived``, ``created_at``,
-    ...), or None where it is missing and may be. Further arguments: :class:`GetOperator`.
+    ``tasks:write``. Returns the record (``id``, ``name``, ``practice_group``, ``archived``, ``created_at``, ...), or
+    None where it is missing and may be. Further arguments: :class:`GetOperator`.
 
     :param task_status_id: id of the task status.
     """
@@ -299,7 +264,7 @@ class DrChronoGetTaskStatusOperator(GetOperator):
     operation_id = "task_statuses_read"
     path_arguments: ClassVar[dict[str, str]] = {"task_status_id": "id"}
 
-    def __init__(self, *, task_status_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, task_status_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.task_status_id = task_status_id
 
@@ -308,8 +273,8 @@ class DrChronoReplaceTaskStatusOperator(ReplaceOperator):
     """Replace a task status.
 
     ``PUT /api/task_statuses/{id}``. Scope: ``tasks:write``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateTaskStatusOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back``
-    the record. Further arguments: :class:`ReplaceOperator`.
+    :class:`DrChronoUpdateTaskStatusOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record.
+    Further arguments: :class:`ReplaceOperator`.
 
     :param task_status_id: id of the task status.
     :param data: all fields of the task status; what is left out is lost.
@@ -319,11 +284,7 @@ class DrChronoReplaceTaskStatusOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"task_status_id": "id"}
 
     def __init__(
-        self,
-        *,
-        task_status_id: int | str | XComArg,
-        data: types.TaskStatusData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, task_status_id: Whole, data: Given[types.TaskStatusData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.task_status_id = task_status_id
@@ -332,8 +293,8 @@ class DrChronoReplaceTaskStatusOperator(ReplaceOperator):
 class DrChronoUpdateTaskStatusOperator(UpdateOperator):
     """Change the given fields of a task status.
 
-    ``PATCH /api/task_statuses/{id}``. The action "Update Task Status". Scope: ``tasks:write``. Returns
-    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/task_statuses/{id}``. The action "Update Task Status". Scope: ``tasks:write``. Returns ``{'id'}``, or
+    with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
 
     :param task_status_id: id of the task status.
     :param data: the fields to change; all others stay as they are.
@@ -343,11 +304,7 @@ class DrChronoUpdateTaskStatusOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"task_status_id": "id"}
 
     def __init__(
-        self,
-        *,
-        task_status_id: int | str | XComArg,
-        data: types.TaskStatusUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, task_status_id: Whole, data: Given[types.TaskStatusUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.task_status_id = task_status_id
@@ -356,9 +313,9 @@ class DrChronoUpdateTaskStatusOperator(UpdateOperator):
 class DrChronoListTaskTemplatesOperator(ListOperator):
     """List task templates.
 
-    ``GET /api/task_templates``. One of the scopes ``tasks:read``, ``tasks:write``. Returns a list of records
-    (``id``, ``name``, ``archived``, ``created_at``, ``default_assignee_group``, ...), or ``{'path',
-    'count'}`` of a file. Further arguments: :class:`ListOperator`.
+    ``GET /api/task_templates``. One of the scopes ``tasks:read``, ``tasks:write``. Returns a list of records (``id``,
+    ``name``, ``archived``, ``created_at``, ``default_assignee_group``, ...), or ``{'path', 'count'}`` of a file.
+    Further arguments: :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -366,7 +323,7 @@ class DrChronoListTaskTemplatesOperator(ListOperator):
     operation_id = "task_templates_list"
 
     def __init__(
-        self, *, filters: types.TaskTemplateFilters | XComArg | str | None = None, **kwargs: Unpack[options.ListOptions]
+        self, *, filters: Given[types.TaskTemplateFilters] | None = None, **kwargs: Unpack[options.ListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -374,22 +331,16 @@ class DrChronoListTaskTemplatesOperator(ListOperator):
 class DrChronoCreateTaskTemplateOperator(CreateOperator):
     """Create a task template.
 
-    ``POST /api/task_templates``. The action "Create Task Template". Scope: ``tasks:write``. Returns the
-    record (``id``, ``name``, ``archived``, ``created_at``, ``default_assignee_group``, ...), or a list of
-    them for a list in ``data``. Further arguments: :class:`CreateOperator`.
+    ``POST /api/task_templates``. The action "Create Task Template". Scope: ``tasks:write``. Returns the record
+    (``id``, ``name``, ``archived``, ``created_at``, ``default_assignee_group``, ...), or a list of them for a list in
+    ``data``. Further arguments: :class:`CreateOperator`.
 
-    :param data: the fields of the task template, or a list of task templates, which one call creates
-        together.
+    :param data: the fields of the task template, or a list of task templates, which one call creates together.
     """
 
     operation_id = "task_templates_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.TaskTemplateData | Sequence[types.TaskTemplateData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.TaskTemplateData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
@@ -397,9 +348,8 @@ class DrChronoGetTaskTemplateOperator(GetOperator):
     """Read a task template by id.
 
     ``GET /api/task_templates/{id}``. The action "Task Templates Read". One of the scopes ``tasks:read``,
-    ``tasks:write``. Returns the record (``id``, ``name``, ``archived``, ``created_at``,
-    ``default_assignee_group``, ...), or None where it is missing and may be. Further arguments:
-    :class:`GetOperator`.
+    ``tasks:write``. Returns the record (``id``, ``name``, ``archived``, ``created_at``, ``default_assignee_group``,
+    ...), or None where it is missing and may be. Further arguments: :class:`GetOperator`.
 
     :param task_template_id: id of the task template.
     """
@@ -407,7 +357,7 @@ class DrChronoGetTaskTemplateOperator(GetOperator):
     operation_id = "task_templates_read"
     path_arguments: ClassVar[dict[str, str]] = {"task_template_id": "id"}
 
-    def __init__(self, *, task_template_id: int | str | XComArg, **kwargs: Unpack[options.GetOptions]) -> None:
+    def __init__(self, *, task_template_id: Whole, **kwargs: Unpack[options.GetOptions]) -> None:
         super().__init__(**kwargs)
         self.task_template_id = task_template_id
 
@@ -416,8 +366,8 @@ class DrChronoReplaceTaskTemplateOperator(ReplaceOperator):
     """Replace a task template.
 
     ``PUT /api/task_templates/{id}``. Scope: ``tasks:write``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateTaskTemplateOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back``
-    the record. Further arguments: :class:`ReplaceOperator`.
+    :class:`DrChronoUpdateTaskTemplateOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
+    record. Further arguments: :class:`ReplaceOperator`.
 
     :param task_template_id: id of the task template.
     :param data: all fields of the task template; what is left out is lost.
@@ -427,11 +377,7 @@ class DrChronoReplaceTaskTemplateOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"task_template_id": "id"}
 
     def __init__(
-        self,
-        *,
-        task_template_id: int | str | XComArg,
-        data: types.TaskTemplateData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, task_template_id: Whole, data: Given[types.TaskTemplateData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.task_template_id = task_template_id
@@ -440,8 +386,8 @@ class DrChronoReplaceTaskTemplateOperator(ReplaceOperator):
 class DrChronoUpdateTaskTemplateOperator(UpdateOperator):
     """Change the given fields of a task template.
 
-    ``PATCH /api/task_templates/{id}``. The action "Update Task Template". Scope: ``tasks:write``. Returns
-    ``{'id'}``, or with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
+    ``PATCH /api/task_templates/{id}``. The action "Update Task Template". Scope: ``tasks:write``. Returns ``{'id'}``,
+    or with ``read_back`` the record. Further arguments: :class:`UpdateOperator`.
 
     :param task_template_id: id of the task template.
     :param data: the fields to change; all others stay as they are.
@@ -451,11 +397,7 @@ class DrChronoUpdateTaskTemplateOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"task_template_id": "id"}
 
     def __init__(
-        self,
-        *,
-        task_template_id: int | str | XComArg,
-        data: types.TaskTemplateUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, task_template_id: Whole, data: Given[types.TaskTemplateUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.task_template_id = task_template_id
@@ -465,8 +407,8 @@ class DrChronoListTasksOperator(ListOperator):
     """List tasks.
 
     ``GET /api/tasks``. One of the scopes ``tasks:read``, ``tasks:write``. Returns a list of records (``id``,
-    ``status``, ``title``, ``archived``, ``assigned_by``, ...), or ``{'path', 'count'}`` of a file. Further
-    arguments: :class:`ListOperator`.
+    ``status``, ``title``, ``archived``, ``assigned_by``, ...), or ``{'path', 'count'}`` of a file. Further arguments:
+    :class:`ListOperator`.
 
     :param filters: what to select; None selects all.
     """
@@ -474,7 +416,7 @@ class DrChronoListTasksOperator(ListOperator):
     operation_id = "tasks_list"
 
     def __init__(
-        self, *, filters: types.TaskFilters | XComArg | str | None = None, **kwargs: Unpack[options.VerboseListOptions]
+        self, *, filters: Given[types.TaskFilters] | None = None, **kwargs: Unpack[options.VerboseListOptions]
     ) -> None:
         super().__init__(filters=filters, **kwargs)
 
@@ -482,30 +424,25 @@ class DrChronoListTasksOperator(ListOperator):
 class DrChronoCreateTaskOperator(CreateOperator):
     """Create a task.
 
-    ``POST /api/tasks``. The action "Create Task". Scope: ``tasks:write``. Returns the record (``id``,
-    ``status``, ``title``, ``archived``, ``assigned_by``, ...), or a list of them for a list in ``data``.
-    Further arguments: :class:`CreateOperator`.
+    ``POST /api/tasks``. The action "Create Task". Scope: ``tasks:write``. Returns the record (``id``, ``status``,
+    ``title``, ``archived``, ``assigned_by``, ...), or a list of them for a list in ``data``. Further arguments:
+    :class:`CreateOperator`.
 
     :param data: the fields of the task, or a list of tasks, which one call creates together.
     """
 
     operation_id = "tasks_create"
 
-    def __init__(
-        self,
-        *,
-        data: types.TaskData | Sequence[types.TaskData] | XComArg | str,
-        **kwargs: Unpack[options.CreateOptions],
-    ) -> None:
+    def __init__(self, *, data: OneOrMany[types.TaskData], **kwargs: Unpack[options.CreateOptions]) -> None:
         super().__init__(data=data, **kwargs)
 
 
 class DrChronoGetTaskOperator(GetOperator):
     """Read a task by id.
 
-    ``GET /api/tasks/{id}``. The action "Tasks Read". One of the scopes ``tasks:read``, ``tasks:write``.
-    Returns the record (``id``, ``status``, ``title``, ``archived``, ``assigned_by``, ...), or None where it
-    is missing and may be. Further arguments: :class:`GetOperator`.
+    ``GET /api/tasks/{id}``. The action "Tasks Read". One of the scopes ``tasks:read``, ``tasks:write``. Returns the
+    record (``id``, ``status``, ``title``, ``archived``, ``assigned_by``, ...), or None where it is missing and may be.
+    Further arguments: :class:`GetOperator`.
 
     :param drchrono_task_id: id of the task.
     """
@@ -513,7 +450,7 @@ class DrChronoGetTaskOperator(GetOperator):
     operation_id = "tasks_read"
     path_arguments: ClassVar[dict[str, str]] = {"drchrono_task_id": "id"}
 
-    def __init__(self, *, drchrono_task_id: int | str | XComArg, **kwargs: Unpack[options.VerboseGetOptions]) -> None:
+    def __init__(self, *, drchrono_task_id: Whole, **kwargs: Unpack[options.VerboseGetOptions]) -> None:
         super().__init__(**kwargs)
         self.drchrono_task_id = drchrono_task_id
 
@@ -522,8 +459,8 @@ class DrChronoReplaceTaskOperator(ReplaceOperator):
     """Replace a task.
 
     ``PUT /api/tasks/{id}``. Scope: ``tasks:write``. What ``data`` leaves out is lost;
-    :class:`DrChronoUpdateTaskOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the
-    record. Further arguments: :class:`ReplaceOperator`.
+    :class:`DrChronoUpdateTaskOperator` leaves it as it is. Returns ``{'id'}``, or with ``read_back`` the record.
+    Further arguments: :class:`ReplaceOperator`.
 
     :param drchrono_task_id: id of the task.
     :param data: all fields of the task; what is left out is lost.
@@ -533,11 +470,7 @@ class DrChronoReplaceTaskOperator(ReplaceOperator):
     path_arguments: ClassVar[dict[str, str]] = {"drchrono_task_id": "id"}
 
     def __init__(
-        self,
-        *,
-        drchrono_task_id: int | str | XComArg,
-        data: types.TaskData | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, drchrono_task_id: Whole, data: Given[types.TaskData], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.drchrono_task_id = drchrono_task_id
@@ -557,11 +490,7 @@ class DrChronoUpdateTaskOperator(UpdateOperator):
     path_arguments: ClassVar[dict[str, str]] = {"drchrono_task_id": "id"}
 
     def __init__(
-        self,
-        *,
-        drchrono_task_id: int | str | XComArg,
-        data: types.TaskUpdate | XComArg | str,
-        **kwargs: Unpack[options.UpdateOptions],
+        self, *, drchrono_task_id: Whole, data: Given[types.TaskUpdate], **kwargs: Unpack[options.UpdateOptions]
     ) -> None:
         super().__init__(data=data, **kwargs)
         self.drchrono_task_id = drchrono_task_id

@@ -10,9 +10,9 @@ from airflow_provider_drchrono.sandbox.filters import TRUE
 from airflow_provider_drchrono.sandbox.moments import LONGEST_RANGE, read_date, read_range
 from airflow_provider_drchrono.sandbox.operations import Call
 from airflow_provider_drchrono.sandbox.practice import Row
-from airflow_provider_drchrono.sandbox.practice.series import VIRTUAL
+from airflow_provider_drchrono.sandbox.practice.series import VIRTUAL, day_of, unlisted_days
 from airflow_provider_drchrono.sandbox.schedule import CALLED_OFF
-from airflow_provider_drchrono.sandbox.wire import Response, answer, bad_fields, detail, whole
+from airflow_provider_drchrono.sandbox.wire import Response, answer, bad_fields, whole
 
 SLOT_MINUTES = 30
 DAY_MINUTES = 1440
@@ -38,7 +38,7 @@ def availability(call: Call) -> Response:
     ]
     if text is None:
         return answer(200, head | days[0])
-    return answer(200, head | {"date_range": text, "dates": days})
+    return answer(200, {"date_range": text, "dates": days})
 
 
 def recurring_instances(call: Call) -> Response:
@@ -54,14 +54,15 @@ def recurring_instances(call: Call) -> Response:
     except ValueError as problem:
         raise bad_fields({name: [str(problem)]}) from None
     table = call.practice.table("appointments")
-    if call.practice.refers("appointments", base) is None:
-        raise detail(404, "Not found.")
+    series = call.practice.refers("appointments", base)
+    if series is None:
+        raise bad_fields({"base_recurring_appointment": [f'Invalid pk "{base}" - object does not exist.']})
+    known = [row for row in table.rows.values() if base in (row.get("base_recurring_appointment"), row["id"])]
+    known += [day_of(series, day) for day in unlisted_days(series, days["end_date"])]
     found = [
         row
-        for row in table.rows.values()
-        if base in (row.get("base_recurring_appointment"), row["id"])
-        and row["recurring_appointment"]
-        and not row["deleted_flag"]
+        for row in known
+        if not row["deleted_flag"]
         and days["start_date"] <= row["scheduled_time"][:10] <= (days["end_date"] or "9999-12-31")
     ]
     verbose = (call.request.argument("verbose") or "").lower() in TRUE

@@ -42,7 +42,9 @@ class FileLinks:
 
     def period(self) -> int:
         """Return a number that changes when links change."""
-        return (self.clock.now() - self._began) // timedelta(seconds=self.lifetime) if self.lifetime else 0
+        if not self.lifetime:
+            return 0
+        return max(0, (self.clock.now() - self._began) // timedelta(seconds=self.lifetime))
 
     def signed(self, path: str) -> str:
         """Return a path with the signature that it has now."""

@@ -79,6 +79,9 @@ def list_records(call: Call) -> Response:
         return _only_record(call)
     filters = read_filters(call.practice, call.resource, call.operation, dict(call.request.query))
     call.entry.notes += filters.notes
+    if call.resource.own_application_only:
+        filters.token += (call.grant.client_id,)
+        filters.tests.append(lambda row: _is_own(call, row))
     options = call.practice.options
     size = page_size(call.resource.paging, call.request.argument("page_size"), verbose=call.verbose)
     order = call.operation.order if options.order == "id" and call.operation.order else options.order
@@ -200,7 +203,7 @@ def found(call: Call) -> Row:
     if key is None:
         raise detail(404, "Not found.")
     row = call.table[key]
-    if row.get("deleted_flag"):
+    if row.get("deleted_flag") or not _is_own(call, row):
         raise detail(404, "Not found.")
     if not occurrence:
         return row
@@ -208,6 +211,11 @@ def found(call: Call) -> Row:
     if not row.get("recurring_appointment") or row.get("recurring_days"):
         raise detail(404, "Not found.")
     return day_of(row, occurrence[1])
+
+
+def _is_own(call: Call, row: Row) -> bool:
+    """Tell whether a record is one that the application may see: for some, only those that it made itself."""
+    return not call.resource.own_application_only or row.get("_client", call.grant.client_id) == call.grant.client_id
 
 
 def body_fields(call: Call) -> tuple[Field, ...]:
@@ -256,7 +264,8 @@ def _check(
 
 
 def _created(call: Call, values: Mapping[str, Any]) -> Row:
-    return call.table.view(call.practice.create(call.table.name, values), verbose=True)
+    made = call.practice.create(call.table.name, {**values, "_client": call.grant.client_id})
+    return call.table.view(made, verbose=True)
 
 
 def _refuse_conflicts(call: Call, several: list[dict[str, Any]]) -> None:

@@ -86,7 +86,8 @@ def _sheet(rows: list[dict[str, Any]], *, total: str) -> Response:
 
 def _charges(call: Call) -> list[Row]:
     first, last = _span(call)
-    name = "posted_date" if call.request.argument("charges_date_type") == "posted_date" else "service_date"
+    # Without the parameter, charges go by the day on which they were entered.
+    name = "service_date" if call.request.argument("charges_date_type") == "scheduled_time" else "posted_date"
     return _narrowed(call, call.practice.table("line_items"), lambda row: first <= str(row[name] or "") <= last)
 
 
@@ -124,6 +125,10 @@ def _span(call: Call) -> tuple[str, str]:
                 errors[name] = ["This field is required."]
         except ValueError as problem:
             errors[name] = [str(problem)]
+    for each in call.operation.parameters:
+        text = (call.request.argument(each.name) or "").strip()
+        if text and each.enum and text not in map(str, each.enum):
+            errors[each.name] = [f'"{text}" is not one of the available choices.']
     if errors:
         raise bad_fields(errors)
     return days["start_date"], days["end_date"]

@@ -81,6 +81,11 @@ class Sandbox:
         return self._url
 
     @property
+    def port(self) -> int:
+        """The port that it serves at."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
     def client_id(self) -> str:
         """The client id of the ready-made API application."""
         return self.options.client_id
@@ -121,13 +126,17 @@ class Sandbox:
             return self.app.oauth.grant(self.client_id, scopes).refresh_token
 
     def connection_json(self) -> str:
-        """Return an Airflow connection in JSON, as ``AIRFLOW_CONN_...`` takes it."""
+        """Return an Airflow connection in JSON, as ``AIRFLOW_CONN_...`` takes it.
+
+        It names the port twice: Airflow's Test button refuses a saved connection whose field for the port is empty.
+        """
         return json.dumps(
             {
                 "conn_type": "drchrono",
                 "login": self.client_id,
                 "password": self.client_secret,
                 "host": self.url,
+                "port": self.port,
                 "extra": self._extra(),
             }
         )
@@ -136,7 +145,7 @@ class Sandbox:
         """Return the same connection as a URI."""
         login, password, host = (quote(each, safe="") for each in (self.client_id, self.client_secret, self.url))
         extra = quote(json.dumps(self._extra()), safe="")
-        return f"drchrono://{login}:{password}@{host}/?__extra__={extra}"
+        return f"drchrono://{login}:{password}@{host}:{self.port}/?__extra__={extra}"
 
     def start(self) -> Sandbox:
         """Serve in a thread; returns when the socket answers."""

@@ -24,8 +24,8 @@ class DrChronoNewOrUpdatedAppointmentsSensor(IncrementalSensor):
 
     ``GET /api/appointments``. The trigger "New or Updated Appointments". One of the scopes ``calendar:read``,
     ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``scheduling``,
-    ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``exam_room``, ``office``, ``patient``,
-    ...), or ``{'path', 'count'}`` of a file, or batches of records. Lookback: two minutes. Further arguments:
+    ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``exam_room``, ``office``, ``patient``, ...), or
+    ``{'path', 'count'}`` of a file, or batches of records. Lookback: two minutes. Further arguments:
     :class:`IncrementalSensor`.
     """
 
@@ -46,9 +46,9 @@ class DrChronoNewOrUpdatedAppointmentsListSensor(IncrementalSensor):
 
     ``GET /api/appointments_list``. The trigger "New or Updated Appointments List". One of the scopes
     ``calendar:read``, ``calendar:write``, ``clinical:read``, ``clinical:write``. Permissions in DrChrono:
-    ``scheduling``, ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``exam_room``,
-    ``office``, ``patient``, ...), or ``{'path', 'count'}`` of a file, or batches of records. Lookback: two
-    minutes. Further arguments: :class:`IncrementalSensor`.
+    ``scheduling``, ``clinical-notes``. Returns a list of records (``id``, ``doctor``, ``exam_room``, ``office``,
+    ``patient``, ...), or ``{'path', 'count'}`` of a file, or batches of records. Lookback: two minutes. Further
+    arguments: :class:`IncrementalSensor`.
     """
 
     resource = "appointments_list"

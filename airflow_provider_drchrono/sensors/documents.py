@@ -23,9 +23,9 @@ class DrChronoNewOrUpdatedDocumentsSensor(IncrementalSensor):
     """Wait for new or updated documents.
 
     ``GET /api/documents``. The trigger "New or Updated Documents". One of the scopes ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns a list of records (``id``,
-    ``date``, ``description``, ``doctor``, ``document``, ...), or ``{'path', 'count'}`` of a file, or batches
-    of records. Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns a list of records (``id``, ``date``,
+    ``description``, ``doctor``, ``document``, ...), or ``{'path', 'count'}`` of a file, or batches of records.
+    Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
     """
 
     resource = "documents"

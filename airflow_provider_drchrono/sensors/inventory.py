@@ -23,9 +23,9 @@ class DrChronoNewOrUpdatedInventoryVaccinesSensor(IncrementalSensor):
     """Wait for new or updated vaccine inventories.
 
     ``GET /api/inventory_vaccines``. The trigger "New or Updated Inventory Vaccines". One of the scopes
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns a list of
-    records (``id``, ``doctor``, ``manufacturer_code``, ``name``, ``category``, ...), or ``{'path', 'count'}``
-    of a file, or batches of records. Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns a list of records
+    (``id``, ``doctor``, ``manufacturer_code``, ``name``, ``category``, ...), or ``{'path', 'count'}`` of a file, or
+    batches of records. Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
     """
 
     resource = "inventory_vaccines"
@@ -44,10 +44,9 @@ class DrChronoNewOrUpdatedInventoryCategoriesSensor(IncrementalSensor):
     """Wait for new or updated inventory categories.
 
     ``GET /api/inventory_categories``. The trigger "New or Updated Inventory Categories". One of the scopes
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns a list of
-    records (``id``, ``archived``, ``category_type``, ``created_at``, ``doctor``, ...), or ``{'path',
-    'count'}`` of a file, or batches of records. Lookback: two minutes. Further arguments:
-    :class:`IncrementalSensor`.
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns a list of records
+    (``id``, ``archived``, ``category_type``, ``created_at``, ``doctor``, ...), or ``{'path', 'count'}`` of a file, or
+    batches of records. Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
     """
 
     resource = "inventory_categories"

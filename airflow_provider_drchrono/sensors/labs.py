@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 class DrChronoNewOrUpdatedLabOrdersSensor(IncrementalSensor):
     """Wait for new or updated lab orders.
 
-    ``GET /api/lab_orders``. The trigger "New or Updated Lab Orders". One of the scopes ``labs:read``,
-    ``labs:write``. Returns a list of records (``id``, ``doctor``, ``patient``, ``sublab``,
-    ``accession_number``, ...), or ``{'path', 'count'}`` of a file, or batches of records. Lookback: two
-    minutes. Further arguments: :class:`IncrementalSensor`.
+    ``GET /api/lab_orders``. The trigger "New or Updated Lab Orders". One of the scopes ``labs:read``, ``labs:write``.
+    Returns a list of records (``id``, ``doctor``, ``patient``, ``sublab``, ``accession_number``, ...), or ``{'path',
+    'count'}`` of a file, or batches of records. Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
     """
 
     resource = "lab_orders"
@@ -41,8 +40,8 @@ class DrChronoNewOrUpdatedLabDocumentsSensor(IncrementalSensor):
     """Wait for new or updated lab documents.
 
     ``GET /api/lab_documents``. The trigger "New or Updated Lab Documents". One of the scopes ``labs:read``,
-    ``labs:write``. Returns a list of records (``id``, ``document``, ``lab_order``, ``type``, ``hl7``, ...),
-    or ``{'path', 'count'}`` of a file, or batches of records. Lookback: two minutes. Further arguments:
+    ``labs:write``. Returns a list of records (``id``, ``document``, ``lab_order``, ``type``, ``hl7``, ...), or
+    ``{'path', 'count'}`` of a file, or batches of records. Lookback: two minutes. Further arguments:
     :class:`IncrementalSensor`.
     """
 

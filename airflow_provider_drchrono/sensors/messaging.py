@@ -24,10 +24,10 @@ class DrChronoNewOrUpdatedPrescriptionMessagesSensor(IncrementalSensor):
     """Wait for new or updated prescription messages.
 
     ``GET /api/prescription_messages``. The trigger "New or Updated Prescription Messages". One of the scopes
-    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns a list of
-    records (``id``, ``created_at``, ``doctor``, ``json_data``, ``message_direction``, ...), or ``{'path',
-    'count'}`` of a file, or batches of records. Lookback: a day, as DrChrono lists by the time of creation.
-    Further arguments: :class:`IncrementalSensor`.
+    ``clinical:read``, ``clinical:write``. Permissions in DrChrono: ``clinical-notes``. Returns a list of records
+    (``id``, ``created_at``, ``doctor``, ``json_data``, ``message_direction``, ...), or ``{'path', 'count'}`` of a
+    file, or batches of records. Lookback: a day, as DrChrono lists by the time of creation. Further arguments:
+    :class:`IncrementalSensor`.
     """
 
     resource = "prescription_messages"
@@ -45,10 +45,10 @@ class DrChronoNewOrUpdatedPrescriptionMessagesSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedCommunicationLogsSensor(IncrementalSensor):
     """Wait for new or updated communication logs.
 
-    ``GET /api/comm_logs``. The trigger "New or Updated Communication Logs". One of the scopes
-    ``calendar:read``, ``calendar:write``. Permissions in DrChrono: ``scheduling``. Returns a list of records
-    (``id``, ``doctor``, ``patient``, ``appointment``, ``archived``, ...), or ``{'path', 'count'}`` of a file,
-    or batches of records. Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
+    ``GET /api/comm_logs``. The trigger "New or Updated Communication Logs". One of the scopes ``calendar:read``,
+    ``calendar:write``. Permissions in DrChrono: ``scheduling``. Returns a list of records (``id``, ``doctor``,
+    ``patient``, ``appointment``, ``archived``, ...), or ``{'path', 'count'}`` of a file, or batches of records.
+    Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
     """
 
     resource = "comm_logs"
@@ -67,9 +67,9 @@ class DrChronoNewOrUpdatedMessagesSensor(IncrementalSensor):
     """Wait for new or updated messages.
 
     ``GET /api/messages``. The trigger "New or Updated Messages". One of the scopes ``messages:read``,
-    ``messages:write``. Permissions in DrChrono: ``message-center``. Returns a list of records (``id``,
-    ``doctor``, ``title``, ``archived``, ``attachment``, ...), or ``{'path', 'count'}`` of a file, or batches
-    of records. Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
+    ``messages:write``. Permissions in DrChrono: ``message-center``. Returns a list of records (``id``, ``doctor``,
+    ``title``, ``archived``, ``attachment``, ...), or ``{'path', 'count'}`` of a file, or batches of records. Lookback:
+    two minutes. Further arguments: :class:`IncrementalSensor`.
     """
 
     resource = "messages"

@@ -24,9 +24,9 @@ class DrChronoNewOrUpdatedPatientsSensor(IncrementalSensor):
     """Wait for new or updated patients.
 
     ``GET /api/patients``. The trigger "New or Updated Patients". One of the scopes ``patients:read``,
-    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns a list of records (``id``,
-    ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), or ``{'path', 'count'}`` of a file, or batches
-    of records. Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
+    ``patients:write``. Permissions in DrChrono: ``manage-patients``. Returns a list of records (``id``, ``doctor``,
+    ``gender``, ``address``, ``cell_phone``, ...), or ``{'path', 'count'}`` of a file, or batches of records. Lookback:
+    two minutes. Further arguments: :class:`IncrementalSensor`.
     """
 
     resource = "patients"
@@ -45,10 +45,9 @@ class DrChronoNewOrUpdatedPatientSummariesSensor(IncrementalSensor):
     """Wait for new or updated patient summaries.
 
     ``GET /api/patients_summary``. The trigger "New or Updated Patient Summaries". One of the scopes
-    ``patients:summary:read``, ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``.
-    Returns a list of records (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), or
-    ``{'path', 'count'}`` of a file, or batches of records. Lookback: two minutes. Further arguments:
-    :class:`IncrementalSensor`.
+    ``patients:summary:read``, ``patients:summary:write``. Permissions in DrChrono: ``manage-patients``. Returns a list
+    of records (``id``, ``doctor``, ``gender``, ``address``, ``cell_phone``, ...), or ``{'path', 'count'}`` of a file,
+    or batches of records. Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
     """
 
     resource = "patients_summary"
@@ -66,11 +65,11 @@ class DrChronoNewOrUpdatedPatientSummariesSensor(IncrementalSensor):
 class DrChronoNewOrUpdatedPatientMessagesSensor(IncrementalSensor):
     """Wait for new or updated patient messages.
 
-    ``GET /api/patient_messages``. The trigger "New or Updated Patient Messages". One of the scopes
-    ``messages:read``, ``messages:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono:
-    ``manage-patients``, ``message-center``. Returns a list of records (``id``, ``doctor``, ``patient``,
-    ``subject``, ``attachments``, ...), or ``{'path', 'count'}`` of a file, or batches of records. Lookback:
-    two minutes. Further arguments: :class:`IncrementalSensor`.
+    ``GET /api/patient_messages``. The trigger "New or Updated Patient Messages". One of the scopes ``messages:read``,
+    ``messages:write``, ``patients:read``, ``patients:write``. Permissions in DrChrono: ``manage-patients``,
+    ``message-center``. Returns a list of records (``id``, ``doctor``, ``patient``, ``subject``, ``attachments``, ...),
+    or ``{'path', 'count'}`` of a file, or batches of records. Lookback: two minutes. Further arguments:
+    :class:`IncrementalSensor`.
     """
 
     resource = "patient_messages"
@@ -90,9 +89,9 @@ class DrChronoNewOrUpdatedPatientPaymentsSensor(IncrementalSensor):
 
     ``GET /api/patient_payments``. The trigger "New or Updated Patient Payments". One of the scopes
     ``billing:patient-payment:read``, ``billing:patient-payment:write``. Permissions in DrChrono:
-    ``access-patient-payments``, ``billing``, ``show-billing-tab``. Returns a list of records (``id``,
-    ``patient``, ``amount``, ``appointment``, ``created_at``, ...), or ``{'path', 'count'}`` of a file, or
-    batches of records. Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
+    ``access-patient-payments``, ``billing``, ``show-billing-tab``. Returns a list of records (``id``, ``patient``,
+    ``amount``, ``appointment``, ``created_at``, ...), or ``{'path', 'count'}`` of a file, or batches of records.
+    Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
     """
 
     resource = "patient_payments"

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 class DrChronoNewOrUpdatedAuditLogsSensor(IncrementalSensor):
     """Wait for new or updated audit log entries.
 
-    ``GET /api/audit_log``. The trigger "New or Updated Audit Logs". Scope: ``billing:read``. Returns a list
-    of records (``action``, ``appointment_id``, ``created_at``, ``doctor_id``, ``field``, ...), or ``{'path',
-    'count'}`` of a file, or batches of records. Lookback: two minutes. Further arguments:
-    :class:`IncrementalSensor`.
+    ``GET /api/audit_log``. The trigger "New or Updated Audit Logs". Scope: ``billing:read``. Returns a list of records
+    (``action``, ``appointment_id``, ``created_at``, ``doctor_id``, ``field``, ...), or ``{'path', 'count'}`` of a
+    file, or batches of records. Lookback: two minutes. Further arguments: :class:`IncrementalSensor`.
     """
 
     resource = "audit_log"

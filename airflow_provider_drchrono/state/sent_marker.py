@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_drchrono.incremental.clocks import earlier_clock, own_clock
 from airflow_provider_drchrono.state.names import SENT_MARKER_KEY, sent_marker_variable
 from airflow_provider_drchrono.state.variables import AirflowVariables
 
@@ -33,7 +34,7 @@ class SentCreate:
     """What was known before a create was sent.
 
     :param existing: ids of the records with the same values; None if they are not known, or too many to be kept.
-    :param checked_at: the API's clock when they were read, aware, in UTC; None if not known.
+    :param checked_at: when they were read, by the earlier one of the API's clock and ours; None if not known.
     :param fingerprint: a keyed hash of the values that were looked for; empty if nothing was.
     """
 
@@ -43,9 +44,14 @@ class SentCreate:
 
     @classmethod
     def of(cls, existing: Collection[str], checked_at: datetime | None, fingerprint: str) -> SentCreate:
-        """Return what is kept of a look-up."""
+        """Return what is kept of a look-up.
+
+        A clock of the future would make the task's own record look older than the look-up, and the record would be
+        created once more. So the earlier one of the API's clock and ours counts.
+        """
         ids = frozenset(existing)
-        return cls(ids if len(ids) <= MOST_IDS else None, checked_at, fingerprint)
+        earlier = earlier_clock(checked_at, own_clock()) if checked_at else None
+        return cls(ids if len(ids) <= MOST_IDS else None, earlier, fingerprint)
 
     @classmethod
     def read(cls, raw: object) -> SentCreate:
@@ -71,14 +77,25 @@ class SentCreate:
         }
 
 
+class _OneTry(dict[str, Any]):
+    """What Airflow has as ``task_state_store``, for one try."""
+
+    set = dict.__setitem__
+    delete = dict.__delitem__
+
+
 class SentMarker:
     """The marker of one task instance.
+
+    Without the context of a task, as in a unit test, there is no other try for which it would have to be kept.
 
     :param context: the context of the running task.
     """
 
     def __init__(self, context: Context | Mapping[str, Any]) -> None:
         self._store: Any = context.get("task_state_store")
+        if self._store is None and "ti" not in context:
+            self._store = _OneTry()
         self._key = SENT_MARKER_KEY if self._store is not None else sent_marker_variable(context["ti"])
         self._variables = AirflowVariables()
 

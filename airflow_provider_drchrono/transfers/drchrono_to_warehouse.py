@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_drchrono.assets.outlets import Outlet, list_asset, table_asset
 from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
+from airflow_provider_drchrono.client.bulk_lists import LONGEST_POLL
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.file_fence import inside_fence, place_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
-from airflow_provider_drchrono.common.outcomes import airflow_outcome
-from airflow_provider_drchrono.compat import AirflowException, AirflowFailException, configured_staging
+from airflow_provider_drchrono.common.outcomes import airflow_outcome, put_off
+from airflow_provider_drchrono.compat import (
+    AirflowException,
+    AirflowFailException,
+    configured_staging,
+    instance_of,
+    shortest_deferral,
+    waits_in_triggerer,
+)
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.hooks.many_hosts import staging_problem
 from airflow_provider_drchrono.incremental.window import first_start
+from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError
+from airflow_provider_drchrono.transfers.deletions import (
+    DoubtfulReadError,
+    OnSuspiciousSync,
+    grant_of,
+    known_practice,
+)
+from airflow_provider_drchrono.transfers.extraction import WAYS, ReadBy
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
-from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult
+from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult, prepare
 from airflow_provider_drchrono.warehouses.base import WarehouseError, open_warehouse
+from airflow_provider_drchrono.warehouses.deletions import CompleteEvery
 from airflow_provider_drchrono.warehouses.table import table_for
 
 if TYPE_CHECKING:
@@ -35,6 +53,9 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.client.filters import Filters
 
 log = logging.getLogger(__name__)
+
+# After that the sync looks for itself, and starts what is gone.
+_LONGEST_DEFERRAL = timedelta(minutes=30)
 
 _YES_OR_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False, "none": False}
 
@@ -49,24 +70,41 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     The table is made from the catalogue: a typed column for each field, nested values as JSON, and four columns of
     the sync's own: ``_drchrono_digest``, ``_drchrono_extra`` (fields that the catalogue does not know and values that
     do not fit their columns), ``_drchrono_timezone`` (of the timestamps, which are the practice's wall clock) and
-    ``_drchrono_synced_at``. Deletions in DrChrono do not show in lists and so do not reach the table.
+    ``_drchrono_synced_at``. A row of a record that was deleted in DrChrono stays, with the time in
+    ``_drchrono_deleted_at``.
 
     It returns, and pushes to XCom, counts and times and no record: ``resource``, ``table``, ``calls``, ``rows_read``,
-    ``rows_new``, ``rows_changed``, ``rows_in_table``, ``records_set_aside``, ``seconds``, ``since``, ``watermark``. A
-    record without its id is set aside, since its row could not be found again; the others are loaded.
+    ``rows_new``, ``rows_changed``, ``rows_deleted``, ``rows_in_table``, ``records_set_aside``, ``seconds``, ``since``,
+    ``watermark``. A record without its id is set aside, since its row could not be found again; the others are loaded.
 
-    :param resource: what to sync, such as ``patients``: any resource that can be listed and whose records have a key.
+    Where records have no key, as those of ``audit_log``, rows are only ever added, each record once.
+
+    :param resource: what to sync, such as ``patients``: any resource that can be listed.
     :param warehouse_conn_id: Airflow connection of the database, of type ``sqlite`` or ``postgres``.
     :param drchrono_conn_id: Airflow connection of DrChrono.
     :param table: name of the table; the resource's by default.
     :param schema: schema of the table, for databases that have schemas; the connection's own by default.
     :param filters: filters of the list, such as ``{"doctor": 123}``. Each set of filters is a sync of its own.
+    :param extra_filters: filters that the provider does not know, by name; they are sent as they are, and the list is
+        read page by page.
     :param verbose: read the verbose fields too; pages are smaller then, so it takes more calls.
     :param since: sync only records changed since then: a date, a time of the practice's wall clock, a time with an
         offset, or one of these as ISO 8601 text. Making it earlier later on reads the list again from there.
     :param lookback: read again what changed so shortly before the last run, as lists may show changes late; a timedelta
         or seconds. None: two minutes, or a day where the list goes by the time of creation.
     :param full_refresh: read the list again from ``since``, or from its beginning. It may be a template.
+    :param complete_every: how often a list that goes by change is read as a whole, which shows what was deleted: a
+        timedelta, ``auto`` or None for never. ``auto`` is once a week where the list does not tell of
+        deletions, and never where it does.
+    :param history: keep each version of each row, with the time from which and to which it held, in a table beside that
+        is named after this one with ``_history``. It begins with the rows that are there, and once begun it is kept up.
+    :param read_by: ``auto`` reads each time in the way that takes the fewest calls: page by page, or in bulk where the
+        API makes bulk lists of the resource and there is much to read. ``pages`` and ``bulk`` insist on one of them.
+    :param deferrable: wait for bulk lists that take long in the triggerer; None leaves it to ``[operators]
+        default_deferrable``. Otherwise the task is rescheduled meanwhile; a worker is held by neither.
+    :param on_suspicious: what follows where a list may hide records: it came back empty to a token that lacks its
+        scopes, a page in the middle of it was empty, or a read of everything did not show many rows that the table has.
+        ``warn`` in the log and mark none of these as deleted, ``fail``, or ``accept`` the list as it is.
     :param staging_path: folder or object storage URL for pages until they are loaded. By default ``staging_path`` in
         section ``[drchrono]`` of Airflow's configuration, else ``drchrono/staging`` in the folder ``AIRFLOW_HOME``.
     :param staging_retention: how long pages are kept that no run has resumed.
@@ -79,11 +117,13 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         "table",
         "schema",
         "filters",
+        "extra_filters",
         "since",
         "full_refresh",
         "staging_path",
     )
-    template_fields_renderers = {"filters": "json"}  # noqa: RUF012 - Airflow declares it as an attribute of the instance.
+    # Airflow declares it as an attribute of the instance.
+    template_fields_renderers = {"filters": "json", "extra_filters": "json"}  # noqa: RUF012
     ui_color = "#e3f0ea"
 
     def __init__(
@@ -95,26 +135,41 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         table: str | None = None,
         schema: str | None = None,
         filters: Mapping[str, Any] | None = None,
+        extra_filters: Mapping[str, Any] | None = None,
         verbose: bool = False,
         since: str | date | datetime | None = None,
         lookback: timedelta | float | None = None,
         full_refresh: bool | str = False,
+        complete_every: CompleteEvery = "auto",
+        history: bool = False,
+        read_by: ReadBy = "auto",
+        deferrable: bool | None = None,
+        on_suspicious: OnSuspiciousSync = "warn",
         staging_path: str | None = None,
         staging_retention: timedelta = timedelta(hours=24),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_literals(resource, filters)
+        _check_literals(resource, filters, extra_filters)
+        _check_way(resource, read_by, extra_filters)
+        _check_complete_every(complete_every)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
         self.table = table
         self.schema = schema
         self.filters = filters
+        self.extra_filters = extra_filters
         self.verbose = verbose
         self.since = since
         self.lookback = lookback
+        arguments.check_choice(type(self).__name__, "on_suspicious", on_suspicious, get_args(OnSuspiciousSync))
         self.full_refresh = full_refresh
+        self.complete_every = complete_every
+        self.history = history
+        self.read_by = read_by
+        self.deferrable = deferrable
+        self.on_suspicious = on_suspicious
         self.staging_path = staging_path
         self.staging_retention = staging_retention
         source = list_asset(resource, drchrono_conn_id)
@@ -126,14 +181,49 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         """Sync, and return counts and times.
 
         :raises AirflowFailException: an argument, a connection or the table has to be changed first.
-        :raises AirflowRescheduleException: the quota is used up; what was read is kept.
+        :raises AirflowRescheduleException: the quota is used up, or a bulk list takes long; what was read is kept.
         """
         started = monotonic()
-        with airflow_outcome(), _outcome():
-            hook = DrChronoHook(self.drchrono_conn_id)
-            request = self._request(hook.catalog, hook.settings.timezone)
-            with closing(hook):
-                result = self._sync(request, hook, context)
+        try:
+            with airflow_outcome(), _outcome():
+                hook = DrChronoHook(self.drchrono_conn_id)
+                request = self._request(hook.catalog, hook.settings.timezone)
+                with closing(hook):
+                    result = self._sync(request, hook, context)
+        except BulkPendingError as error:
+            pending = error
+        else:
+            return self._report(context, result, request, monotonic() - started)
+        self._come_back(pending)
+
+    def execute_complete(self, context: Context, event: object) -> dict[str, Any]:
+        """Go on after the triggerer has waited for a bulk list; whatever it says, the sync looks for itself."""
+        return self.execute(context)
+
+    def _come_back(self, pending: BulkPendingError) -> NoReturn:
+        """Give the worker free until the pages of a bulk list are likely to be made."""
+        if not waits_in_triggerer(self.deferrable):
+            raise put_off(str(pending), pending.retry_at)
+        from airflow_provider_drchrono.triggers.bulk import DrChronoBulkListTrigger
+        from airflow_provider_drchrono.triggers.waiting import GRACE
+
+        ends = pending.retry_at.timestamp() + _LONGEST_DEFERRAL.total_seconds()
+        log.info("%s; waiting in the triggerer", pending)
+        self.defer(
+            # One of the pages is enough to wait for, as each look costs a call: they are made side by side.
+            trigger=DrChronoBulkListTrigger(
+                drchrono_conn_id=self.drchrono_conn_id,
+                resource=pending.resource,
+                uuids=[pending.uuid],
+                ends=ends,
+                poll_interval=LONGEST_POLL,
+                not_before=max(pending.retry_at.timestamp(), time.time() + shortest_deferral()),
+            ),
+            method_name="execute_complete",
+            timeout=_LONGEST_DEFERRAL + GRACE + max(pending.retry_at - datetime.now(UTC), timedelta(0)),
+        )
+
+    def _report(self, context: Context, result: SyncResult, request: SyncRequest, seconds: float) -> dict[str, Any]:
         self._tell(context, result)
         summary = {
             "resource": request.resource.name,
@@ -142,15 +232,16 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             "rows_read": result.counts.read,
             "rows_new": result.counts.new,
             "rows_changed": result.counts.changed,
+            "rows_deleted": result.counts.deleted,
             "rows_in_table": result.counts.in_table,
             "records_set_aside": result.set_aside,
-            "seconds": round(monotonic() - started, 3),
+            "seconds": round(seconds, 3),
             "since": result.since,
             "watermark": result.watermark,
         }
         log.info(
             "Synced %(resource)s into %(table)s: calls %(calls)s, rows read %(rows_read)s, new %(rows_new)s, "
-            "changed %(rows_changed)s, in the table %(rows_in_table)s, seconds %(seconds)s",
+            "changed %(rows_changed)s, deleted %(rows_deleted)s, in the table %(rows_in_table)s, seconds %(seconds)s",
             summary,
         )
         return summary
@@ -158,22 +249,24 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     def _tell(self, context: Context, result: SyncResult) -> None:
         counts = result.counts
         # A try before this one may have loaded rows and been killed before it could say so.
-        repeated = getattr(context["ti"], "try_number", 1) > 1
+        repeated = getattr(instance_of(context, self), "try_number", 1) > 1
         self._table.update(
             self,
             context,
-            counts.new + counts.changed,
+            counts.new + counts.changed + counts.deleted,
             even_if_none=repeated,
             new=counts.new,
             changed=counts.changed,
+            deleted=counts.deleted,
             since=result.since,
             until=result.watermark,
         )
 
     def _sync(self, request: SyncRequest, hook: DrChronoHook, context: Context) -> SyncResult:
-        key = request.key(hook.settings.base_url, hook.settings.client_id)
-        folder = staging_folder(self._staging_root(), request.staging_name(key, self.warehouse_conn_id))
-        task = context["ti"]
+        grant_id = grant_of(hook)
+        name = request.staging_name(hook.settings.base_url, grant_id, self.warehouse_conn_id)
+        folder = staging_folder(self._staging_root(), name)
+        task = instance_of(context, self)
         staging = Staging(folder, f"{task.dag_id}/{task.task_id}/{task.map_index}/{task.run_id}")
         if not staging.acquire():
             raise AirflowException(
@@ -184,13 +277,19 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             swept = staging.sweep(self.staging_retention)
             if swept:
                 log.info("Removed the staged pages of %s other syncs that nobody resumed", swept)
+            open_it = partial(open_warehouse, self.warehouse_conn_id)
+            with closing(open_it()) as warehouse:
+                is_widened = prepare(warehouse, request)
+                practice = known_practice(hook, warehouse, request.table, grant_id, staging.checkpoint())
             return Sync(
                 request,
                 hook=hook,
-                open_warehouse=partial(open_warehouse, self.warehouse_conn_id),
-                key=key,
+                open_warehouse=open_it,
+                key=request.key(hook.settings.base_url, practice.practice),
                 staging=staging,
                 run_id=task.run_id,
+                practice=practice,
+                is_widened=is_widened,
             ).run()
         finally:
             staging.release()
@@ -202,7 +301,10 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         """
         try:
             resource = _checked_resource(catalog, self.resource)
-            filters = arguments.checked_filters(filters_of(resource, catalog), self.filters, zone=zone)
+            operation = resource.list_operation
+            extra = arguments.checked_extra_filters(operation.id, self.extra_filters) if operation else {}
+            known = filters_of(resource, catalog, has_extra=bool(extra))
+            filters = arguments.checked_filters(known, self.filters, zone=zone)
             _check_options(resource, self.verbose, self.since)
             lookback = _checked_lookback(resource, self.lookback)
             full_refresh = _as_bool(self.full_refresh)
@@ -219,11 +321,16 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             resource=resource,
             table=table,
             filters=filters,
+            extra_filters=extra,
             verbose=self.verbose,
             since=self.since or None,
             lookback=lookback,
             full_refresh=full_refresh,
             retention=self.staging_retention,
+            complete_every=self.complete_every,
+            history=self.history,
+            read_by=self.read_by,
+            on_suspicious=self.on_suspicious,
         )
 
     def _staging_root(self) -> str:
@@ -246,7 +353,7 @@ def _check_staging_path(path: str) -> None:
     raise arguments.InvalidArgumentError(f"staging_path {problem}")
 
 
-def _check_literals(resource: object, filters: object) -> None:
+def _check_literals(resource: object, filters: object, extra_filters: object) -> None:
     """Judge, while the DAG is parsed, what is not a template.
 
     :raises InvalidArgumentError: the resource cannot be synced, or a filter cannot be right.
@@ -258,33 +365,65 @@ def _check_literals(resource: object, filters: object) -> None:
     except (UnknownNameError, ValueError) as error:
         problem = str(error)
     else:
-        arguments.check_filters(filters_of(found), filters)
+        known = filters_of(found, has_extra=bool(extra_filters))
+        arguments.check_extra_filters(known.operation_id, extra_filters)
+        arguments.check_filters(known, filters)
         return
     raise arguments.InvalidArgumentError(problem)
 
 
-def filters_of(resource: Resource, catalog: Catalog | None = None) -> Filters:
+def _check_complete_every(complete_every: object) -> None:
+    if complete_every not in ("auto", None) and not isinstance(complete_every, timedelta):
+        raise arguments.InvalidArgumentError(
+            f"complete_every has to be a timedelta, 'auto' or None, not {complete_every!r}"
+        )
+
+
+def filters_of(resource: Resource, catalog: Catalog | None = None, *, has_extra: bool = False) -> Filters:
     """Return the filters that a sync of a resource takes: all but the one that it sets by itself.
 
     :param catalog: the one with the facts of a connection; None while no connection is known.
+    :param has_extra: whether filters are given beside that the catalogue does not know.
     """
     if resource.incremental is not None:
-        return arguments.incremental_filters(resource.name, catalog)
+        return arguments.incremental_filters(resource.name, catalog, has_extra=has_extra)
     operation = resource.list_operation
     assert operation is not None  # noqa: S101 - the resource was judged before
-    return arguments.operation_filters(operation.id, catalog)
+    return arguments.operation_filters(operation.id, catalog, has_extra=has_extra)
 
 
 def _checked_resource(catalog: Catalog, name: str) -> Resource:
     resource = catalog.resource(name)
-    reason = None
     if resource.list_operation is None or resource.record is None:
-        reason = "the API has no list of them"
-    elif not resource.key:
-        reason = "their records have no key, so that a row could not be found again"
-    if reason:
-        raise ValueError(f"{resource.name} cannot be synced into a table: {reason}; sync another resource")
+        same = _served_in_bulk(catalog, resource)
+        remedy = f"sync {same}, whose records these are" if same else "sync another resource"
+        raise ValueError(f"{resource.name} cannot be synced into a table: the API has no list of them; {remedy}")
     return resource
+
+
+def _served_in_bulk(catalog: Catalog, resource: Resource) -> str | None:
+    """Return the resource whose records a resource serves in bulk."""
+    starts = {each.bulk.start: each.name for each in catalog.resources.values() if each.bulk}
+    return next((starts[name] for name in resource.operations if name in starts), None)
+
+
+def _check_way(resource: object, read_by: object, extra_filters: object) -> None:
+    """Judge the way of reading while the DAG is parsed.
+
+    :raises InvalidArgumentError: there is no such way, or not to this list.
+    """
+    if read_by not in WAYS:
+        raise arguments.InvalidArgumentError(f"read_by has to be one of {', '.join(WAYS)}, not {read_by!r}")
+    if read_by == "bulk" and extra_filters:
+        raise arguments.InvalidArgumentError(
+            "extra_filters are sent page by page, as nobody knows whether a bulk list takes them; leave read_by out"
+        )
+    if read_by != "bulk" or not isinstance(resource, str) or arguments.is_template(resource):
+        return
+    catalog = load()
+    if catalog.resource(resource).bulk is None:
+        able = ", ".join(each.name for each in catalog.resources.values() if each.bulk)
+        raise arguments.InvalidArgumentError(f"{resource} has no bulk list; leave read_by out, or sync one of {able}")
 
 
 def _check_options(resource: Resource, verbose: bool, since: str | date | datetime | None) -> None:
@@ -323,7 +462,7 @@ def _outcome() -> Iterator[None]:
     try:
         yield
         return
-    except WarehouseError as error:
+    except (WarehouseError, DoubtfulReadError) as error:
         message, transient = str(error), error.transient
     except StagingError as error:
         message, transient = str(error), True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from isal import igzip, isal_zlib
 
 from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.detection import canonical
-from airflow_provider_drchrono.incremental.window import Practice
+from airflow_provider_drchrono.incremental.window import BEGINNING, Practice
 from airflow_provider_drchrono.transfers.staging_files import StagingError, StagingFolder
 
 FORMAT = 1
@@ -50,6 +50,7 @@ class Plan:
     :param since: start of the window, in ISO 8601 without a zone.
     :param start: the earliest change that the table will hold once this is loaded, like ``since``; None: all.
     :param timezones_read_at: when the practice's zones were asked for, in ISO 8601; None if the connection names one.
+    :param practice_key: tells the practice from others.
     """
 
     watermark: str | None
@@ -57,6 +58,12 @@ class Plan:
     start: str | None
     timezones: tuple[str, ...]
     timezones_read_at: str | None
+    practice_key: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that the sync selects is read, however long ago it changed."""
+        return self.start is None and self.since in (None, BEGINNING.isoformat())
 
     @property
     def practice(self) -> Practice:
@@ -66,12 +73,105 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """A page of a bulk list that was started and not fetched.
+
+    :param asked: server time at which it was asked for, ISO 8601 in UTC: what it holds is no older.
+    :param at: the same by this machine's clock, in seconds since the epoch.
+    """
+
+    page: int
+    uuid: str
+    asked: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BulkProgress:
+    """How far the reading of a bulk list has come.
+
+    :param jobs: pages that were started, in the order in which they were.
+    :param next_page: the first page that was never started.
+    :param again: pages that have to be started once more.
+    :param pages: how many pages the list has; 0 before the first one is there.
+    :param count: how many rows the list had when its last page was made, if the API said.
+    :param seconds: how long pages take to be made, as far as that is known.
+    :param failures: how many pages were lost since the last one that was not.
+    """
+
+    jobs: tuple[Job, ...] = ()
+    next_page: int = 1
+    again: tuple[int, ...] = ()
+    pages: int = 0
+    count: int | None = None
+    seconds: float = 0.0
+    failures: int = 0
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> BulkProgress:
+        """Return what a checkpoint says."""
+        jobs = tuple(Job(**each) for each in raw["jobs"])
+        return replace(cls(**raw), jobs=jobs, again=tuple(raw["again"]))
+
+    @property
+    def page_to_start(self) -> int | None:
+        """The page to start next, if there is one: the first one says how many there are."""
+        if self.again:
+            return self.again[0]
+        return self.next_page if self.next_page <= max(self.pages, 1) else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all pages are there."""
+        return not self.jobs and self.page_to_start is None
+
+    def started(self, job: Job) -> BulkProgress:
+        """Note that the page to start was started."""
+        jobs = (*self.jobs, job)
+        if self.again:
+            return replace(self, jobs=jobs, again=self.again[1:])
+        return replace(self, jobs=jobs, next_page=self.next_page + 1)
+
+    def lost(self, jobs: Collection[Job], *, failures: int = 0) -> BulkProgress:
+        """Note that pages will not come.
+
+        :param failures: how many of them it took a call to find that out of.
+        """
+        return replace(
+            self,
+            jobs=self._without(jobs),
+            again=(*self.again, *(each.page for each in jobs)),
+            failures=self.failures + failures,
+        )
+
+    def slower(self, seconds: float) -> BulkProgress:
+        """Note that a page took so long."""
+        return replace(self, seconds=max(self.seconds, seconds))
+
+    def fetched(self, job: Job, *, pages: int, count: int | None) -> BulkProgress:
+        """Note that a page came.
+
+        Where the list has become shorter since the page before was made, a row of this page may have moved there, and
+        that page is read again.
+        """
+        shrunk = count is not None and self.count is not None and count < self.count and job.page > 1
+        again = (*self.again, job.page - 1) if shrunk else self.again
+        return replace(self, jobs=self._without([job]), again=again, pages=pages, count=count, failures=0)
+
+    def _without(self, jobs: Collection[Job]) -> tuple[Job, ...]:
+        return tuple(each for each in self.jobs if each not in jobs)
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The progress of an extraction.
 
     :param began: server time at which its first page was asked for, ISO 8601 in UTC; None before the first page.
+    :param gaps: pages in the middle of the list that held no record.
     :param parts: how many parts each process that worked on it wrote, by the mark that is part of their names.
     :param next_url: the page to ask for next; None before the first page and after the last.
+    :param bulk: how far a read in bulk has come; None for one page by page.
+    :param bulk_unusable: whether the API was found not to make the bulk list.
     """
 
     plan: Plan
@@ -81,9 +181,17 @@ class Checkpoint:
     calls: int = 0
     next_url: str | None = None
     complete: bool = False
+    gaps: int = 0
     reader: str | None = None
     touched: str = ""
     format: int = FORMAT
+    bulk: BulkProgress | None = None
+    bulk_unusable: bool = False
+
+    @property
+    def in_bulk(self) -> BulkProgress:
+        """How far the read in bulk has come; at its beginning where it has not begun."""
+        return self.bulk or BulkProgress()
 
     def names(self) -> Iterator[str]:
         """The file names of the parts, in the order in which they were read."""
@@ -141,6 +249,36 @@ class Staging:
         self._write(checkpoint, self._reader)
         return checkpoint
 
+    def begin_anew(self, checkpoint: Checkpoint, *, in_bulk: bool) -> Checkpoint:
+        """Go over to the other way of reading: what was read counts no more, except for its calls and its beginning."""
+        following = replace(
+            checkpoint,
+            parts={},
+            rows=0,
+            next_url=None,
+            bulk=BulkProgress() if in_bulk else None,
+            bulk_unusable=not in_bulk,
+        )
+        self._write(following, self._reader)
+        return following
+
+    def note(
+        self, checkpoint: Checkpoint, bulk: BulkProgress, *, calls: int, began: datetime | None = None
+    ) -> Checkpoint:
+        """Write what has become of the pages of a bulk list, and return the checkpoint.
+
+        :param began: server time at which the extraction began, used with its first call.
+        :param calls: requests that this took.
+        """
+        following = replace(
+            checkpoint,
+            began=checkpoint.began or (began.astimezone(UTC).isoformat() if began else None),
+            bulk=bulk,
+            calls=checkpoint.calls + calls,
+        )
+        self._write(following, self._reader)
+        return following
+
     def add(
         self,
         checkpoint: Checkpoint,
@@ -150,6 +288,8 @@ class Staging:
         began: datetime,
         next_url: str | None,
         calls: int,
+        bulk: BulkProgress | None = None,
+        gaps: int = 0,
     ) -> Checkpoint:
         """Write a page and then the checkpoint after it, and return that.
 
@@ -157,6 +297,8 @@ class Staging:
         :param read_at: server time of the answer.
         :param began: server time at which the extraction began, used with its first page.
         :param calls: requests that this page took.
+        :param bulk: how far a read in bulk has come with this page.
+        :param gaps: pages without a record that came right before it.
         """
         lines = [record if isinstance(record, bytes) else canonical(record) for record in records]
         parts = dict(checkpoint.parts)
@@ -172,7 +314,9 @@ class Staging:
             rows=checkpoint.rows + len(lines),
             calls=checkpoint.calls + calls,
             next_url=next_url,
-            complete=next_url is None,
+            complete=next_url is None and (bulk is None or bulk.complete),
+            bulk=bulk,
+            gaps=checkpoint.gaps + gaps,
         )
         self._write(following, self._reader)
         return following
@@ -222,7 +366,10 @@ def _parsed(content: bytes) -> Checkpoint | None:
     try:
         raw = json.loads(content)
         plan = Plan(**raw.pop("plan"))
-        checkpoint = Checkpoint(plan=replace(plan, timezones=tuple(plan.timezones)), **raw)
+        bulk = raw.pop("bulk", None)
+        checkpoint = Checkpoint(
+            plan=replace(plan, timezones=tuple(plan.timezones)), bulk=bulk and BulkProgress.of(bulk), **raw
+        )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return checkpoint if checkpoint.format == FORMAT else None
@@ -247,4 +394,5 @@ def _is_left_over(folder: StagingFolder, retention: timedelta) -> bool:
 
 
 def _age(checkpoint: Checkpoint) -> timedelta:
-    return datetime.now(UTC) - datetime.fromisoformat(checkpoint.touched)
+    # A host whose clock was wrong may have touched it in the future, where it would never be old enough.
+    return abs(datetime.now(UTC) - datetime.fromisoformat(checkpoint.touched))

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_drchrono.incremental.cursor import CursorName
-from airflow_provider_drchrono.triggers.waiting import sleep_until
+from airflow_provider_drchrono.triggers.waiting import described, may_pass, sleep_until
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.catalog import Catalog
     from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, Selection
     from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
+    from airflow_provider_drchrono.incremental.suspicion import OnSuspicious
+    from airflow_provider_drchrono.triggers.shared_polls import PolledList
 
 Status = Literal["changes", "timeout", "failed"]
 
@@ -109,6 +111,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
     :param not_before: report nothing earlier, in seconds since the epoch.
     :param poll: without it only ``not_before`` is waited for.
     :param ends: when to give up, in seconds since the epoch: the wait is bounded however often a triggerer restarts.
+    :param on_suspicious: whether a poll that may hide records is to ``fail`` the task; a watcher only warns.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         not_before: float = 0.0,
         poll: bool = True,
         ends: float = 0.0,
+        on_suspicious: OnSuspicious = "warn",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.drchrono_conn_id = drchrono_conn_id
@@ -148,6 +152,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         self.not_before = not_before
         self.poll = poll
         self.ends = ends
+        self.on_suspicious: OnSuspicious = on_suspicious
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as Airflow stores them."""
@@ -173,6 +178,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
                 "not_before": self.not_before,
                 "poll": self.poll,
                 "ends": self.ends,
+                "on_suspicious": self.on_suspicious,
             }
         return "airflow_provider_drchrono.triggers.incremental.DrChronoIncrementalTrigger", arguments
 
@@ -190,16 +196,15 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
             yield TriggerEvent(change.payload())  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> PollEvent:
-        from airflow_provider_drchrono.client import DrChronoError
-
         if not self.poll:
             in_time = await sleep_until(self.ends, self.not_before - time.time())
             return self._event("changes" if in_time else "timeout")
         try:
             subscriber = self.subscriber(await asyncio.to_thread(self._catalog))
             summary = await self.wait_for_changes(subscriber, not_before=self.not_before, ends=self.ends)
-        except DrChronoError as error:
-            return self._event("failed", message=str(error), transient=bool(error.transient))
+        except Exception as error:
+            # A trigger that raised it would have the task skipped with soft_fail, whatever it is.
+            return self._event("failed", message=described(error), transient=may_pass(error))
         if summary is None:
             return self._event("timeout")
         return self._event(
@@ -220,15 +225,37 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         :return: what is new; None if there was nothing in time.
         :raises DrChronoError: polling fails, and trying again does not help.
         """
+        from airflow_provider_drchrono.triggers.shared_polls import shared_polls
+
+        return await shared_polls().wait(
+            self._polled_list(),
+            subscriber,
+            interval=self.poll_interval,
+            not_before=not_before,
+            ends=ends,
+            on_suspicious=self.on_suspicious,
+            first=self.due() if self.watch is not None else None,
+        )
+
+    def due(self) -> float | None:
+        """Return when the next poll is due after one in this process, in epoch seconds; None where it is due now."""
+        from airflow_provider_drchrono.triggers.shared_polls import shared_polls
+
+        return shared_polls().due(self._polled_list(), self.poll_interval)
+
+    def note_poll(self) -> None:
+        """Note that the list was polled just now."""
+        from airflow_provider_drchrono.triggers.shared_polls import shared_polls
+
+        shared_polls().note(self._polled_list())
+
+    def _polled_list(self) -> PolledList:
         from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.subscribers import filters_key, split_filters
-        from airflow_provider_drchrono.triggers.shared_polls import PolledList, shared_polls
+        from airflow_provider_drchrono.triggers.shared_polls import PolledList
 
         sent, _ = split_filters(load(), self.resource, self.filters)
-        polled = PolledList(self.drchrono_conn_id, self.resource, self.verbose, filters_key(sent))
-        return await shared_polls().wait(
-            polled, subscriber, interval=self.poll_interval, not_before=not_before, ends=ends
-        )
+        return PolledList(self.drchrono_conn_id, self.resource, self.verbose, filters_key(sent))
 
     def subscriber(self, catalog: Catalog) -> Subscriber:
         """Return the subscriber that takes part in the shared polls for this trigger.

@@ -10,15 +10,16 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
+from airflow_provider_drchrono.incremental.suspicion import OnSuspicious, Suspicion, act_on, refusal_of
 from airflow_provider_drchrono.triggers.waiting import pause_after
 
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
     from airflow_provider_drchrono.incremental.lists import IncrementalList
     from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
+    from airflow_provider_drchrono.incremental.suspicion import ReadFacts
 
 log = logging.getLogger(__name__)
 
 # Many threads that read cursors at the same time would keep the event loop from running.
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drchrono-cursors")
+
+AsyncJudge: TypeAlias = "Callable[[ReadFacts], Awaitable[bool]]"
 
 LONGEST_TURN = 0.02
 """Seconds of work after which the other triggers of the process get a turn."""
@@ -55,12 +59,16 @@ class _Waiter:
 
     :param interval: seconds between two polls that it asks for.
     :param not_before: epoch seconds before which it does not want to be notified.
+    :param on_suspicious: whether a poll that may hide records is to ``fail`` it.
+    :param first: epoch seconds at which it wants the first poll; None for an interval from now.
     :ivar has_summary: whether there is something new, of which it is notified at that time.
     """
 
     subscriber: Subscriber
     interval: float
     not_before: float
+    on_suspicious: OnSuspicious = "warn"
+    first: float | None = None
     notified: asyncio.Future[PollSummary] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     has_summary: bool = False
 
@@ -82,6 +90,22 @@ class SharedPolls:
 
     def __init__(self) -> None:
         self._groups: dict[PolledList, _Group] = {}
+        self._polled_at: dict[PolledList, float] = {}
+
+    def note(self, polled: PolledList) -> None:
+        """Note that a list was polled just now, by this group or by a watcher itself."""
+        self._polled_at[polled] = time.time()
+
+    def due(self, polled: PolledList, interval: float) -> float | None:
+        """Return when a list is to be polled again that was polled in this process; None where it is due.
+
+        Airflow may begin a watcher anew at any time, such as when its arguments change; that alone is no reason to
+        poll sooner.
+
+        :param interval: seconds between two polls.
+        """
+        due = self._polled_at.get(polled, 0.0) + interval
+        return due if due > time.time() else None
 
     async def wait(
         self,
@@ -91,16 +115,20 @@ class SharedPolls:
         interval: float,
         not_before: float = 0.0,
         ends: float | None,
+        on_suspicious: OnSuspicious = "warn",
+        first: float | None = None,
     ) -> PollSummary | None:
         """Wait for something new; the first poll is an interval away, or sooner if others wait for it.
 
         :param interval: seconds between two polls that this trigger asks for.
         :param not_before: epoch seconds before which the trigger is not notified.
         :param ends: epoch seconds at which to give up; None for never.
+        :param on_suspicious: whether a poll that may hide records ends the wait with an error.
+        :param first: epoch seconds of the first poll; None for an interval from now.
         :return: what is new; None if there was nothing in time.
         :raises DrChronoError: polling fails, and trying again does not help.
         """
-        with self._joined(polled, _Waiter(subscriber, interval, not_before)) as waiter:
+        with self._joined(polled, _Waiter(subscriber, interval, not_before, on_suspicious, first)) as waiter:
             try:
                 async with asyncio.timeout(None if ends is None else max(0.0, ends - time.time())):
                     return await waiter.notified
@@ -111,7 +139,7 @@ class SharedPolls:
     def _joined(self, polled: PolledList, waiter: _Waiter) -> Iterator[_Waiter]:
         group = self._groups.get(polled)
         if group is None or group.is_over:
-            group = self._groups[polled] = _Group(polled)
+            group = self._groups[polled] = _Group(polled, self.note)
         group.join(waiter)
         try:
             yield waiter
@@ -132,8 +160,9 @@ def shared_polls() -> SharedPolls:
 class _Group:
     """The triggers that wait for changes of one list, and the asyncio task that polls for them."""
 
-    def __init__(self, polled: PolledList) -> None:
+    def __init__(self, polled: PolledList, note: Callable[[PolledList], None]) -> None:
         self._polled = polled
+        self._note = note
         self._waiters: set[_Waiter] = set()
         self._next = float("inf")
         self._sooner = asyncio.Event()
@@ -149,7 +178,7 @@ class _Group:
         """Add a trigger to those for which the list is polled."""
         self._waiters.add(waiter)
         now = time.time()
-        due = now + max(waiter.interval, waiter.not_before - now)
+        due = max(waiter.not_before, now + waiter.interval if waiter.first is None else waiter.first)
         if due < self._next:
             self._next = due
             self._sooner.set()
@@ -213,8 +242,15 @@ class _Group:
         hook: DrChronoHook = await asyncio.to_thread(polling_hook, self._polled.drchrono_conn_id)
         try:
             located = await locate([each.subscriber for each in polled_for])
-            summaries = await self._poll_for(hook, located) if located else {}
+            found: list[Suspicion] = []
+            summaries = await self._poll_for(hook, located, found) if located else {}
+            if located:
+                self._note(self._polled)
+            act_on(found, "warn")
             for each in polled_for:
+                if found and each.on_suspicious == "fail":
+                    each.fail(refusal_of(found))
+                    continue
                 # A subscriber without a position is notified, so that its task finds out what is wrong with the cursor.
                 summary = summaries.get(each.subscriber, PollSummary())
                 if summary is not None:
@@ -224,14 +260,28 @@ class _Group:
             await hook.aclose()
 
     async def _poll_for(
-        self, hook: DrChronoHook, subscribers: Sequence[Subscriber]
+        self, hook: DrChronoHook, subscribers: Sequence[Subscriber], found: list[Suspicion]
     ) -> dict[Subscriber, PollSummary | None]:
+        """Poll, and add to ``found`` why the read may hide records."""
         from airflow_provider_drchrono.incremental.lists import IncrementalList
 
         drchrono = await hook.get_async_conn()
         incremental_list = IncrementalList.of(hook.catalog, self._polled.resource)
         filters = json.loads(self._polled.filters)
-        return await poll_for(drchrono, incremental_list, filters, subscribers, verbose=self._polled.verbose)
+
+        async def judge(read: ReadFacts) -> bool:
+            suspected = await asyncio.to_thread(hook.suspicions, incremental_list.operation_id, read)
+            found.extend(suspected)
+            return bool(suspected)
+
+        return await poll_for(
+            drchrono, incremental_list, filters, subscribers, verbose=self._polled.verbose, judge=judge
+        )
+
+
+async def trusting(read: ReadFacts) -> bool:
+    """Take every read for whole."""
+    return False
 
 
 async def locate(subscribers: Sequence[Subscriber]) -> list[Subscriber]:
@@ -251,10 +301,12 @@ async def poll_for(
     subscribers: Sequence[Subscriber],
     *,
     verbose: bool,
+    judge: AsyncJudge = trusting,
 ) -> dict[Subscriber, PollSummary | None]:
     """Poll a list once for all subscribers that one poll can serve, and again for others; return a summary for each.
 
     :param filters: what every poll sends, beside the ids that all of them ask for.
+    :param judge: says whether a read may hide records. If it does and came back empty, no position is moved.
     """
     summaries: dict[Subscriber, PollSummary | None] = {}
     left = list(subscribers)
@@ -262,7 +314,7 @@ async def poll_for(
         since = _earliest(left)
         together = [subscriber for subscriber in left if subscriber.can_share(since)]
         left = [subscriber for subscriber in left if not subscriber.can_share(since)]
-        summaries |= await _one_poll(drchrono, incremental_list, filters, since, together, verbose=verbose)
+        summaries |= await _one_poll(drchrono, incremental_list, filters, since, together, verbose=verbose, judge=judge)
     return summaries
 
 
@@ -274,6 +326,7 @@ async def _one_poll(
     subscribers: Sequence[Subscriber],
     *,
     verbose: bool,
+    judge: AsyncJudge,
 ) -> dict[Subscriber, PollSummary | None]:
     from airflow_provider_drchrono.incremental.detection import ComparedCache
     from airflow_provider_drchrono.incremental.poller import Poll
@@ -283,7 +336,7 @@ async def _one_poll(
     cache = ComparedCache()
     for subscriber in subscribers:
         subscriber.begin(since, cache)
-    poll, turn = Poll(), _Turn()
+    poll, turn = Poll(incremental_list.resource), _Turn()
     asked_at = time.monotonic()
     async for page in _pages(drchrono, incremental_list, queries, verbose=verbose):
         poll.note(page, time.monotonic() - asked_at)
@@ -294,6 +347,8 @@ async def _one_poll(
         if all(subscriber.has_new_records for subscriber in subscribers):
             break
     assert poll.began is not None  # noqa: S101 - every list has a first page
+    if await judge(poll.facts) and not poll.read:
+        return dict.fromkeys(subscribers)
     summaries = {}
     for subscriber in subscribers:
         summaries[subscriber] = subscriber.finish(poll.began, len(queries))

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_provider_drchrono.client.errors import DrChronoError, RateLimitedError
-from airflow_provider_drchrono.compat import AirflowNotFoundException
+from airflow_provider_drchrono.client.errors import RateLimitedError
 from airflow_provider_drchrono.incremental.cursor import CursorError, CursorName
+from airflow_provider_drchrono.triggers.waiting import described
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.catalog import Catalog
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.events.writer import EventWriter
     from airflow_provider_drchrono.incremental.lists import Selection
     from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
+    from airflow_provider_drchrono.incremental.suspicion import ReadFacts
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,12 @@ class WatchingTrigger(Protocol):
     def subscriber(self, catalog: Catalog) -> Subscriber:
         """Return the subscriber that takes part in the shared polls for the trigger."""
 
+    def due(self) -> float | None:
+        """Return when the next poll is due after one in this process; None where it is due now."""
+
+    def note_poll(self) -> None:
+        """Note that the list was polled just now."""
+
     async def wait_for_changes(self, subscriber: Subscriber) -> PollSummary | None:
         """Wait for something new."""
 
@@ -65,13 +71,19 @@ async def watch(trigger: WatchingTrigger, asset: str) -> AsyncIterator[ChangeEve
     while True:
         try:
             subscriber = subscriber or trigger.subscriber(await asyncio.to_thread(watcher.catalog))
-            if begun:
-                await trigger.wait_for_changes(subscriber)
-            event = await asyncio.to_thread(watcher.next_event)
+            event = None
+            if not begun and trigger.due() is not None:
+                # Airflow has begun the watcher anew, and the list was polled a moment ago.
+                begun, event = await asyncio.to_thread(watcher.resume)
+            if event is None:
+                if begun:
+                    await trigger.wait_for_changes(subscriber)
+                event = await asyncio.to_thread(watcher.next_event)
+                trigger.note_poll()
         except Exception as error:
             failures += 1
             pause = _pause_after(error, failures, trigger.poll_interval)
-            problem = CursorName.of_asset(asset).explain(error) if isinstance(error, CursorError) else _described(error)
+            problem = CursorName.of_asset(asset).explain(error) if isinstance(error, CursorError) else described(error)
             log.error("Asset %s: watching failed; trying again in %.0f seconds: %s", asset, pause, problem)
             await asyncio.sleep(pause)
             continue
@@ -85,7 +97,7 @@ async def watch(trigger: WatchingTrigger, asset: str) -> AsyncIterator[ChangeEve
         try:
             await asyncio.to_thread(watcher.acknowledge, event)
         except Exception as error:
-            log.warning("Asset %s: its last event may come twice, and is read once: %s", asset, _described(error))
+            log.warning("Asset %s: its last event may come twice, and is read once: %s", asset, described(error))
 
 
 class _Watcher:
@@ -111,6 +123,10 @@ class _Watcher:
         self.polled_at = writer.polled_at
         return event
 
+    def resume(self) -> tuple[bool, ChangeEvent | None]:
+        """Return whether the asset has been polled before, and the event that may not have arrived; poll nothing."""
+        return self._writer(self._hook()).resume()
+
     def acknowledge(self, event: ChangeEvent) -> None:
         """Note that an event has arrived."""
         self._writer(self._hook()).acknowledge(event)
@@ -122,10 +138,23 @@ class _Watcher:
 
     def _writer(self, hook: DrChronoHook) -> EventWriter:
         from airflow_provider_drchrono.incremental.events.writer import EventWriter
+        from airflow_provider_drchrono.incremental.suspicion import act_on
         from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
+        selection = self._trigger.selection(hook.catalog)
+
+        def judge(read: ReadFacts) -> bool:
+            found = hook.suspicions(selection.incremental_list.operation_id, read)
+            act_on(found, "warn")
+            return bool(found)
+
         return EventWriter(
-            self._trigger.selection(hook.catalog), store=VariableCursorStore(), asset=self._asset, timezones=hook
+            selection,
+            store=VariableCursorStore(),
+            asset=self._asset,
+            timezones=hook,
+            source=hook.continued_source,
+            judge=judge,
         )
 
 
@@ -133,11 +162,3 @@ def _pause_after(error: Exception, failures: int, poll_interval: float) -> float
     if isinstance(error, RateLimitedError) and error.retry_at is not None:
         return max(poll_interval, error.retry_at.timestamp() - time.time())
     return min(poll_interval * failures, max(poll_interval, LONGEST_PAUSE))
-
-
-def _described(error: Exception) -> str:
-    """Describe an error without patient data: of errors that are not ours, only the type and the place are named."""
-    if isinstance(error, DrChronoError | CursorError | AirflowNotFoundException):
-        return str(error)
-    places = traceback.extract_tb(error.__traceback__)[-1:]
-    return " ".join([type(error).__name__, *(f"in {each.filename}, line {each.lineno}" for each in places)])

@@ -7,9 +7,9 @@ AppointmentProfileUpdate, AppointmentTemplateData, AppointmentTemplateFields, Ap
 AppointmentTemplateOpenSlots, AppointmentTemplateUpdate, AppointmentUpdate, AppointmentVitals,
 AppointmentsListEntryData, AppointmentsListEntryFilters, AppointmentsListEntryUpdate, AppointmentsListFilters,
 AvailabilityFilters, CustomAppointmentFieldData, CustomAppointmentFieldFilters, CustomAppointmentFieldUpdate,
-ReminderProfileData, ReminderProfileFields, ReminderProfileFilters, ReminderProfileReminders,
-ReminderProfileUpdate, ScheduleBlockData, ScheduleBlockFields, ScheduleBlockFilters, ScheduleBlockUpdate,
-TelehealthAppointmentData, TelehealthAppointmentEventData, TelehealthAppointmentEventFilters,
+RecurringAppointmentInstancesFilters, ReminderProfileData, ReminderProfileFields, ReminderProfileFilters,
+ReminderProfileReminders, ReminderProfileUpdate, ScheduleBlockData, ScheduleBlockFields, ScheduleBlockFilters,
+ScheduleBlockUpdate, TelehealthAppointmentData, TelehealthAppointmentEventData, TelehealthAppointmentEventFilters,
 TelehealthAppointmentFields, TelehealthAppointmentFilters, TelehealthAppointmentUpdate.
 """
 
@@ -348,7 +348,7 @@ class AppointmentData(AppointmentFields, total=False):
     """Place of the room in its office's list, most likely counted from 1; not an id"""
     office: Required[Whole]
     """Practice location where the visit takes place; id in offices"""
-    patient: Required[Whole]
+    patient: Required[Whole | None]
     """Who comes; id in patients, null for a break"""
     scheduled_time: Required[Moment]
     """Start of the visit on the practice's wall clock, without a zone"""
@@ -420,7 +420,7 @@ class AppointmentsListEntryData(AppointmentFields, total=False):
     """Place of the room in its office's list, most likely counted from 1; not an id"""
     office: Required[Whole]
     """Practice location where the visit takes place; id in offices"""
-    patient: Required[Whole]
+    patient: Required[Whole | None]
     """Who comes; id in patients, null for a break"""
     scheduled_time: Required[Moment]
     """Start of the visit on the practice's wall clock, without a zone"""
@@ -454,6 +454,8 @@ class AvailabilityFilters(TypedDict, total=False):
     """First and last day on which to look, as YYYY-MM-DD/YYYY-MM-DD, in place of `date`."""
     duration: Whole | None
     """Length of the visit that has to fit in, in minutes."""
+    exam_room: Whole | None
+    """Index of the exam room in its office whose free time is wanted."""
 
 
 class CustomAppointmentFieldFilters(TypedDict, total=False):
@@ -474,6 +476,17 @@ class CustomAppointmentFieldData(TypedDict, total=False):
 
 class CustomAppointmentFieldUpdate(CustomAppointmentFieldData, total=False):
     """The fields of a custom appointment field that an update may change."""
+
+
+class RecurringAppointmentInstancesFilters(TypedDict, total=False):
+    """The filters of ``recurring_appointment_instances_list``."""
+
+    base_recurring_appointment: Required[Whole]
+    """Id of the appointment that recurs, whose days are wanted."""
+    start_date: Date | None
+    """First day to list, as YYYY-MM-DD."""
+    end_date: Date | None
+    """Last day to list, as YYYY-MM-DD."""
 
 
 class ReminderProfileFilters(TypedDict, total=False):

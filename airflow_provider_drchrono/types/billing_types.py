@@ -2,11 +2,10 @@
 """Types of ``data`` and ``filters`` of the domain "Billing & Insurance".
 
 BillingProfileFilters, ClaimBillingNoteData, ClaimBillingNoteFilters, CustomInsurancePlanNameFilters,
-DaySheetChargesFilters, DaySheetCreditsFilters, DaySheetPatientPaymentsFilters, DaySheetTotalsFilters,
-EOBData, EOBFilters, EligibilityCheckFilters, EligibilityChecksListFilters, FeeScheduleFilters,
-FeeScheduleV2Filters, InsuranceFilters, LineItemData, LineItemDeletionFilters, LineItemFields,
-LineItemFilters, LineItemUpdate, LineItemsListFilters, ProcedureFilters, TransactionFilters,
-TransactionsListFilters.
+DaySheetChargesFilters, DaySheetCreditsFilters, DaySheetPatientPaymentsFilters, DaySheetTotalsFilters, EOBData,
+EOBFilters, EligibilityCheckFilters, EligibilityChecksListFilters, FeeScheduleFilters, FeeScheduleV2Filters,
+InsuranceFilters, LineItemData, LineItemDeletionFilters, LineItemFields, LineItemFilters, LineItemUpdate,
+LineItemsListFilters, ProcedureFilters, TransactionFilters, TransactionsListFilters.
 """
 
 from __future__ import annotations
@@ -233,8 +232,7 @@ class FeeScheduleFilters(TypedDict, total=False):
     code_type: Text | None
     """System from which the code comes."""
     since: Date | None
-    """Only fee schedules created or changed at or after this time, by the practice's clock, without a
-    zone."""
+    """Only fee schedules created or changed at or after this time, by the practice's clock, without a zone."""
     payer_id: Text | None
     """Payer id of the insurer for which the price holds, as claims carry it."""
     doctor: Whole | None

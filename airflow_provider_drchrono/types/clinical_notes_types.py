@@ -2,10 +2,9 @@
 """Types of ``data`` and ``filters`` of the domain "Clinical Notes".
 
 AmendmentData, AmendmentFields, AmendmentFilters, AmendmentUpdate, ClinicalNoteFieldTypeFilters,
-ClinicalNoteFieldTypeUpdate, ClinicalNoteFieldValueData, ClinicalNoteFieldValueFields,
-ClinicalNoteFieldValueFilters, ClinicalNoteFieldValueUpdate, ClinicalNoteFieldValuesListFilters,
-ClinicalNoteFilters, ClinicalNoteTemplateFilters, ClinicalNotesBatchFilters, CustomVitalTypeFilters,
-YellowNotepadData.
+ClinicalNoteFieldTypeUpdate, ClinicalNoteFieldValueData, ClinicalNoteFieldValueFields, ClinicalNoteFieldValueFilters,
+ClinicalNoteFieldValueUpdate, ClinicalNoteFieldValuesListFilters, ClinicalNoteFilters, ClinicalNoteTemplateFilters,
+ClinicalNotesBatchFilters, CustomVitalTypeFilters, YellowNotepadData.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ SignedConsentFormUpdate, UnapplyConsentFormData.
 
 from __future__ import annotations
 
-from typing import Required, TypedDict
+from collections.abc import Sequence
+from typing import Any, Required, TypedDict
 
 from airflow_provider_drchrono.types.values import Date, File, Flag, Text, Whole
 
@@ -80,7 +81,7 @@ class DocumentFilters(TypedDict, total=False):
 class DocumentFields(TypedDict, total=False):
     """What ``DocumentData`` and ``DocumentUpdate`` have in common."""
 
-    metatags: Text | None
+    metatags: Sequence[Any] | Text | None
     """Tags as a JSON list in a text, such as ["a", "b"], since forms know no lists"""
 
 

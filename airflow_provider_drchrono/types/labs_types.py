@@ -3,9 +3,8 @@
 
 LabDocumentData, LabDocumentFields, LabDocumentFilters, LabDocumentUpdate, LabOrderData, LabOrderFields,
 LabOrderFilters, LabOrderIcd10Codes, LabOrderSummaryFilters, LabOrderUpdate, LabResultData, LabResultFields,
-LabResultFilters, LabResultUpdate, LabTestData, LabTestFields, LabTestFilters, LabTestUpdate,
-PatientLabResultData, PatientLabResultFields, PatientLabResultFilters, PatientLabResultUpdate, SublabData,
-SublabFields, SublabUpdate.
+LabResultFilters, LabResultUpdate, LabTestData, LabTestFields, LabTestFilters, LabTestUpdate, PatientLabResultData,
+PatientLabResultFields, PatientLabResultFilters, PatientLabResultUpdate, SublabData, SublabFields, SublabUpdate.
 """
 
 from __future__ import annotations

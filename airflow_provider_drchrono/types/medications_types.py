@@ -131,8 +131,7 @@ class PatientVaccineRecordFilters(TypedDict, total=False):
     patient: Whole | None
     """Id of the patient whose vaccine records are wanted."""
     since: Date | None
-    """Only vaccine records created or changed at or after this time, by the practice's clock, without a
-    zone."""
+    """Only vaccine records created or changed at or after this time, by the practice's clock, without a zone."""
     doctor: Whole | None
     """Id of the patient's doctor; the records name only who ordered."""
 

@@ -2,8 +2,8 @@
 """Types of ``data`` and ``filters`` of the domain "Messaging & Communication".
 
 CommunicationLogData, CommunicationLogFields, CommunicationLogFilters, CommunicationLogUpdate, MessageData,
-MessageFields, MessageFilters, MessageMessageNotes, MessageUpdate, PrescriptionMessageFilters,
-PrescriptionMessagesListFilters.
+MessageFields, MessageFilters, MessageMessageNotes, MessageThreadFilters, MessageThreadUpdate, MessageUpdate,
+PrescriptionMessageFilters, PrescriptionMessagesListFilters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, Required, TypedDict
 
 from airflow.sdk import XComArg
 
-from airflow_provider_drchrono.types.values import Date, File, Moment, Number, Text, Whole
+from airflow_provider_drchrono.types.values import Date, File, Flag, Moment, Number, Text, Whole
 
 
 class MessageMessageNotes(TypedDict, total=False):
@@ -27,8 +27,7 @@ class CommunicationLogFilters(TypedDict, total=False):
     """The filters of ``comm_logs_list``."""
 
     since: Date | None
-    """Only communication logs created or changed at or after this time, by the practice's clock, without a
-    zone."""
+    """Only communication logs created or changed at or after this time, by the practice's clock, without a zone."""
     patient: Whole | None
     """Id of the patient with whom there was contact."""
     doctor: Whole | None
@@ -70,6 +69,40 @@ class CommunicationLogUpdate(CommunicationLogFields, total=False):
     """Doctor the call is for; id in doctors"""
     patient: Whole | None
     """Who was on the phone; id in patients"""
+
+
+class MessageThreadFilters(TypedDict, total=False):
+    """The filters of ``message_threads_list``."""
+
+    doctor: Whole | None
+    """Id of the doctor in whose message center the thread is."""
+    practice_group: Whole | None
+    """Id of the practice group, as the records of doctors and users show it."""
+    patient: Whole | None
+    """Id of the patient whom the thread concerns; not every thread has one."""
+    message_type: Text | None
+    """Code of the kind of thread, such as MC or GP."""
+    archived: Flag | None
+    """true lists only threads that were archived."""
+    starred: Flag | None
+    """true lists only threads with a star."""
+    unread_count: Whole | None
+    """How many unread messages the thread has."""
+    updated_since: Date | None
+    """Earliest time of the last change, inclusive; the records of this list show UTC, with a Z."""
+
+
+class MessageThreadUpdate(TypedDict, total=False):
+    """The fields of a message thread that an update may change."""
+
+    archived: Flag | None
+    """True once the thread was put away; send true to do so"""
+    assigned_groups: Sequence[Whole] | str | XComArg | None
+    """Groups of users that have to deal with it; ids in user_groups"""
+    assigned_user_profiles: Sequence[Whole] | str | XComArg | None
+    """Users who have to deal with it; ids in users"""
+    starred: Flag | None
+    """True for a thread with a star; send true to give it one"""
 
 
 class MessageFilters(TypedDict, total=False):

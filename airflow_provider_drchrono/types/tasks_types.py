@@ -2,9 +2,9 @@
 """Types of ``data`` and ``filters`` of the domain "Tasks".
 
 TaskAssociatedItems, TaskCategoryData, TaskCategoryFields, TaskCategoryFilters, TaskCategoryUpdate, TaskData,
-TaskDueDate, TaskFields, TaskFilters, TaskNoteData, TaskNoteFields, TaskNoteFilters, TaskNoteUpdate,
-TaskNotes, TaskStatusData, TaskStatusFields, TaskStatusFilters, TaskStatusUpdate, TaskTemplateData,
-TaskTemplateFields, TaskTemplateFilters, TaskTemplateUpdate, TaskUpdate.
+TaskDueDate, TaskFields, TaskFilters, TaskNoteData, TaskNoteFields, TaskNoteFilters, TaskNoteUpdate, TaskNotes,
+TaskStatusData, TaskStatusFields, TaskStatusFilters, TaskStatusUpdate, TaskTemplateData, TaskTemplateFields,
+TaskTemplateFilters, TaskTemplateUpdate, TaskUpdate.
 """
 
 from __future__ import annotations
@@ -56,8 +56,7 @@ class TaskCategoryFilters(TypedDict, total=False):
     """The filters of ``task_categories_list``."""
 
     since: Date | None
-    """Only task categories created or changed at or after this time, by the practice's clock, without a
-    zone."""
+    """Only task categories created or changed at or after this time, by the practice's clock, without a zone."""
 
 
 class TaskCategoryFields(TypedDict, total=False):
@@ -123,8 +122,7 @@ class TaskStatusFilters(TypedDict, total=False):
     """The filters of ``task_statuses_list``."""
 
     since: Date | None
-    """Only task statuses created or changed at or after this time, by the practice's clock, without a
-    zone."""
+    """Only task statuses created or changed at or after this time, by the practice's clock, without a zone."""
 
 
 class TaskStatusFields(TypedDict, total=False):
@@ -166,8 +164,7 @@ class TaskTemplateFilters(TypedDict, total=False):
     assignee_group: Whole | None
     """Id of the group to which new tasks go, `default_assignee_group` in the records."""
     since: Date | None
-    """Only task templates created or changed at or after this time, by the practice's clock, without a
-    zone."""
+    """Only task templates created or changed at or after this time, by the practice's clock, without a zone."""
     category: Whole | None
     """Id of the category of new tasks, `default_category` in the records."""
 

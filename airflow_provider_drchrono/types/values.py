@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from decimal import Decimal
 from os import PathLike
-from typing import TypeAlias, TypedDict
+from typing import TypeAlias, TypedDict, TypeVar
 
 from airflow.sdk import ObjectStoragePath, XComArg
+
+T = TypeVar("T")
 
 
 class FileContent(TypedDict):
@@ -24,4 +27,6 @@ Flag: TypeAlias = bool | str | XComArg
 Date: TypeAlias = datetime.date | str | XComArg
 Moment: TypeAlias = datetime.datetime | str | XComArg
 Time: TypeAlias = datetime.time | str | XComArg
+Given: TypeAlias = T | XComArg | str
+OneOrMany: TypeAlias = T | Sequence[T] | XComArg | str
 File: TypeAlias = PathLike[str] | ObjectStoragePath | FileContent | bytes | str | XComArg

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
 from airflow_provider_drchrono.incremental.window import SyncState
+from airflow_provider_drchrono.warehouses import history as history_sql
 from airflow_provider_drchrono.warehouses import sql
 from airflow_provider_drchrono.warehouses.base import (
     STATE_TABLE,
     Capabilities,
+    CompleteRead,
+    KnownPractice,
     LoadCounts,
+    LoggedDeletion,
     Run,
     SyncKey,
     Warehouse,
     WarehouseError,
     check_shape,
+    read_practice,
     read_state,
+    state_after,
     state_values,
 )
-from airflow_provider_drchrono.warehouses.table import Row, Table
+from airflow_provider_drchrono.warehouses.loading import Loading, merge_statement, missing_values, select_missing
+from airflow_provider_drchrono.warehouses.table import Row, Shape, Table
 
 # COPY's text format, with separators that hardly any text holds, so that rows seldom need a second look.
 _DELIMITER = "\x1f"
@@ -40,9 +48,8 @@ _EXISTING_COLUMNS = """
     WHERE attribute.attrelid = to_regclass(%s) AND attribute.attnum > 0 AND NOT attribute.attisdropped
 """
 _MAY_WRITE = """
-    SELECT has_table_privilege(to_regclass(%s), 'SELECT')
-       AND has_table_privilege(to_regclass(%s), 'INSERT')
-       AND has_table_privilege(to_regclass(%s), 'UPDATE') AS may_write
+    SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) AS may_write
+    FROM unnest(CAST(%s AS TEXT[])) AS privilege
 """
 
 # What went wrong, what to do about it, and whether trying again may help; by SQLSTATE, or by its first two characters.
@@ -51,7 +58,11 @@ _PROBLEMS = {
     "22": ("the server refuses a value", "report this with the table's name", False),
     "23": ("a constraint of the table refuses the rows", "remove constraints that were added", False),
     "25006": ("the server is read-only", "name a server in the connection that accepts writes", False),
-    "28": ("the server refused the login", "check login and password of the connection", False),
+    "28": (
+        "the server refused the login",
+        "check that the role of the connection's login is there, and its password",
+        False,
+    ),
     "3D000": ("there is no such database", "check the database in the connection's schema field", False),
     "3F000": ("there is no such schema", "create the schema, or name another one", False),
     "40": ("another transaction was in the way", "try again", True),
@@ -60,6 +71,13 @@ _PROBLEMS = {
     "55P03": ("another transaction holds a lock", "let that one finish, then try again", True),
     "57": ("the server stopped the statement", "check the server and its timeouts, then try again", True),
 }
+_REFUSALS = (
+    (re.compile(r'FATAL:\s+database "[^"]*" does not exist'), "3D000"),
+    (re.compile(r'FATAL:\s+role "[^"]*" does not exist'), "28000"),
+    (re.compile(r"FATAL:\s+.*authentication failed for user"), "28P01"),
+    (re.compile(r"FATAL:\s+no pg_hba\.conf entry"), "28000"),
+    (re.compile(r"FATAL:\s+permission denied for database"), "42501"),
+)
 _NO_CONNECTION = (
     "no connection could be made",
     "check host, port, login and password of the connection and that the server runs",
@@ -87,6 +105,7 @@ class PostgresWarehouse(Warehouse):
         schemas=True,
         greatest="GREATEST",
         differs="IS DISTINCT FROM",
+        casts=True,
     )
 
     def __init__(self, name: str) -> None:
@@ -104,60 +123,109 @@ class PostgresWarehouse(Warehouse):
         with _explained(f"connect to {name}"):
             self._connection: Any = hook.get_conn()
 
-    def _prepare(self, table: Table) -> list[str]:
+    def _prepare(self, table: Table, history: bool) -> list[str]:
         with _explained(f"prepare table {table.label} in {self.name}"), self._transaction() as cursor:
             # Tasks that start together must not create the same table at once: IF NOT EXISTS does not prevent that.
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (STATE_TABLE,))
             self._check_schema(cursor, table)
-            added = self._shape(cursor, table)
+            added = self._shape(cursor, table.shape)
+            rights = {name: ["SELECT", "INSERT", "UPDATE"] for name in (table.name, STATE_TABLE)}
+            if self._columns(cursor, table.schema, table.history.name):
+                self._shape(cursor, table.history)
+                rights[table.history.name] = ["SELECT", "INSERT", "UPDATE", "DELETE"]
+            elif history:
+                self._shape(cursor, table.history)
+                cursor.execute(history_sql.index_of_open_versions(table))
+                cursor.execute(history_sql.convert(table))
             if not self._columns(cursor, table.schema, STATE_TABLE):
                 cursor.execute(sql.create_state_table(table.schema, self.capabilities))
-            for name in (table.name, STATE_TABLE):
-                regclass = sql.qualified(table.schema, name)
-                cursor.execute(_MAY_WRITE, (regclass, regclass, regclass))
+            for name, needed in rights.items():
+                cursor.execute(_MAY_WRITE, (sql.qualified(table.schema, name), needed))
                 if _values(cursor.fetchone()) != (True,):
                     raise WarehouseError(
                         f"Could not write table {name} in {self.name}: permission was denied; grant the connection's "
-                        f"user SELECT, INSERT and UPDATE on it",
+                        f"user {', '.join(needed[:-1])} and {needed[-1]} on it",
                         transient=False,
                     )
         return added
 
+    def keeps_history(self, table: Table) -> bool:
+        with _explained(f"read table {table.history.label} in {self.name}"), self._transaction() as cursor:
+            return bool(self._columns(cursor, table.schema, table.history.name))
+
     def state(self, table: Table, key: SyncKey) -> SyncState | None:
         query = sql.select_state(table, self.capabilities)
-        values = (key.source, key.resource, key.table_name, key.selection)
         with _explained(f"read table {STATE_TABLE} in {self.name}"), self._transaction() as cursor:
-            cursor.execute(query, values)
+            cursor.execute(query, key.values)
             row = cursor.fetchone()
         return None if row is None else read_state(_values(row))
 
-    def load(self, table: Table, rows: Iterable[Row], key: SyncKey, state: SyncState, run: Run) -> LoadCounts:
+    def _number(self, table: Table, query: str, values: Sequence[Any]) -> int:
+        with _explained(f"read table {table.label} in {self.name}"), self._transaction() as cursor:
+            cursor.execute(query, tuple(values))
+            (number,) = _values(cursor.fetchone())
+        return int(number)
+
+    def practice_of(self, table: Table, source: str, grant_id: str) -> KnownPractice | None:
+        query = sql.select_practice(table, self.capabilities)
+        with _explained(f"read table {STATE_TABLE} in {self.name}"), self._transaction() as cursor:
+            cursor.execute(query, (source, grant_id))
+            row = cursor.fetchone()
+        return None if row is None else read_practice(_values(row))
+
+    def load(
+        self,
+        table: Table,
+        rows: Iterable[Row],
+        key: SyncKey,
+        state: SyncState,
+        run: Run,
+        *,
+        complete: CompleteRead | None = None,
+        deletions: Sequence[LoggedDeletion] = (),
+    ) -> LoadCounts:
         with _explained(f"write table {table.label} in {self.name}"), self._transaction() as cursor:
-            cursor.execute(
-                sql.create_stage(
-                    table.all_columns,
-                    self.capabilities,
-                    "BIGINT GENERATED ALWAYS AS IDENTITY",
-                    "ON COMMIT DROP",
-                )
-            )
-            statement = (
-                f"COPY {sql.quote(sql.STAGE)} ({sql.name_list(table.all_columns)}) FROM STDIN WITH {_COPY_OPTIONS}"
-            )
-            _copy(cursor, statement, _chunks(rows))
-            read = cursor.rowcount
-            cursor.execute(sql.remove_duplicates(table))
-            # A row that was there keeps the number of this transaction in xmax; a new one has none.
-            cursor.execute(
-                f"WITH merged AS ({sql.merge(table, self.capabilities)} RETURNING xmax = 0 AS added) "  # noqa: S608
-                f"SELECT count(*) FILTER (WHERE added) AS new, count(*) FILTER (WHERE NOT added) AS changed FROM merged"
-            )
-            new, changed = _values(cursor.fetchone())
-            cursor.execute(sql.count_rows(table))
-            (in_table,) = _values(cursor.fetchone())
-            counts = LoadCounts(read=read, new=new, changed=changed, in_table=in_table)
-            cursor.execute(sql.write_state(table, self.capabilities), state_values(key, state, run, counts))
+            read = self._fill_stage(cursor, table, rows)
+            counts = self._loading(cursor, table, key).load(read, complete, deletions)
+            values = state_values(key, state_after(state, complete, counts), run, counts)
+            cursor.execute(sql.write_state(table, self.capabilities, anew=run.anew), values)
         return counts
+
+    def missing(self, table: Table, key: SyncKey, *, selects_all: bool, limit: int) -> list[tuple[Any, ...]]:
+        query = select_missing(table, self.capabilities, selects_all=selects_all)
+        with _explained(f"read table {table.label} in {self.name}"), self._transaction() as cursor:
+            cursor.execute(query, missing_values(key, selects_all=selects_all, limit=limit))
+            return [_values(row) for row in cursor.fetchall()]
+
+    def settle(self, table: Table, key: SyncKey, rows: Iterable[Row], gone: Sequence[tuple[Any, ...]]) -> LoadCounts:
+        with _explained(f"write table {table.label} in {self.name}"), self._transaction() as cursor:
+            read = self._fill_stage(cursor, table, rows)
+            return self._loading(cursor, table, key).settle(read, gone)
+
+    def _fill_stage(self, cursor: Any, table: Table, rows: Iterable[Row]) -> int:
+        columns = table.all_columns
+        identity = "BIGINT GENERATED ALWAYS AS IDENTITY"
+        cursor.execute(sql.create_stage(columns, self.capabilities, identity, "ON COMMIT DROP"))
+        copy = f"COPY {sql.quote(sql.STAGE)} ({sql.name_list(columns)}) FROM STDIN WITH {_COPY_OPTIONS}"
+        _copy(cursor, copy, _chunks(rows))
+        return int(cursor.rowcount)
+
+    def _loading(self, cursor: Any, table: Table, key: SyncKey) -> Loading:
+        session = _Session(cursor)
+
+        def merge() -> tuple[int, int]:
+            statement, values = merge_statement(table, self.capabilities, key)
+            # A row that was there keeps the number of this transaction in xmax; a new one has none.
+            new, changed = session.row(
+                f"WITH merged AS ({statement} RETURNING xmax = 0 AS added) "  # noqa: S608
+                f"SELECT count(*) FILTER (WHERE added) AS new, count(*) FILTER (WHERE NOT added) AS changed "
+                f"FROM merged",
+                values,
+            )
+            return int(new), int(changed)
+
+        has_history = bool(self._columns(cursor, table.schema, table.history.name))
+        return Loading(session, table, self.capabilities, key, merge, has_history)
 
     def close(self) -> None:
         self._connection.close()
@@ -173,16 +241,16 @@ class PostgresWarehouse(Warehouse):
                 transient=False,
             )
 
-    def _shape(self, cursor: Any, table: Table) -> list[str]:
-        found = self._columns(cursor, table.schema, table.name)
+    def _shape(self, cursor: Any, shape: Shape) -> list[str]:
+        found = self._columns(cursor, shape.schema, shape.name)
         if not found:
-            cursor.execute(sql.create_table(table.schema, table.name, table.all_columns, table.key, self.capabilities))
+            cursor.execute(sql.create_table(shape, self.capabilities))
             return []
         types = {name: kind for name, kind, _ in found}
         key = [name for name, _, in_key in found if in_key]
-        missing = check_shape(self.name, table, types, key, self.capabilities.types)
+        missing = check_shape(self.name, shape, types, key, self.capabilities.types)
         for column in missing:
-            cursor.execute(sql.add_column(table, column, self.capabilities))
+            cursor.execute(sql.add_column(shape, column, self.capabilities))
         return [column.name for column in missing]
 
     @staticmethod
@@ -199,6 +267,23 @@ class PostgresWarehouse(Warehouse):
         except BaseException:
             self._connection.rollback()
             raise
+
+
+class _Session:
+    """Runs the statements of a load through a cursor."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Run a statement, and return how many rows it has changed."""
+        self._cursor.execute(statement, values)
+        return int(self._cursor.rowcount)
+
+    def row(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+        """Return the only row of a query."""
+        self._cursor.execute(query, values)
+        return _values(self._cursor.fetchone())
 
 
 def _values(row: Any) -> tuple[Any, ...]:
@@ -274,8 +359,17 @@ def _explained(purpose: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("psycopg", "psycopg2"):
             raise
-        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or _refusal(str(error))
         raise _explain(type(error).__name__, state, purpose) from None
+
+
+def _refusal(text: str) -> str | None:
+    """Return the SQLSTATE of a connection that the server refused for good.
+
+    Drivers know none as long as there is no connection. They repeat what the server wrote, which says so in English
+    unless it is set to another language; then the refusal passes for one that may pass.
+    """
+    return next((state for pattern, state in _REFUSALS if pattern.search(text)), None)
 
 
 def _explain(kind: str, state: str | None, purpose: str) -> WarehouseError:

@@ -11,13 +11,27 @@ from airflow_provider_drchrono.warehouses.base import (
     STATE_TABLE,
     Capabilities,
 )
-from airflow_provider_drchrono.warehouses.table import DIGEST, SYNCED_AT, TIMEZONE, Column, Table
+from airflow_provider_drchrono.warehouses.table import (
+    APPENDED_KEY,
+    DELETED_AT,
+    DIGEST,
+    MISSING_SINCE,
+    NUMBER,
+    PRACTICE,
+    SELECTION,
+    SYNCED_AT,
+    TIMEZONE,
+    Column,
+    ColumnType,
+    Shape,
+    Table,
+)
 
 STAGE = "_drchrono_stage"
 SEQUENCE = "_drchrono_sequence"
 
 # A row is replaced if one of these differs: the record, with the names of what no column holds, or the times' zone.
-_TELLS_CHANGE = (DIGEST, TIMEZONE)
+TELLS_CHANGE = (DIGEST, TIMEZONE)
 
 
 def quote(name: str) -> str:
@@ -36,18 +50,16 @@ def name_list(columns: Iterable[Column]) -> str:
     return ", ".join(quote(column.name) for column in columns)
 
 
-def create_table(
-    schema: str | None, name: str, columns: Sequence[Column], key: Sequence[str], capabilities: Capabilities
-) -> str:
+def create_table(shape: Shape, capabilities: Capabilities) -> str:
     """Return the statement that creates a table if it is not there."""
-    lines = [_definition(column, capabilities) for column in columns]
-    lines.append(f"PRIMARY KEY ({', '.join(quote(column) for column in key)})")
-    return f"CREATE TABLE IF NOT EXISTS {qualified(schema, name)} ({', '.join(lines)})"
+    lines = [_definition(column, capabilities) for column in shape.columns]
+    lines.append(f"PRIMARY KEY ({', '.join(quote(column) for column in shape.key)})")
+    return f"CREATE TABLE IF NOT EXISTS {qualified(shape.schema, shape.name)} ({', '.join(lines)})"
 
 
 def create_state_table(schema: str | None, capabilities: Capabilities) -> str:
     """Return the statement that creates the table of states if it is not there."""
-    return create_table(schema, STATE_TABLE, STATE_COLUMNS, STATE_KEY, capabilities)
+    return create_table(Shape(STATE_TABLE, schema, STATE_COLUMNS, STATE_KEY), capabilities)
 
 
 def create_stage(columns: Sequence[Column], capabilities: Capabilities, sequence: str, ending: str) -> str:
@@ -61,9 +73,9 @@ def create_stage(columns: Sequence[Column], capabilities: Capabilities, sequence
     return f"CREATE TEMPORARY TABLE {quote(STAGE)} ({', '.join(lines)}) {ending}".rstrip()
 
 
-def add_column(table: Table, column: Column, capabilities: Capabilities) -> str:
+def add_column(shape: Shape, column: Column, capabilities: Capabilities) -> str:
     """Return the statement that widens a table."""
-    target = qualified(table.schema, table.name)
+    target = qualified(shape.schema, shape.name)
     return f"ALTER TABLE {target} ADD COLUMN {quote(column.name)} {capabilities.types[column.kind]}"
 
 
@@ -84,50 +96,116 @@ def remove_duplicates(table: Table) -> str:
 
 
 def merge(table: Table, capabilities: Capabilities) -> str:
-    """Return the statement that merges the incoming rows into the table.
+    """Return the statement that merges the incoming rows into the table; its parameters are practice and selection.
 
     What was read earlier never replaces what was read later: the readings are compared by the server's clock, not by
-    the records' own times, which run backwards when clocks are set back.
+    the records' own times, which run backwards when clocks are set back. A row that says it was read in the future,
+    because a clock was wrong then, is replaced; the present is the statement's one parameter.
     """
-    columns = name_list(table.all_columns)
-    rest = [column for column in table.all_columns if column.name not in table.key]
-    assignments = ", ".join(f"{quote(column.name)} = excluded.{quote(column.name)}" for column in rest)
-    differs = " OR ".join(f"kept.{quote(name)} {capabilities.differs} excluded.{quote(name)}" for name in _TELLS_CHANGE)
+    own = f"{parameter('text', capabilities)}, {parameter('text', capabilities)}"
+    columns = f"{name_list(table.all_columns)}, {quote(PRACTICE)}, {quote(SELECTION)}"
+    rest = [column.name for column in table.all_columns if column.name not in table.key] + [PRACTICE, SELECTION]
+    assignments = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in rest)
+    differs = " OR ".join(f"kept.{quote(name)} {capabilities.differs} excluded.{quote(name)}" for name in TELLS_CHANGE)
+    deleted, returns = "NULL", f"kept.{quote(DELETED_AT)} IS NOT NULL"
+    if table.deletion_flag:
+        flag = f"COALESCE(excluded.{quote(table.deletion_flag)}, false)"
+        deleted = f"CASE WHEN {flag} THEN kept.{quote(DELETED_AT)} END"
+        returns += f" AND NOT {flag}"
     return (
         f"INSERT INTO {qualified(table.schema, table.name)} AS kept ({columns}) "
-        f"SELECT {columns} FROM {quote(STAGE)} WHERE true "
-        f"ON CONFLICT ({', '.join(quote(column) for column in table.key)}) DO UPDATE SET {assignments} "
-        f"WHERE ({differs}) AND excluded.{quote(SYNCED_AT)} >= kept.{quote(SYNCED_AT)}"
+        f"SELECT {name_list(table.all_columns)}, {own} FROM {quote(STAGE)} WHERE true "
+        f"ON CONFLICT ({_keys(table.key)}) DO UPDATE SET {assignments}, {quote(MISSING_SINCE)} = NULL, "
+        f"{quote(DELETED_AT)} = {deleted} "
+        f"WHERE ({differs} OR ({returns})) AND (excluded.{quote(SYNCED_AT)} >= kept.{quote(SYNCED_AT)} "
+        f"AND (kept.{quote(DELETED_AT)} IS NULL OR excluded.{quote(SYNCED_AT)} >= kept.{quote(DELETED_AT)}) "
+        f"OR kept.{quote(SYNCED_AT)} > {parameter('instant', capabilities)})"
     )
 
 
-def count_rows(table: Table) -> str:
-    """Return the query for the number of rows in a table."""
-    return f"SELECT count(*) FROM {qualified(table.schema, table.name)}"
+def append(table: Table, capabilities: Capabilities) -> str:
+    """Return the statement that adds the incoming rows that are not there; its parameter is the practice.
+
+    Equal records of one read are numbered, so that all of them are there, and reading them again adds none.
+    """
+    columns = f"{name_list(table.all_columns)}, {quote(PRACTICE)}, {quote(NUMBER)}"
+    return (
+        f"INSERT INTO {qualified(table.schema, table.name)} ({columns}) "
+        f"SELECT {name_list(table.all_columns)}, {parameter('text', capabilities)}, "
+        f"row_number() OVER (PARTITION BY {quote(DIGEST)} ORDER BY {quote(SEQUENCE)}) "
+        f"FROM {quote(STAGE)} WHERE true ON CONFLICT ({_keys(APPENDED_KEY)}) DO NOTHING"
+    )
+
+
+def count_rows(table: Table, *, deleted: bool = True) -> str:
+    """Return the query for the number of rows in a table.
+
+    :param deleted: whether those count that are marked as deleted.
+    """
+    condition = "" if deleted or table.is_appended else f" WHERE {quote(DELETED_AT)} IS NULL"
+    return f"SELECT count(*) FROM {qualified(table.schema, table.name)}{condition}"
+
+
+def count_other_syncs(table: Table, capabilities: Capabilities) -> str:
+    """Return the query for how many other syncs write the table; its parameters are the table's name and the key."""
+    same = " AND ".join(f"{quote(name)} = {capabilities.placeholder}" for name in STATE_KEY)
+    return (
+        f"SELECT count(*) FROM {qualified(table.schema, STATE_TABLE)} "
+        f"WHERE {quote('table_name')} = {capabilities.placeholder} AND NOT ({same})"
+    )
 
 
 def select_state(table: Table, capabilities: Capabilities) -> str:
     """Return the query for a sync's state; its parameters are the values of the key."""
     where = " AND ".join(f"{quote(name)} = {capabilities.placeholder}" for name in STATE_KEY)
     return (
-        f"SELECT watermark, start, timezones, timezones_read_at "
+        f"SELECT watermark, start, timezones, timezones_read_at, completed_at "
         f"FROM {qualified(table.schema, STATE_TABLE)} WHERE {where}"
     )
 
 
-def write_state(table: Table, capabilities: Capabilities) -> str:
+def write_state(table: Table, capabilities: Capabilities, *, anew: bool = False) -> str:
     """Return the statement that writes a sync's state; its parameters are the values of all columns.
 
     The watermark never goes back: a run that was overtaken by another one must not undo what that one knows.
+
+    :param anew: set it back all the same, after everything was read again.
     """
-    rest = [column.name for column in STATE_COLUMNS if column.name not in STATE_KEY and column.name != "watermark"]
+    watermark = "excluded.watermark" if anew else f"{capabilities.greatest}(kept.watermark, excluded.watermark)"
+    kept = (*STATE_KEY, "watermark", "completed_at")
+    rest = [column.name for column in STATE_COLUMNS if column.name not in kept]
     assignments = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in rest)
     return (
         f"INSERT INTO {qualified(table.schema, STATE_TABLE)} AS kept ({name_list(STATE_COLUMNS)}) "
         f"VALUES ({', '.join([capabilities.placeholder] * len(STATE_COLUMNS))}) "
         f"ON CONFLICT ({', '.join(quote(name) for name in STATE_KEY)}) DO UPDATE SET {assignments}, "
-        f"watermark = {capabilities.greatest}(kept.watermark, excluded.watermark)"
+        f"watermark = {watermark}, completed_at = COALESCE(excluded.completed_at, kept.completed_at)"
     )
+
+
+def select_practice(table: Table, capabilities: Capabilities) -> str:
+    """Return the query for the practice of an authorization; its parameters are the source and the authorization."""
+    return (
+        f"SELECT grant_id, practice, practice_read_at FROM {qualified(table.schema, STATE_TABLE)} "
+        f"WHERE source = {capabilities.placeholder} AND grant_id = {capabilities.placeholder} "
+        f"ORDER BY practice_read_at DESC LIMIT 1"
+    )
+
+
+def parameter(kind: ColumnType, capabilities: Capabilities) -> str:
+    """Return how a parameter of a type is written."""
+    if not capabilities.casts:
+        return capabilities.placeholder
+    return f"CAST({capabilities.placeholder} AS {capabilities.types[kind]})"
+
+
+def same_key(names: Iterable[str], left: str, right: str) -> str:
+    """Return the condition that two tables' rows have the same key."""
+    return " AND ".join(f"{left}.{quote(name)} = {right}.{quote(name)}" for name in names)
+
+
+def _keys(names: Iterable[str]) -> str:
+    return ", ".join(quote(name) for name in names)
 
 
 def _definition(column: Column, capabilities: Capabilities) -> str:

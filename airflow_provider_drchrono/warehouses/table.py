@@ -29,9 +29,16 @@ DIGEST = "_drchrono_digest"
 EXTRA = "_drchrono_extra"
 TIMEZONE = "_drchrono_timezone"
 SYNCED_AT = "_drchrono_synced_at"
+PRACTICE = "_drchrono_practice"
+SELECTION = "_drchrono_selection"
+MISSING_SINCE = "_drchrono_missing_since"
+DELETED_AT = "_drchrono_deleted_at"
+NUMBER = "_drchrono_number"
+VALID_FROM = "_drchrono_valid_from"
+VALID_TO = "_drchrono_valid_to"
 
 _MISFIT = object()
-_TEXT_OR_NOTHING = (str, type(None))
+_TEXT_OR_NOTHING = frozenset((str, type(None)))
 # Databases know ASCII digits only, and one value with another would stop the whole load. Up to 15 digits: no database
 # rounds these, not even one that keeps decimals as binary fractions.
 _DECIMAL = re.compile(r"(?=[+-]?[0-9.]{1,16}$)[+-]?([0-9]{1,15}(\.[0-9]*)?|\.[0-9]+)")
@@ -73,14 +80,39 @@ METADATA = (
     Column(SYNCED_AT, "instant", required=True),
 )
 
+OWNERSHIP = (Column(PRACTICE, "text"), Column(SELECTION, "text"))
+DELETION = (Column(MISSING_SINCE, "instant"), Column(DELETED_AT, "instant"))
+
+APPENDED_KEY = (PRACTICE, DIGEST, NUMBER)
+"""What tells two rows apart whose records have no key: equal records of one read are numbered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a table has to be in the database.
+
+    :param key: the primary key.
+    """
+
+    name: str
+    schema: str | None
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The table's name as people write it."""
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table for the records of one list.
 
     :param columns: the record's fields in the catalogue's order.
-    :param key: columns that tell two records apart.
+    :param key: columns that tell two records apart; empty where nothing does, and rows are only ever added.
     :param changed: the column with the time of a record's last change, if it has one.
+    :param deletion_flag: the column that says that the record is deleted, if it has one.
     """
 
     name: str
@@ -88,11 +120,37 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     changed: str | None
+    deletion_flag: str | None = None
+
+    @property
+    def is_appended(self) -> bool:
+        """Whether rows are only ever added, as nothing tells two records apart but what is in them."""
+        return not self.key
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
-        """The record's columns, then those that the sync keeps about each row."""
+        """The record's columns, then those that are known when a record is read."""
         return self.columns + METADATA
+
+    @property
+    def shape(self) -> Shape:
+        """The table with all that the sync keeps about each row."""
+        if self.is_appended:
+            own = (Column(PRACTICE, "text", required=True), Column(NUMBER, "integer", required=True))
+            return Shape(self.name, self.schema, self.all_columns + own, APPENDED_KEY)
+        return Shape(self.name, self.schema, self.all_columns + OWNERSHIP + DELETION, self.key)
+
+    @property
+    def history_name(self) -> str:
+        """The name of the table beside that holds each version of each row."""
+        return f"{self.name}_history"
+
+    @property
+    def history(self) -> Shape:
+        """The table with the versions. A row's version begins when it was read, and ends when the next one was."""
+        columns = tuple(column for column in self.all_columns if column.name != SYNCED_AT)
+        period = (Column(VALID_FROM, "instant", required=True), Column(VALID_TO, "instant"))
+        return Shape(self.history_name, self.schema, columns + OWNERSHIP[:1] + period, (*self.key, VALID_FROM))
 
     @property
     def label(self) -> str:
@@ -125,6 +183,7 @@ def table_for(catalog: Catalog, resource: Resource, *, name: str, schema: str | 
         columns=columns,
         key=resource.key,
         changed=changed if any(column.name == changed for column in columns) else None,
+        deletion_flag=resource.deletions.flag if resource.deletions else None,
     )
 
 
@@ -161,6 +220,8 @@ class RowMaker:
         converters = _converters(timezone)
         kinds = [(index, column.kind) for index, column in enumerate(table.columns)]
         self._texts = [index for index, kind in kinds if kind == "text"]
+        # Two indexes at least, since an itemgetter of one returns no tuple: a key that is looked at twice does no harm.
+        self._text_values = itemgetter(*(self._texts if len(self._texts) > 1 else self._texts * 2 or (0, 0)))
         self._others = [(index, _TAKEN_AS_IT_IS.get(kind), converters[kind]) for index, kind in kinds if kind != "text"]
         self._key = [self._names.index(name) for name in table.key]
 
@@ -182,7 +243,8 @@ class RowMaker:
         for index in self._key:
             if row[index] is None or row[index] == "":
                 return None
-        self.misfits.update(misfits.keys())
+        if misfits:
+            self.misfits.update(misfits.keys())
         extra = misfits if record.keys() <= self._known else misfits | self._unknown_fields(record)
         row += (digest(canonical(record), extra), _json(extra) if extra else None, self._timezone, read_at)
         return row
@@ -192,10 +254,12 @@ class RowMaker:
         try:
             row = list(self._values(record))
         except KeyError:
-            row = [record.get(name) for name in self._names]
+            row = list(map(record.get, self._names))
         misfits: dict[str, Any] = {}
-        # Texts are most of a record and hardly ever need a conversion: they are only looked at.
-        odd_texts = [(index, None, _text) for index in self._texts if row[index].__class__ not in _TEXT_OR_NOTHING]
+        # Texts are most of a record and hardly ever need a conversion: they are only looked at, all at once.
+        odd_texts = []
+        if not _TEXT_OR_NOTHING.issuperset(map(type, self._text_values(row))):
+            odd_texts = [(index, None, _text) for index in self._texts if type(row[index]) not in _TEXT_OR_NOTHING]
         for index, as_it_is, convert in chain(odd_texts, self._others):
             value = row[index]
             if value is not None and value.__class__ is not as_it_is:

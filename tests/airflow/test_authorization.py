@@ -102,6 +102,16 @@ class TestNewGrant:
         assert renewals(sandbox) == before
         assert grant_id_of(extra_of()["refresh_token"]) == token.grant_id
 
+    @pytest.mark.parametrize("verify_tls", [True, False])
+    def test_comes_with_a_warning_where_the_server_does_not_have_to_prove_who_it_is(
+        self, add: Add, caplog: pytest.LogCaptureFixture, verify_tls: bool
+    ) -> None:
+        add(verify_tls=verify_tls)
+
+        find_authorization("practice").accept(consent("practice"), REDIRECT_URI)
+
+        assert caplog.text.count("verify_tls is off") == (not verify_tls)
+
     def test_wins_over_the_old_refresh_token_and_its_stored_token(self, sandbox: Sandbox, add: Add) -> None:
         add(refresh_token=sandbox.new_refresh_token("patients:read", "user:read"))
         call()

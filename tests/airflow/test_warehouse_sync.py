@@ -20,7 +20,10 @@ from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.sandbox.churn import churn
 from airflow_provider_drchrono.state import lease as variable_lease
+from airflow_provider_drchrono.transfers import bulk_reading
+from airflow_provider_drchrono.transfers.extraction import LOOKS_IN_VAIN, ListFacts, cost_of
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences, listed, pages
+from tests.support.answering import answering, refusing
 from tests.support.slow import working_while_answered
 from tests.support.stored import stored_text
 
@@ -74,8 +77,10 @@ def sync(resource: str = "patients", *, run_id: str = "run 1", **arguments: Any)
     """Execute the operator as a worker does, less the worker."""
     from airflow_provider_drchrono.transfers.drchrono_to_warehouse import DrChronoToWarehouseOperator
 
+    # Bulk lists have tests of their own.
+    by_pages = {"read_by": "pages"}
     operator = DrChronoToWarehouseOperator(
-        task_id="sync", resource=resource, warehouse_conn_id="drchrono_warehouse", **arguments
+        task_id="sync", resource=resource, warehouse_conn_id="drchrono_warehouse", **by_pages | arguments
     )
     ti = SimpleNamespace(dag_id="dag", task_id="sync", map_index=-1, run_id=run_id)
     return operator.execute({"ti": ti})  # type: ignore[typeddict-item]
@@ -90,7 +95,9 @@ def mapped_tasks(run: Any) -> list[Any]:
 
 
 def calls(sandbox: Sandbox, resource: str = "patients") -> int:
-    return len(sandbox.journal.calls(resource=resource))
+    bulk = load().resource(resource).bulk
+    in_bulk = sum(each.operation_id in (bulk.start, bulk.result) for each in sandbox.journal) if bulk else 0
+    return len(sandbox.journal.calls(resource=resource)) + in_bulk
 
 
 def outcome(kind: str) -> type[Exception]:
@@ -99,17 +106,25 @@ def outcome(kind: str) -> type[Exception]:
     return getattr(exceptions, kind)  # type: ignore[no-any-return]
 
 
+def first_load_calls(resource: str, records: int) -> int:
+    cost = cost_of(ListFacts.of(load(), load().resource(resource)), records)
+    return cost.calls - (LOOKS_IN_VAIN if cost.way == "bulk" else 0)
+
+
 def test_the_example_dag_keeps_five_tables_equal_to_the_practice(
     run_dag: Callable[..., Any],
     practice: Callable[..., Sandbox],
     fetch: Callable[[str], list[tuple[Any, ...]]],
     airflow_db: Path,
     home: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    sandbox = practice(patients=300, appointments_per_patient=4)
+    # This practice makes its bulk lists at once.
+    monkeypatch.setattr(bulk_reading, "LONGEST_LOOK", 0.01)
+    sandbox = practice(patients=300, appointments_per_patient=4, bulk_polls=0)
 
     def run_once() -> dict[str, dict[str, Any]]:
         sandbox.journal.clear()
@@ -124,7 +139,7 @@ def test_the_example_dag_keeps_five_tables_equal_to_the_practice(
     for name, result in first.items():
         records = len(listed(sandbox, name))
         assert differences(sandbox, name, fetch) == []
-        assert calls(sandbox, name) == result["calls"] == pages(records, SIZES[name])
+        assert calls(sandbox, name) == result["calls"] == first_load_calls(name, records)
         assert [result[f"rows_{each}"] for each in ("read", "new", "changed", "in_table")] == [
             records,
             records,
@@ -140,16 +155,18 @@ def test_the_example_dag_keeps_five_tables_equal_to_the_practice(
         new, changed = (each if isinstance(each, int) else len(each) for each in (new, changed))
         assert differences(sandbox, name, fetch) == []
         assert (result["rows_new"], result["rows_changed"]) == (new, changed)
-        assert calls(sandbox, name) == result["calls"] <= pages(new + changed, SIZES[name])
+        assert calls(sandbox, name) <= pages(new + changed, SIZES[name])
+        # What was deleted of the line items is asked for, too.
+        assert calls(sandbox, name) + (name == "line_items") == result["calls"]
     assert len(sandbox.journal.calls()) == sum(result["calls"] for result in second.values())
     assert staged(home) == []
 
     written = "\n".join([caplog.text, *capfd.readouterr(), *stored_text(airflow_db).values()])
     assert "Synced patients into patients: calls 2, rows read 300" in written
-    for patient in sandbox.practice.records("patients"):
-        assert patient["email"]
-        assert patient["email"] not in written
-        assert patient["cell_phone"] not in written
+    # Some patients have no address or no telephone.
+    private = {each[name] for each in sandbox.practice.records("patients") for name in ("email", "cell_phone")} - {""}
+    assert len(private) > 300
+    assert [value for value in private if value in written] == []
 
 
 def test_the_task_of_each_resource_bears_its_name(
@@ -193,6 +210,7 @@ def test_a_first_run_reports_what_it_did(practice: Callable[..., Sandbox], caplo
         "rows_read": 180,
         "rows_new": 180,
         "rows_changed": 0,
+        "rows_deleted": 0,
         "rows_in_table": 180,
         "records_set_aside": 0,
         "since": "1970-01-01T00:00:00",
@@ -254,7 +272,8 @@ def test_the_hourly_quota_puts_a_sync_off_and_it_goes_on_where_it_was(
     sandbox = practice(
         quota_per_hour=QUOTA, start=datetime(2026, 1, 15, 12, 30, tzinfo=UTC), extra={"quota_per_hour": 0}
     )
-    for done in (QUOTA, 2 * QUOTA):
+    # The first run asks whose practice it is, which takes a call and the one that it leads to.
+    for done in (QUOTA - 2, 2 * QUOTA - 2):
         with pytest.raises(outcome("AirflowRescheduleException")) as found:
             sync("appointments")
         assert found.value.reschedule_date > datetime.now(UTC) + timedelta(minutes=20)
@@ -645,7 +664,14 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
         {"resource": "day_sheet_totals"},
         "day_sheet_totals cannot be synced into a table: the API has no list",
     ),
-    "no key": ({"resource": "audit_log"}, "audit_log cannot be synced into a table: their records have no key"),
+    "list in bulk only": ({"resource": "patients_list"}, "the API has no list of them; sync patients, whose records"),
+    "no filter": (
+        {"resource": "insurances"},
+        r"insurances_list: filters need payer_type \(one of emdeon, gateway, ihcfa\)",
+    ),
+    "history without a key": ({"resource": "audit_log", "history": True}, "Rows of audit_log never change"),
+    "no time between": ({"complete_every": "weekly"}, "complete_every has to be a timedelta, 'auto' or None"),
+    "no choice": ({"on_suspicious": "shout"}, "on_suspicious must be one of .warn., .fail., .accept."),
     "unknown filter": (
         {"filters": {"docter": 1}},
         r"there is no filter 'docter' \(did you mean 'doctor'",
@@ -774,8 +800,8 @@ def test_an_empty_list_names_the_scopes_that_are_not_granted(
 
     assert result["rows_read"] == 0
     (warning,) = [each.getMessage() for each in caplog.records if "came back empty" in each.getMessage()]
-    assert "one of the scopes patients:read, patients:write, none of which is granted" in warning
-    assert "the user's permission manage-patients" in warning
+    assert "the scope patients:read or patients:write, and the token has only calendar:read" in warning
+    assert "a user with the permission manage-patients" in warning
     assert "airflow drchrono doctor drchrono_default --probe" in warning
 
 
@@ -787,7 +813,140 @@ def test_an_empty_list_of_a_grant_that_has_the_scopes_names_the_permission(
     assert sync("line_items")["rows_read"] == 0
     (warning,) = [each.getMessage() for each in caplog.records if "came back empty" in each.getMessage()]
     assert "scopes" not in warning
-    assert "the user's permission billing and show-billing-tab" in warning
+    assert "a user with the permission billing and show-billing-tab" in warning
     caplog.clear()
     assert sync("line_items")["rows_read"] == 0
     assert "came back empty" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("resource", "field"), [("audit_log", "page"), ("telehealth_appointment_history", "description")]
+)
+def test_records_without_a_key_are_added_once(
+    practice: Callable[..., Sandbox], fetch: Any, resource: str, field: str
+) -> None:
+    sandbox = practice(patients=5, records={resource: 30}, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    for text in ("twice", "twice", "once"):
+        sandbox.practice.create(resource, {field: text})
+    first = sync(resource)
+    assert first["rows_new"] == first["rows_in_table"] == len(sandbox.practice.records(resource))
+
+    sandbox.clock.advance(60)
+    sandbox.practice.create(resource, {field: "later"})
+    second = sync(resource, run_id="run 2")
+
+    assert (second["rows_new"], second["rows_changed"], second["rows_deleted"]) == (1, 0, 0)
+    rows = dict(fetch(f"SELECT {field}, count(*) FROM {resource} GROUP BY 1"))
+    assert {name: rows[name] for name in ("twice", "once", "later")} == {"twice": 2, "once": 1, "later": 1}
+
+
+def test_a_sync_asks_what_the_facts_of_its_connection_say(practice: Callable[..., Sandbox]) -> None:
+    facts = {"lab_orders": {"page_size": 3, "requires_one_of": ["since", "doctor"], "lookback": 3600}}
+    sandbox = practice(extra={"facts": facts})
+
+    sync("lab_orders")
+    first, *_ = (each.query for each in sandbox.journal.calls(resource="lab_orders"))
+    assert (first["page_size"], first["since"]) == ("3", "1970-01-01T00:00:00")
+    sandbox.journal.clear()
+    sync("lab_orders", run_id="run 2")
+
+    since = datetime.fromisoformat(sandbox.journal.calls(resource="lab_orders")[0].query["since"])
+    assert timedelta(minutes=60) <= sandbox.clock.local() - since < timedelta(minutes=62)
+
+
+def test_a_sync_reads_a_list_by_its_own_clock(
+    practice: Callable[..., Sandbox], fetch: Callable[[str], list[tuple[Any, ...]]]
+) -> None:
+    sandbox = practice(extra={"facts": {"patients": {"timezone": "UTC"}}}, timezone="America/New_York")
+
+    sync()
+    sandbox.journal.clear()
+    sync(run_id="run 2")
+
+    since = datetime.fromisoformat(sandbox.journal.calls(resource="patients")[0].query["since"])
+    ago = sandbox.clock.now().replace(tzinfo=None) - since
+    assert timedelta(minutes=2) <= ago < timedelta(minutes=4)
+    # The other times of the records are still the practice's.
+    assert fetch("SELECT DISTINCT _drchrono_timezone FROM patients") == [("America/New_York",)]
+
+
+def test_a_sync_of_a_list_that_needs_a_filter_says_so_before_it_asks(practice: Callable[..., Sandbox]) -> None:
+    sandbox = practice(extra={"facts": {"lab_results": {"requires_one_of": ["doctor"]}}})
+
+    with pytest.raises(outcome("AirflowFailException"), match="at least one of doctor"):
+        sync("lab_results")
+    assert calls(sandbox, "lab_results") == 0
+
+    sync("lab_results", filters={"doctor": 1})
+    assert sandbox.journal.calls(resource="lab_results")[0].query["doctor"] == "1"
+
+
+def test_a_read_that_shows_too_little_marks_nothing_unless_that_is_accepted(
+    practice: Callable[..., Sandbox], fetch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = practice(patients=60, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    sync()
+    sandbox.clock.advance(60)
+    for patient in sandbox.practice.records("patients")[:20]:
+        sandbox.practice.remove("patients", patient["id"])
+    marked = "SELECT count(*) FROM patients WHERE _drchrono_deleted_at IS NOT NULL"
+
+    whole = {"complete_every": timedelta(0)}
+    assert sync(run_id="run 2", **whole)["rows_deleted"] == 0
+    assert "did not see 20 of 60 rows of patients, so none of them was marked as deleted" in caplog.text
+    with pytest.raises(outcome("AirflowFailException"), match="did not see 20 of 60 rows"):
+        sync(run_id="run 3", on_suspicious="fail", **whole)
+    assert fetch(marked) == [(0,)]
+
+    accepted = sync(run_id="run 4", on_suspicious="accept", **whole)
+    assert (accepted["rows_deleted"], accepted["rows_in_table"]) == (20, 60)
+    assert fetch(marked) == [(20,)]
+    assert sync(run_id="run 5", **whole)["rows_deleted"] == 0
+
+
+def test_deletions_of_visits_and_line_items_come_with_the_changes(practice: Callable[..., Sandbox], fetch: Any) -> None:
+    from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+
+    sandbox = practice(patients=5, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    names = ("appointments", "line_items")
+    for name in names:
+        sync(name)
+    visit = next(each for each in sandbox.practice.records("appointments") if not each["deleted_flag"])
+    charge = sandbox.practice.records("line_items")[0]
+    with DrChronoHook("drchrono_default") as client:
+        sandbox.clock.advance(60)
+        client.delete("appointments", visit["id"])
+        client.delete("line_items", charge["id"])
+    sandbox.clock.advance(60)
+    sandbox.journal.clear()
+
+    results = {name: sync(name, run_id="run 2") for name in names}
+
+    assert {name: result["rows_deleted"] for name, result in results.items()} == dict.fromkeys(names, 1)
+    assert [result["calls"] for result in results.values()] == [1, 2]
+    for name, record in (("appointments", visit), ("line_items", charge)):
+        assert fetch(f"SELECT id FROM {name} WHERE _drchrono_deleted_at IS NOT NULL") == [(record["id"],)]
+
+
+def test_a_list_that_demands_a_filter_is_synced_with_one_that_the_provider_does_not_know(
+    practice: Callable[..., Sandbox], fetch: Callable[[str], list[tuple[Any, ...]]]
+) -> None:
+    sandbox = practice()
+    rule = "changed_after parameter must be specified with since"
+    with answering(sandbox, refusing("/api/patients", 400, {"detail": rule}, without="changed_after")):
+        with pytest.raises(outcome("AirflowFailException"), match=r"\(400\).*field_errors"):
+            sync()
+        first = sync(run_id="run 2", extra_filters={"changed_after": "2020-01-01"})
+        again = sync(run_id="run 3", extra_filters={"changed_after": "2020-01-01"})
+
+    assert (first["rows_new"], again["rows_new"]) == (60, 0)
+    assert again["since"] is not None
+    assert {each.query["changed_after"] for each in sandbox.journal.calls(resource="patients", status=200)} == {
+        "2020-01-01"
+    }
+    assert fetch("SELECT count(*) FROM patients") == [(60,)]
+
+
+def test_extra_filters_that_cannot_be_right_are_refused_when_the_dag_is_parsed(home: Path) -> None:
+    with pytest.raises(ValueError, match="doctor is a filter that is known: give it in filters"):
+        sync(extra_filters={"doctor": 1})

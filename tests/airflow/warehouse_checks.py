@@ -29,7 +29,8 @@ def differences(sandbox: Sandbox, resource: str, fetch: Fetch) -> list[str]:
     records = listed(sandbox, resource)
     fields = [field for field in load().record_of(resource).fields.values() if not field.verbose]  # type: ignore[union-attr]
     names = ", ".join(f'"{field.name}"' for field in fields)
-    rows = fetch(f'SELECT "_drchrono_digest", "_drchrono_timezone", {names} FROM "{resource}"')
+    metadata = '"_drchrono_digest", "_drchrono_timezone"'
+    rows = fetch(f'SELECT {metadata}, {names} FROM "{resource}" WHERE "_drchrono_deleted_at" IS NULL')
     found = []
     seen = set()
     for digest, timezone, *values in rows:

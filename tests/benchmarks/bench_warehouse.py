@@ -161,6 +161,9 @@ def sync_ours(base_url: str, root: Path, batch: int, open_warehouse: Callable[[]
     class Hook:
         """A connection without an Airflow database to keep the token in."""
 
+        catalog = load()
+        quota = None
+
         def __init__(self) -> None:
             self.settings = settings
             self.client = DrChronoClient(settings=settings, token_store=MemoryTokenStore())
@@ -269,7 +272,7 @@ def load_ours(open_warehouse: Callable[[], Any], staging: Any, checkpoint: Any) 
         warehouse.load(
             table,
             maker.rows(staging.lines(checkpoint)),
-            SyncKey("bench", "patients", "patients", ""),
+            SyncKey("bench", "bench", "patients", "patients", ""),
             SyncState(datetime.now(UTC), None, Practice(("America/New_York",), None)),
             Run("bench", 1),
         )

@@ -66,15 +66,37 @@ def reasons_of(operation: catalog.Operation) -> Iterator[str]:
 
 
 def test_holds_the_whole_contract() -> None:
-    methods = Counter(each.method for each in CATALOG.operations.values())
-    assert len(CATALOG.operations) == 327
+    first = [each for each in CATALOG.operations.values() if each.because.get("id") != "newer-contract"]
+    methods = Counter(each.method for each in first)
+    assert len(first) == 327
     assert methods == {"GET": 164, "POST": 57, "PATCH": 45, "PUT": 42, "DELETE": 19}
-    assert len(CATALOG.records) == 77
-    fields_of_a_newer_edition = 1
-    assert sum(len(record.fields) for record in CATALOG.records.values()) == 961 + fields_of_a_newer_edition
-    assert len(CATALOG.resources) == 88
-    assert len({each.path for each in CATALOG.operations.values()}) == 168
+    assert len({each.resource for each in first}) == 88
+    assert len({each.path for each in first}) == 168
     assert len(CATALOG.service.scopes) == 22
+
+
+def test_holds_what_a_newer_edition_of_the_contract_adds() -> None:
+    newer = {name for name, each in CATALOG.operations.items() if each.because.get("id") == "newer-contract"}
+    assert newer == {
+        "message_threads_list",
+        "message_threads_partial_update",
+        "message_threads_read",
+        "recurring_appointment_instances_list",
+    }
+    newer_records = {"Availability", "MessageThread"}
+    assert len(CATALOG.records.keys() - newer_records) == 77
+    newer_fields = {("UserProfile", "staff")}
+    of_first = [
+        (name, each)
+        for name, record in CATALOG.records.items()
+        for each in record.fields
+        if name not in newer_records and (name, each) not in newer_fields
+    ]
+    assert len(of_first) == 961
+    assert CATALOG.operation("message_threads_partial_update").response.shape == "record"
+    assert CATALOG.record("MessageThread").fields["updated_at"].utc
+    assert CATALOG.operation("recurring_appointment_instances_list").parameter("base_recurring_appointment").required
+    assert CATALOG.operation("availability").parameter("exam_room").type == "integer"
 
 
 def test_operation_ids_are_unique_across_resources() -> None:
@@ -110,7 +132,7 @@ def test_writes_have_a_body_and_reads_have_none(operation: catalog.Operation) ->
 
 def test_bodies_that_the_contract_leaves_out_are_marked() -> None:
     writes = [each for each in CATALOG.operations.values() if each.body]
-    assert len(writes) == 144
+    assert len(writes) == 145
     assert sum(1 for each in writes if each.body and each.body.because) == 134
 
 
@@ -136,6 +158,42 @@ def test_resource_is_whole(resource: catalog.Resource) -> None:
         result = CATALOG.operation(resource.bulk.result)
         assert "uuid" in {each.name for each in result.parameters}
         assert resource.bulk.failed_states
+
+
+@pytest.mark.parametrize("resource", [each for each in RESOURCES if each.values[0].deletions])
+def test_a_list_says_how_it_tells_of_deletions(resource: catalog.Resource) -> None:
+    deletions, record, listing = resource.deletions, CATALOG.record_of(resource.name), resource.list_operation
+    assert deletions is not None
+    assert record is not None
+    assert listing is not None
+    given = {name for name in ("flag", "shown_by", "log") if getattr(deletions, name)}
+    assert given == {key.partition(".")[2] for key in resource.because if key.startswith("deletions.")} != set()
+    soft = {each.soft_delete for each in resource.operations.values()} - {None}
+    assert soft <= {deletions.flag}
+    if deletions.flag:
+        assert record.fields[deletions.flag].type == "boolean"
+    if deletions.shown_by:
+        assert listing.parameter(deletions.shown_by).type == "boolean"
+    if deletions.log:
+        log = CATALOG.resource(deletions.log)
+        logged = CATALOG.record_of(log.name)
+        assert logged is not None
+        assert log.incremental is not None
+        assert log.incremental.cursor_field is not None
+        assert [each.name for each in logged.fields.values() if each.refers_to == resource.name]
+
+
+def test_lists_whose_records_can_be_flagged_as_deleted_are_known() -> None:
+    flags = {"archived", "deleted_flag"}
+    found = {
+        each.name
+        for each in CATALOG.resources.values()
+        if each.list_operation and each.record and flags & set(CATALOG.record(each.record).fields)
+    }
+    # A thread that is archived has left the inbox, and its messages are there.
+    assert found - {"message_threads"} == {
+        each.name for each in CATALOG.resources.values() if each.deletions and each.deletions.flag
+    }
 
 
 @pytest.mark.parametrize("resource", [each for each in RESOURCES if each.values[0].incremental])

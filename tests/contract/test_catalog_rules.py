@@ -54,7 +54,7 @@ def test_every_parameter_has_one_line_about_it() -> None:
 
 def test_what_is_asked_for_has_a_line_of_its_own() -> None:
     own = [each for each in raw_parameters() if each["role"] in ("id", "filter", "option")]
-    assert len(own) == len(MEANT) == 569
+    assert len(own) == len(MEANT) == 585
     assert all(each["about"] not in SHARED.values() for each in own)
 
 
@@ -264,7 +264,8 @@ def test_lists_come_in_a_stated_order() -> None:
 def test_marks_of_single_operations() -> None:
     assert operations_where(create_or_update=True) == {"yellow_notepad_create"}
     assert operations_where(beta=True) == {
-        f"{whose}_work_schedule_{what}" for whose in ("doctor", "office") for what in ("list", "read")
+        *(f"{whose}_work_schedule_{what}" for whose in ("doctor", "office") for what in ("list", "read")),
+        *(f"message_threads_{what}" for what in ("list", "read", "partial_update")),
     }
     assert all("(beta)" in each.summary for each in CATALOG.operations.values() if each.beta)
 
@@ -296,7 +297,9 @@ def test_a_write_may_be_answered_in_two_ways() -> None:
 def test_whose_records_may_be_seen() -> None:
     assert [each.name for each in CATALOG.resources.values() if each.own_application_only] == ["amendments"]
     unknown = {each.name for each in CATALOG.resources.values() if each.practice_access is None}
-    assert unknown == {"availability", "fee_schedules_v2", "schedule_blocks", *(each.resource for each in DAY_SHEETS)}
+    newer = {"message_threads", "recurring_appointment_instances"}
+    sheets = {each.resource for each in DAY_SHEETS}
+    assert unknown == {"availability", "fee_schedules_v2", "schedule_blocks", *newer, *sheets}
     switches = {name for each in CATALOG.resources.values() for name in each.practice_access or ()}
     assert len(switches) == 9
     assert all(name.startswith("share_") for name in switches)

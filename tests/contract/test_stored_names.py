@@ -89,7 +89,10 @@ def warehouse() -> list[str]:
     return [
         base.STATE_TABLE,
         *(column.name for column in base.STATE_COLUMNS),
-        *(column.name for column in table.METADATA),
+        *(column.name for column in (*table.METADATA, *table.OWNERSHIP, *table.DELETION)),
+        table.NUMBER,
+        table.VALID_FROM,
+        table.VALID_TO,
         sql.STAGE,
         sql.SEQUENCE,
     ]

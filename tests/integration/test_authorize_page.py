@@ -106,8 +106,10 @@ def airflow(sandbox: Sandbox, migrated_database: Path, tmp_path_factory: pytest.
     folder = tmp_path_factory.mktemp("airflow")
     running = Airflow(folder, sandbox, migrated_database)
     with (folder / "standalone.log").open("w") as log:
+        # Commands print JSON, which lines of a log would spoil, so only the processes log so much.
+        environment = running.environment | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}
         process = subprocess.Popen(
-            [AIRFLOW, "standalone"], env=running.environment, stdout=log, stderr=subprocess.STDOUT, process_group=0
+            [AIRFLOW, "standalone"], env=environment, stdout=log, stderr=subprocess.STDOUT, process_group=0
         )
     try:
         wait_until_up(running, process)
@@ -307,6 +309,18 @@ def test_a_terminal_without_a_browser_authorizes_too(airflow: Airflow, sandbox: 
     assert airflow.status("front_desk")["state"] == "authorized"
     assert "ended the authorization of front_desk" in airflow.run("drchrono", "revoke", "front_desk", "--yes")
     assert airflow.status("front_desk")["state"] == "never"
+
+
+def test_no_secret_stands_in_a_log_at_debug(airflow: Airflow, sandbox: Sandbox) -> None:
+    grants = [grant for grant in sandbox.app.oauth.grants if grant.access_token]
+    secrets = {token for grant in grants for token in (grant.access_token, grant.refresh_token)}
+    secrets |= {client.secret for client in sandbox.app.oauth.clients.values()}
+    logs = {path: path.read_text(errors="replace") for path in airflow.folder.rglob("*.log")}
+
+    assert len(secrets) >= 4
+    assert "debug" in logs[airflow.folder / "standalone.log"].lower()
+    assert "has authorized the DrChrono connection practice" in logs[airflow.folder / "standalone.log"]
+    assert [path for path, text in logs.items() if any(each in text for each in secrets)] == []
 
 
 @pytest.fixture

@@ -49,12 +49,19 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def environment(airflow_db: Path, tmp_path: Path, sandbox: Sandbox) -> dict[str, str]:
-    """An Airflow of its own, with the example DAG, a SQLite warehouse and its pages in the same folder."""
+    """An Airflow of its own, with the example DAG, a SQLite warehouse and its pages in the same folder.
+
+    The DAG reads by pages, as these tests count them.
+    """
+    text = (ROOT / "example_dags" / EXAMPLE_DAG).read_text()
+    assert 'task_id="sync",' in text
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / EXAMPLE_DAG).write_text(text.replace('task_id="sync",', 'task_id="sync", read_by="pages",'))
     with closing(sqlite3.connect(airflow_db)) as empty, closing(sqlite3.connect(tmp_path / "airflow.db")) as fresh:
         empty.backup(fresh)
     return os.environ | {
         "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path / 'airflow.db'}",
         "AIRFLOW_CONN_DRCHRONO_DEFAULT": sandbox.connection_json(),
         "AIRFLOW_CONN_DRCHRONO_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}),

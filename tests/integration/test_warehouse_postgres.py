@@ -15,6 +15,7 @@ from airflow_provider_drchrono.warehouses.base import WarehouseError, open_wareh
 from airflow_provider_drchrono.warehouses.table import Table
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences
 from tests.unit.warehouses.conformance import LATER, SECRET, TABLE, Fetch, WarehouseConformance, load, visit
+from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
 
 pytestmark = [pytest.mark.integration, pytest.mark.postgres]
 
@@ -60,6 +61,14 @@ class TestConformance(WarehouseConformance):
     pass
 
 
+class TestDeletions(DeletionsConformance):
+    pass
+
+
+class TestHistory(HistoryConformance):
+    pass
+
+
 def test_columns_have_the_types_of_the_catalogue(conn_id: str, fetch: Fetch) -> None:
     with closing(open_warehouse(conn_id)) as warehouse:
         warehouse.prepare(TABLE)
@@ -79,6 +88,10 @@ def test_columns_have_the_types_of_the_catalogue(conn_id: str, fetch: Fetch) -> 
         "_drchrono_extra": "jsonb",
         "_drchrono_timezone": "text",
         "_drchrono_synced_at": "timestamp with time zone",
+        "_drchrono_practice": "text",
+        "_drchrono_selection": "text",
+        "_drchrono_missing_since": "timestamp with time zone",
+        "_drchrono_deleted_at": "timestamp with time zone",
     }
 
 
@@ -190,11 +203,23 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.value.transient
 
 
-def test_a_database_that_is_not_there(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgres_url + "_missing")
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        (lambda url: url + "_missing", r"there is no such database; check the database in the connection's schema"),
+        (lambda url: url.replace("postgres@", "nobody@"), r"the server refused the login; check that the role "),
+    ],
+    ids=["database", "role"],
+)
+def test_a_database_or_a_role_that_is_not_there_is_final(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[str], str], problem: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", wrong(postgres_url))
 
-    with pytest.raises(WarehouseError, match=r"Could not connect to warehouse \(PostgreSQL\): "):
+    with pytest.raises(WarehouseError, match=rf"Could not connect to warehouse \(PostgreSQL\): {problem}") as found:
         open_warehouse("warehouse")
+
+    assert not found.value.transient
 
 
 def test_a_connection_that_is_cut_during_a_load_can_be_tried_again(
@@ -328,6 +353,7 @@ def test_the_example_dag_fills_postgres_by_a_change_of_connection(
 
         assert run_dag(EXAMPLES / EXAMPLE_DAG).state == "success"
 
-        assert len(sandbox.journal.calls()) - before <= len(RESOURCES) + 1
+        # Changed appointments may take two pages, and the log of deleted line items takes a call.
+        assert len(sandbox.journal.calls()) - before <= len(RESOURCES) + 2
         for resource in RESOURCES:
             assert differences(sandbox, resource, fetch) == []

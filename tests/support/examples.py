@@ -1,9 +1,11 @@
 """Valid arguments for any generated operator, worked out from the catalogue and the records of a sandbox."""
 
 import importlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -19,6 +21,7 @@ FILE = {"name": "report.pdf", "content": b"%PDF-1.4 synthetic"}
 REFERENCES = {
     "appointment": "appointments",
     "appointment_id": "appointments",
+    "base_recurring_appointment": "appointments",
     "clinical_note_field": "clinical_note_field_types",
     "clinical_note_template": "clinical_note_templates",
     "consent_form": "consent_forms",
@@ -32,6 +35,15 @@ REFERENCES = {
 }
 DATE_RANGE = "2026-01-01/2026-01-31"
 TEXTS = {"date_of_birth": "1980-05-17"}
+PATTERNED = {
+    "default_due_date_offset": "2 12:00:00",
+    "employer_state": "NY",
+    "json_data": "{}",
+    "metatags": '["text"]',
+    "pain": "3",
+    "state": "MA",
+    "template_name": "shoe_size",
+}
 BY_FORMAT = {
     "base64": FILE,
     "date": "2026-03-04",
@@ -40,6 +52,8 @@ BY_FORMAT = {
     "file": FILE,
     "time": "09:30:00",
 }
+HOURS = itertools.count()
+EARLIER = "2026-03-04T09:00:00"
 # What has to be done to a record before an operation finds anything to do.
 BEFORE = {
     "consent_forms_unapply_from_appointment": "consent_forms_apply_to_appointment",
@@ -79,8 +93,11 @@ def operator_class(operation_id: str) -> type[DrChronoOperationOperator]:
     return found
 
 
-def example(sandbox: Sandbox, operation: Operation, *, full: bool) -> Example:
-    """Return valid arguments for an operator: the least it needs, or everything it takes."""
+def example(sandbox: Sandbox, operation: Operation, *, full: bool, numbers: bool = False) -> Example:
+    """Return valid arguments for an operator: the least it needs, or everything it takes.
+
+    :param numbers: give amounts as numbers, and not as text, which no schema says but the vendor's reference takes.
+    """
     kind = operator_class(operation.id)
     path, arguments = operation.path, {}
     for argument, name in kind.path_arguments.items():
@@ -106,25 +123,28 @@ def example(sandbox: Sandbox, operation: Operation, *, full: bool) -> Example:
         arguments["order_by"] = query["order_by"] = order_by
     body = None
     if load().data_fields(operation):
-        arguments["data"] = data(sandbox, operation, full=full)
-        body = _as_sent(arguments["data"], multipart=_has_files(operation, arguments["data"]))
+        arguments["data"] = data(sandbox, operation, full=full, numbers=numbers)
+        body = _as_sent(arguments["data"], multipart=_is_form(operation, arguments["data"]))
     return Example(arguments, path, {name: _text(value) for name, value in query.items()}, body)
 
 
-def data(sandbox: Sandbox, operation: Operation, *, full: bool) -> dict[str, Any]:
+def data(sandbox: Sandbox, operation: Operation, *, full: bool, numbers: bool = False) -> dict[str, Any]:
     """Return a valid body."""
     fields, required = load().data_fields(operation), load().required_fields(operation)
     wanted = [each for each in fields if full or each.name in required] or list(fields[:1])
     if full and operation.body and operation.body.encoding == "multipart":
         # A multipart body is flat.
         wanted = [each for each in wanted if each.type not in ("array", "object")]
-    values = {each.name: value_of(sandbox, each) for each in wanted}
+    values = {each.name: value_of(sandbox, each, numbers=numbers) for each in wanted}
     if operation.kind == "create" and operation.resource.startswith("patients"):
         values["first_name"] = f"Only {operation.id} {full}"
+    if "scheduled_time" in values and operation.resource.startswith("appointments"):
+        # Two visits of a doctor at one time are a conflict.
+        values["scheduled_time"] = (datetime(2031, 1, 1) + timedelta(hours=next(HOURS))).isoformat()
     return values
 
 
-def value_of(sandbox: Sandbox, expected: Field) -> Any:
+def value_of(sandbox: Sandbox, expected: Field, *, numbers: bool = False) -> Any:
     """Return a value that a field of a body takes."""
     if expected.refers_to and expected.name != "exam_room":
         key = sandbox.practice.table(expected.refers_to).keys[0]
@@ -133,15 +153,28 @@ def value_of(sandbox: Sandbox, expected: Field) -> Any:
         return str(key) if expected.type == "string" else key
     if expected.enum:
         return next(each for each in expected.enum if each != "")
-    if expected.format:
-        return BY_FORMAT[expected.format]
+    if expected.format == "decimal" and expected.type == "number" and numbers:
+        return 12.5
+    if ruled := _kept_rule(expected):
+        return ruled
     if expected.type == "array":
-        return [value_of(sandbox, expected.items)] if expected.items else []
+        return [value_of(sandbox, expected.items, numbers=numbers)] if expected.items else []
     if expected.type == "object":
         inner = load().record(expected.record).fields.values() if expected.record else expected.fields
-        return {each.name: value_of(sandbox, each) for each in inner if not each.read_only}
+        return {each.name: value_of(sandbox, each, numbers=numbers) for each in inner if not each.read_only}
+    if expected.pattern or expected.json_text:
+        return PATTERNED[expected.name]
     plain = {"integer": 1, "number": 1.5, "boolean": True, "any": "anything", "string": f"text {expected.name}"}
     return plain[expected.type]
+
+
+def _kept_rule(expected: Field) -> Any:
+    """Return a value that keeps to a format, or to a rule in the vendor's words; None where there is none."""
+    if expected.before is not None:
+        return EARLIER
+    if expected.json_text:
+        return '["text"]'
+    return BY_FORMAT.get(expected.format or "") or PATTERNED.get(expected.name if expected.pattern else "")
 
 
 def identifier_of(sandbox: Sandbox, resource: str, *, skip: int = 0) -> Any:
@@ -219,7 +252,9 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _has_files(operation: Operation, values: Mapping[str, Any]) -> bool:
+def _is_form(operation: Operation, values: Mapping[str, Any]) -> bool:
+    if operation.body is not None and operation.body.multipart_only:
+        return True
     files = {each.name for each in load().body_fields(operation) if each.format == "file"}
     return bool(files & set(values))
 

@@ -49,6 +49,7 @@ def execute(operator: Any, context: dict[str, Any] | None = None) -> Any:
 def connected_sandbox(patch: pytest.MonkeyPatch, **options: Any) -> Iterator[Sandbox]:
     """Serve a sandbox that ``drchrono_default`` leads to, its tokens kept in memory instead of Airflow's database."""
     tokens = MemoryTokenStore()
+    tokens.grant_id = ""  # type: ignore[attr-defined]
     store = cached_property(lambda hook: tokens)
     store.__set_name__(DrChronoHook, "token_store")
     patch.setattr(DrChronoHook, "token_store", store)

@@ -1,9 +1,11 @@
 """The pages name files that exist, and ``docs/contributing.md`` tells its routes from the first file to the last."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_drchrono.catalog import load
 from tests.support.pages import CONTRIBUTING, PACKAGE, ROOT, missing_paths, route_files
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -45,6 +47,27 @@ def test_a_route_is_told_from_its_first_file_to_its_last(route: str) -> None:
 
     assert (files[0], files[-1]) == ENDS[route]
     assert len(set(files)) == len(files) > 2, "each file is one step"
+
+
+def numbers_of_things() -> dict[str, set[int]]:
+    """Return how many there are of what pages count, by the word that they count by."""
+    catalog = load()
+    watched = [each for each in catalog.resources.values() if each.changes]
+    return {
+        "operations": {len(catalog.operations)},
+        "records": {len(catalog.records)},
+        "lists": {len(watched)},
+        "sensors": {len(catalog.triggers)},
+    }
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "docs/how-to/assets.md"], ids=str)
+def test_a_page_counts_what_is_there(page: Path) -> None:
+    right = numbers_of_things()
+    counted = re.findall(r"(?<![\d,])(\d{2,3}) (operations|records|lists|sensors)\b", page.read_text())
+
+    assert counted
+    assert [(number, word) for number, word in counted if int(number) not in right[word]] == []
 
 
 def test_a_page_includes_a_file_in_a_way_that_is_carried_out() -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.client.quota.pace import PollPace, poll_pace
-from airflow_provider_drchrono.client.quota.state import Limits, QuotaStatus, quota_status
+from airflow_provider_drchrono.client.quota.state import Limits, QuotaState, QuotaStatus, quota_status
 from airflow_provider_drchrono.client.quota.stores import MemoryQuotaStore, QuotaStore
 
 
@@ -89,6 +89,21 @@ class CallQuota:
     def status(self) -> QuotaStatus:
         """Return how much is used and left."""
         return self._store.update(lambda state, now: quota_status(state, self.connection, self.limits, now))
+
+    def reset(self) -> QuotaStatus:
+        """Forget what all connections of the application have spent in this hour, and that DrChrono refused calls.
+
+        DrChrono's own count goes on, and the next 429 is believed again.
+
+        :return: what was believed before.
+        """
+
+        def forget(state: QuotaState, now: float) -> QuotaStatus:
+            before = quota_status(state, self.connection, self.limits, now)
+            state.forget(now)
+            return before
+
+        return self._store.update(forget)
 
     def pace(self, interval: float) -> PollPace:
         """Say when to poll again, and count the caller among those who poll until then.

@@ -64,6 +64,11 @@ class Call:
     whose: tuple[str, str] = ("", "")
 
 
+def _is_near(known: tuple[float, float], found: tuple[float, float]) -> bool:
+    """Tell whether two bounds of the clock's offset agree to an hour."""
+    return max(known[0], found[0]) <= min(known[1], found[1]) + HOUR
+
+
 @dataclass(slots=True)
 class QuotaState:
     """What all callers of one application know together.
@@ -74,6 +79,7 @@ class QuotaState:
     :param queue: who waits, by the ids of their calls: since when, and until when.
     :param refused_until: nobody calls before this time.
     :param clock_offset: seconds by which DrChrono's clock is ahead, at least and at most; None before its first answer.
+    :param clock_doubt: the same, by one answer that contradicts what is known; a second one that agrees is believed.
     :param polls: who waits for the next poll: connection, until when, and the interval in seconds that it wants.
     """
 
@@ -84,6 +90,7 @@ class QuotaState:
     refused_until: float = 0.0
     clock_offset: tuple[float, float] | None = None
     polls: list[tuple[str, float, float]] = field(default_factory=list)
+    clock_doubt: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as plain JSON values."""
@@ -101,7 +108,7 @@ class QuotaState:
                 for key, each in values["calls"].items()
             }
             queue = {key: (float(since), float(until)) for key, (since, until) in values["queue"].items()}
-            clock_offset = values["clock_offset"]
+            clock_offset, clock_doubt = values["clock_offset"], values.get("clock_doubt")
             return cls(
                 int(values["hour"]),
                 {name: {host: int(count) for host, count in hosts.items()} for name, hosts in values["used"].items()},
@@ -111,6 +118,7 @@ class QuotaState:
                 (float(clock_offset[0]), float(clock_offset[1])) if clock_offset else None,
                 # A process of an earlier release leaves them out.
                 [(str(name), float(until), float(interval)) for name, until, interval in values.get("polls", ())],
+                (float(clock_doubt[0]), float(clock_doubt[1])) if clock_doubt else None,
             )
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             raise ValueError("This is not the state of a quota") from None
@@ -193,6 +201,16 @@ class QuotaState:
             if not -HOUR < now - until < LATE:
                 del self.queue[key]
         self.polls = [each for each in self.polls if now < each[1]]
+        if self.refused_until > now + HOUR + SECOND:
+            # The clock was set back since: no refusal lasts longer than an hour.
+            self.refused_until = 0.0
+
+    def forget(self, now: float) -> None:
+        """Forget what is believed of the hour: what was spent, until when calls are refused, and DrChrono's clock.
+
+        Calls in hand and the queue stay, since the limit of a second goes on.
+        """
+        self.hour, self.used, self.refused_until, self.clock_offset = int(now // HOUR), {}, 0.0, None
 
     def _begin(self, hour: int) -> None:
         self.used = {}
@@ -209,6 +227,13 @@ class QuotaState:
     def _set_clock(self, started_at: float, answered: float, date: float) -> None:
         # The header has whole seconds and was written somewhere between the two; answers together narrow it down.
         low, high = date - answered, date + SECOND - started_at
+        if not _is_near(self.clock_offset or (0.0, 0.0), (low, high)):
+            # A wrong clock would begin another hour, and the calls of this one would be forgotten.
+            if self.clock_doubt is None or not _is_near(self.clock_doubt, (low, high)):
+                self.clock_doubt = (low, high)
+                return
+            self.clock_offset = None
+        self.clock_doubt = None
         if self.clock_offset and max(low, self.clock_offset[0]) <= min(high, self.clock_offset[1]):
             low, high = max(low, self.clock_offset[0]), min(high, self.clock_offset[1])
         self.clock_offset = (low, high)

@@ -26,7 +26,7 @@ from airflow_provider_drchrono.incremental.events.deliveries import (
 )
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.incremental.lists import Selection
-from airflow_provider_drchrono.incremental.poller import read_again
+from airflow_provider_drchrono.incremental.poller import Judge, read_again, trusting
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
@@ -51,13 +51,16 @@ class Delivery:
     windows: tuple[Window, ...] = field(repr=False)
     cursor: Cursor | None = field(repr=False)
 
-    def records(self, drchrono: DrChronoClient, selection: Selection) -> Iterator[Record]:
-        """Read the records."""
+    def records(self, drchrono: DrChronoClient, selection: Selection, judge: Judge = trusting) -> Iterator[Record]:
+        """Read the records.
+
+        :param judge: says whether a read may hide records.
+        """
         if self.cursor is None:
             return iter(())
         cursor = self.cursor
         windows = merged(self.windows, selection)
-        return chain.from_iterable(read_again(drchrono, selection, cursor, window) for window in windows)
+        return chain.from_iterable(read_again(drchrono, selection, cursor, window, judge=judge) for window in windows)
 
 
 class EventReader:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.incremental.clocks import own_clock
 from airflow_provider_drchrono.incremental.cursor import Cursor, CursorName, read_cursor
 from airflow_provider_drchrono.incremental.detection import key_of
 from airflow_provider_drchrono.incremental.events.event import MOST_IDS, ChangeEvent
-from airflow_provider_drchrono.incremental.poller import Poller
+from airflow_provider_drchrono.incremental.poller import Judge, Poller, trusting
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
     from airflow_provider_drchrono.client.paging import Record
-    from airflow_provider_drchrono.incremental.cursor import CursorStore
+    from airflow_provider_drchrono.incremental.cursor import CursorSource, CursorStore
     from airflow_provider_drchrono.incremental.detection import Position, Window
     from airflow_provider_drchrono.incremental.lists import Selection
     from airflow_provider_drchrono.incremental.window import TimezoneSource
@@ -46,10 +47,14 @@ class EventWriter(Poller):
         store: CursorStore,
         asset: str,
         timezones: TimezoneSource,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = own_clock,
+        source: Callable[[CursorSource | None], CursorSource | None] = lambda known: known,
+        judge: Judge = trusting,
     ) -> None:
         name = CursorName.of_asset(asset)
-        super().__init__(selection, store=store, name=name, run_id="", timezones=timezones, now=now)
+        super().__init__(
+            selection, store=store, name=name, run_id="", timezones=timezones, now=now, source=source, judge=judge
+        )
         self._asset = asset
         self._event: ChangeEvent | None = None
 
@@ -63,6 +68,15 @@ class EventWriter(Poller):
         except _UnacknowledgedError as pending:
             return pending.event
         return self._event if found else None
+
+    def resume(self) -> tuple[bool, ChangeEvent | None]:
+        """Return whether there is a position to go on from, and the event that may not have arrived yet.
+
+        :raises CursorError: the stored cursor cannot be used.
+        """
+        text = self._store.load(self._name)
+        cursor = None if text is None else read_cursor(text, self._list.resource)
+        return (False, None) if cursor is None else (cursor.position is not None, cursor.pending_event)
 
     def acknowledge(self, event: ChangeEvent) -> None:
         """Store that an event has arrived.

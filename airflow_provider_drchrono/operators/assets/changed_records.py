@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_size
-from airflow_provider_drchrono.compat import run_of
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice, check_size
+from airflow_provider_drchrono.compat import instance_of, run_of
+from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.events.event import ChangeEvent
     from airflow_provider_drchrono.incremental.events.reader import EventReader
     from airflow_provider_drchrono.incremental.lists import Selection
+    from airflow_provider_drchrono.incremental.suspicion import ReadFacts
     from airflow_provider_drchrono.triggers.incremental import DrChronoIncrementalTrigger
 
 
@@ -50,6 +52,8 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         ones.
     :param output_path: object-storage path or URL of a file to write the records to, one JSON object a line, gzip if
         it ends in ``.gz``; the result is then its path and count.
+    :param on_suspicious: what follows where a list may hide records, as it came back empty to a token that lacks its
+        scopes, or a page in the middle of it was empty: ``warn`` in the log, or ``fail``; a retry then reads the same.
     """
 
     template_fields: Sequence[str] = ("fields", "output_path")
@@ -62,16 +66,19 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
+        on_suspicious: OnSuspicious = "warn",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         watching_trigger(asset)
+        check_choice(type(self).__name__, "on_suspicious", on_suspicious, ON_SUSPICIOUS)
         check_size(type(self).__name__, max_records, batch_size, output_path)
         self.asset = asset
         self.fields = fields
         self.max_records = max_records
         self.batch_size = batch_size
         self.output_path = output_path
+        self.on_suspicious = on_suspicious
 
     def execute(self, context: Context) -> Any:
         """Find out what this run is to read, read it, and return it.
@@ -117,7 +124,7 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         from airflow_provider_drchrono.incremental.events.deliveries import DeliveriesError
         from airflow_provider_drchrono.incremental.events.reader import LostEventError
 
-        name = CursorName.of_instance(context["ti"])
+        name = CursorName.of_instance(instance_of(context, self))
         operation_id = selection.incremental_list.operation_id
         try:
             delivery = self._reader(context, name, selection).take(self._triggering(context, operation_id))
@@ -138,9 +145,16 @@ class DrChronoChangedRecordsOperator(BaseOperator):
             return output.deliver(())
         self.log.info("%s: reading %d events, the last until %s", operation_id, len(events), events[-1])
         try:
-            return output.deliver(delivery.records(self.hook.get_conn(), selection))
+            return output.deliver(delivery.records(self.hook.get_conn(), selection, partial(self._judge, operation_id)))
         finally:
             self.hook.close()
+
+    def _judge(self, operation_id: str, read: ReadFacts) -> bool:
+        from airflow_provider_drchrono.incremental.suspicion import act_on
+
+        found = self.hook.suspicions(operation_id, read)
+        act_on(found, self.on_suspicious)
+        return bool(found)
 
     def _reader(self, context: Context, name: CursorName, selection: Selection) -> EventReader:
         from airflow_provider_drchrono.incremental.cursor import cleared_from
@@ -163,11 +177,13 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         """
         from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 
-        all_events = context["triggering_asset_events"]
+        all_events: Any = context.get("triggering_asset_events", {})
         events = all_events.get(self.asset, ())
         if not events:
             # Looking an asset up adds it, so how many there are says nothing.
-            by_another = any(all_events.values()) or context["dag_run"].run_type == "asset_triggered"
+            by_another = (
+                any(all_events.values()) or getattr(context.get("dag_run"), "run_type", "") == "asset_triggered"
+            )
             return [] if by_another else None
         payloads = [event.extra["payload"] for event in events if "payload" in (event.extra or {})]
         try:

@@ -20,12 +20,16 @@ class BodyNames:
     """The names that the body of an operation may and must have.
 
     :param whole: whether the required fields have to be there, as in a create and a replace.
+    :param unless: of required fields, the other fields that make up for them.
+    :param optional: whether there may be no body at all, since the query says everything that has to be said.
     """
 
     fields: Collection[str]
     required: Collection[str]
     read_only: Collection[str]
     whole: bool
+    unless: Mapping[str, str]
+    optional: bool
 
 
 @lru_cache(maxsize=512)
@@ -33,11 +37,14 @@ def body_names(operation_id: str) -> BodyNames:
     """Return what the catalogue says of the names in the body of an operation."""
     catalog = load()
     operation = catalog.operation(operation_id)
+    fields = catalog.data_fields(operation)
     return BodyNames(
-        fields=tuple(each.name for each in catalog.data_fields(operation)),
+        fields=tuple(each.name for each in fields),
         required=catalog.required_fields(operation),
         read_only=catalog.read_only_fields(operation),
         whole=operation.kind != "update",
+        unless={each.name: each.required_unless for each in fields if each.required and each.required_unless},
+        optional=catalog.can_do_without_body(operation),
     )
 
 
@@ -49,9 +56,9 @@ def check_data(operation_id: str, data: object, extra_fields: object, body: Body
     :param lists: whether a list of records is allowed.
     :raises InvalidArgumentError: everything that is wrong, in one line.
     """
-    if is_template(data):
+    if is_template(data) or (data is None and body.optional):
         return
-    extra = set(extra_fields) if isinstance(extra_fields, Mapping) else set()
+    extra = dict(extra_fields) if isinstance(extra_fields, Mapping) else {}
     some_unknown = extra_fields is not None and not isinstance(extra_fields, Mapping)
     if isinstance(data, Mapping):
         records: Iterable[tuple[str, Any]] = [("data", data)]
@@ -61,7 +68,7 @@ def check_data(operation_id: str, data: object, extra_fields: object, body: Body
         wanted = "a mapping of fields, or a list of them," if lists else "a mapping of fields"
         raise InvalidArgumentError(f"{operation_id}: data must be {wanted} not {type(data).__name__}")
     if not data:
-        if extra or some_unknown:
+        if extra or some_unknown or body.optional:
             return
         raise InvalidArgumentError(f"{operation_id}: data is empty; give at least one field to send")
     problems: list[str] = []
@@ -75,10 +82,10 @@ def check_data(operation_id: str, data: object, extra_fields: object, body: Body
 
 
 def _record_problems(
-    where: str, record: Mapping[str, Any], extra: Collection[str], body: BodyNames, *, complete: bool
+    where: str, record: Mapping[str, Any], extra: Mapping[str, Any], body: BodyNames, *, complete: bool
 ) -> list[str]:
     problems = []
-    if not record and not extra and complete:
+    if not record and not extra and complete and not body.optional:
         problems.append(f"{where} is empty; give at least one field to send")
     for name in record:
         if name in extra:
@@ -90,7 +97,11 @@ def _record_problems(
         else:
             problems.append(f"{where} has no field {name!r}{did_you_mean(name, body.fields)}")
     if body.whole and complete:
-        missing = [name for name in body.required if name not in record and name not in extra]
+        given = {**record, **extra}
+        missing = [name for name in body.required if name not in given and not given.get(body.unless.get(name, ""))]
         if missing:
-            problems.append(f"{where} needs {', '.join(missing)}")
+            told = [
+                f"{name} (unless it gives {body.unless[name]})" if name in body.unless else name for name in missing
+            ]
+            problems.append(f"{where} needs {', '.join(told)}")
     return problems

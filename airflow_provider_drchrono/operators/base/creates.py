@@ -53,7 +53,7 @@ class CreateOperator(WriteOperator):
     def __init__(
         self,
         *,
-        data: Mapping[str, Any] | Sequence[Mapping[str, Any]] | XComArg | str,
+        data: Mapping[str, Any] | Sequence[Mapping[str, Any]] | XComArg | str | None,
         if_exists: IfExists = "create",
         match_on: Sequence[str] = (),
         **kwargs: Any,
@@ -106,7 +106,7 @@ class CreateOperator(WriteOperator):
         from airflow_provider_drchrono.client.values import rendered
 
         data = self.data
-        return isinstance(rendered(data) if isinstance(data, str) else data, Mapping)
+        return data is None or isinstance(rendered(data) if isinstance(data, str) else data, Mapping)
 
     def _plan_lookups(self, bodies: list[Body], query: Mapping[str, Any]) -> list[Lookup | None]:
         from airflow_provider_drchrono.operators.base.lookup import plan_lookup

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.client.rules import GIVE_FILTER, OF_NO_FIELD, one_line
+
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import BadRequestError
 
@@ -71,6 +74,7 @@ def explained(operation_id: str, places: Places) -> Iterator[None]:
             operation_id=error.operation_id,
             status=error.status,
             field_errors=error.field_errors,
+            rules=error.rules,
         )
     # The first error carries the API's words, so it is not made part of the traceback.
     raise explained_error from None
@@ -78,16 +82,28 @@ def explained(operation_id: str, places: Places) -> Iterator[None]:
 
 def bad_request_message(operation_id: str, error: BadRequestError, places: Places) -> str:
     """Return one line that puts each complaint of a 400 next to the argument it is about."""
-    problems = [f"{_place(name, places)} {_meaning(messages)}" for name, messages in error.field_errors.items()] or [
-        "the request as a whole was refused"
-    ]
+    problems: list[str] = []
     asked = error.operation_id or operation_id
-    return f"{asked}: the API refused the request (400): {'; '.join(problems)}"
+    for name, messages in error.field_errors.items():
+        shown = [rule for each in messages if (rule := one_line(each)) in error.rules]
+        if name in OF_NO_FIELD and shown:
+            problems += shown
+        else:
+            problems.append(f"{_place(name, places)} {_meaning(messages)}")
+    if error.rules and _only_reads(asked):
+        problems.append(GIVE_FILTER)
+    told = "; ".join(problems) or "the request as a whole was refused"
+    return f"{asked}: the API refused the request (400): {told}"
+
+
+def _only_reads(operation_id: str) -> bool:
+    operation = load().operations.get(operation_id)
+    return operation is not None and operation.method == "GET"
 
 
 def _place(name: str, places: Places) -> str:
     """Return ``data[2]['doctor']`` for ``2.doctor``; what is no name of a field is not repeated."""
-    if name in ("detail", "non_field_errors", "__all__"):
+    if name in OF_NO_FIELD:
         return "the record as a whole"
     if argument := places(name):
         return argument

@@ -12,6 +12,7 @@ from typing import Any
 from airflow.sdk import XComArg
 
 from airflow_provider_drchrono.common.task_options import TaskOptions
+from airflow_provider_drchrono.incremental.suspicion import OnSuspicious
 from airflow_provider_drchrono.operators.base.creates import IfExists
 from airflow_provider_drchrono.operators.base.operation import OnMissing
 
@@ -29,13 +30,20 @@ class VerboseGetOptions(GetOptions, total=False):
     verbose: bool
 
 
-class ListOptions(TaskOptions, total=False):
-    """What :class:`ListOperator` takes where the list has no verbose form."""
+class RecordsOptions(TaskOptions, total=False):
+    """What operators take that return many records."""
 
     fields: Sequence[str] | None
     max_records: int
     batch_size: int | None
     output_path: str | None
+    on_suspicious: OnSuspicious
+
+
+class ListOptions(RecordsOptions, total=False):
+    """What :class:`ListOperator` takes where the list has no verbose form."""
+
+    extra_filters: Mapping[str, Any] | XComArg | str | None
 
 
 class VerboseListOptions(ListOptions, total=False):
@@ -44,7 +52,7 @@ class VerboseListOptions(ListOptions, total=False):
     verbose: bool
 
 
-class BulkResultOptions(ListOptions, total=False):
+class BulkResultOptions(RecordsOptions, total=False):
     """What :class:`BulkResultOperator` takes."""
 
     wait_for_completion: bool

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice
+from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious, ReadFacts
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context, XComArg
 
+    from airflow_provider_drchrono.client import Page
     from airflow_provider_drchrono.common.results import Output
 
 Records: TypeAlias = "list[dict[str, Any]] | list[list[dict[str, Any]]]"
@@ -83,20 +85,25 @@ class SelectingOperator(DrChronoOperationOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
     takes_filters: ClassVar[bool] = True
 
-    def __init__(self, *, filters: Mapping[str, Any] | XComArg | str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        filters: Mapping[str, Any] | XComArg | str | None = None,
+        **kwargs: Any,
+    ) -> None:
         if self.takes_filters:
             arguments.check_filters(arguments.operation_filters(self.operation_id), filters)
         super().__init__(**kwargs)
         self.filters = filters
 
-    def checked_filters(self) -> dict[str, Any]:
+    def checked_filters(self, *, has_extra: bool = False) -> dict[str, Any]:
         """Return the filters, coerced to what the API reads.
 
+        :param has_extra: whether filters are given beside that the catalogue does not know.
         :raises InvalidArgumentError: a name or a value is wrong.
         """
-        return arguments.checked_filters(
-            arguments.operation_filters(self.operation_id, self.hook.catalog), self.filters, zone=self.zone
-        )
+        known = arguments.operation_filters(self.operation_id, self.hook.catalog, has_extra=has_extra)
+        return arguments.checked_filters(known, self.filters, zone=self.zone)
 
 
 class RecordsOperator(SelectingOperator):
@@ -109,6 +116,8 @@ class RecordsOperator(SelectingOperator):
         ones.
     :param output_path: object-storage path or URL of a file to write the records to, one JSON object a line, gzip if it
         ends in ``.gz``. There is no bound then, and the result is ``{"path": ..., "count": ...}``.
+    :param on_suspicious: what follows where a list may hide records, as it came back empty to a token that lacks its
+        scopes, or a page in the middle of it was empty: ``warn`` in the log, or ``fail`` and return nothing.
     """
 
     links_to_record: ClassVar[bool] = False
@@ -122,15 +131,18 @@ class RecordsOperator(SelectingOperator):
         max_records: int = MAX_RECORDS,
         batch_size: int | None = None,
         output_path: str | None = None,
+        on_suspicious: OnSuspicious = "warn",
         **kwargs: Any,
     ) -> None:
         arguments.check_size(self.operation_id, max_records, batch_size, output_path)
+        check_choice(self.operation_id, "on_suspicious", on_suspicious, ON_SUSPICIOUS)
         super().__init__(**kwargs)
         self.verbose = verbose
         self.fields = fields
         self.max_records = max_records
         self.batch_size = batch_size
         self.output_path = output_path
+        self.on_suspicious = on_suspicious
 
     def checked_output(self) -> Output:
         """Return how the records are to be handed on.
@@ -146,9 +158,55 @@ class RecordsOperator(SelectingOperator):
 
     def deliver(self, records: Iterable[dict[str, Any]], output: Output) -> Records | dict[str, Any]:
         """Return the records, or write them and return where."""
-        result: Records | dict[str, Any] = output.deliver(records)
+        counted = _Counted(records)
+        result: Records | dict[str, Any] = output.deliver(counted)
+        self._judge(counted.facts)
         self.log.info("%s: %s", self.operation_id, output.summary(result))
         return result
+
+    def _judge(self, read: ReadFacts) -> None:
+        """Warn of a list that may hide records, or refuse it.
+
+        :raises SuspiciousReadError: it may, and the task is to fail then.
+        """
+        from airflow_provider_drchrono.incremental.suspicion import act_on
+
+        found = self.hook.suspicions(self.operation_id, read)
+        act_on(found, self.on_suspicious)
+        if not read.records and not found:
+            self.log.info("%s", self.hook.why_empty(self.operation_id))
+
+
+class _Counted:
+    """Records as they are handed on, and what is known of the read in the end."""
+
+    def __init__(self, records: Iterable[dict[str, Any]]) -> None:
+        self._records = records
+        self._count = 0
+        self._gaps = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self._count = 0
+        for record in self._records:
+            self._count += 1
+            yield record
+
+    @property
+    def facts(self) -> ReadFacts:
+        return ReadFacts(self._count, gaps=getattr(self._records, "gaps", 0))
+
+
+class _Pages:
+    """The records of pages, and how many pages in the middle held none."""
+
+    def __init__(self, pages: Iterable[Page]) -> None:
+        self._pages = pages
+        self.gaps = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for page in self._pages:
+            self.gaps += page.gaps
+            yield from page.records
 
 
 class ListOperator(RecordsOperator):
@@ -156,7 +214,26 @@ class ListOperator(RecordsOperator):
 
     When the quota runs out on the way, the task is rescheduled and begins again, unless it had used so much of the
     quota that it would never come to an end; then it fails and says what to use instead.
+
+    :param extra_filters: filters that the provider does not know, by name; they are sent as they are.
     """
+
+    # They are checked together with those that the catalogue does not know.
+    takes_filters = False
+    template_fields: Collection[str] = ("filters", "extra_filters", "fields", "output_path", "drchrono_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json", "extra_filters": "json"}
+
+    def __init__(
+        self,
+        *,
+        extra_filters: Mapping[str, Any] | XComArg | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        arguments.check_extra_filters(self.operation_id, extra_filters)
+        known = arguments.operation_filters(self.operation_id, has_extra=bool(extra_filters))
+        arguments.check_filters(known, kwargs.get("filters"))
+        super().__init__(**kwargs)
+        self.extra_filters = extra_filters
 
     def execute(self, context: Context) -> Records | dict[str, Any]:
         """Make the calls and return the records, or path and count of the file with them."""
@@ -164,8 +241,10 @@ class ListOperator(RecordsOperator):
 
         with self.calling() as drchrono:
             output = self.checked_output()
-            filters = self.checked_filters()
-            records = drchrono.list(self.operation_id, filters, verbose=self.verbose)
+            extra = arguments.checked_extra_filters(self.operation_id, self.extra_filters)
+            filters = self.checked_filters(has_extra=bool(extra))
+            pages = drchrono.pages(self.operation_id, filters, extra_filters=extra, verbose=self.verbose)
+            records = _Pages(pages)
             try:
                 return self.deliver(records, output)
             except RateLimitedError as error:

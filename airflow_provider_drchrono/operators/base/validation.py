@@ -6,6 +6,7 @@ the place, as in ``data[2]['first_name']``, and never hold a value.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,11 +17,15 @@ from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client import values
 from airflow_provider_drchrono.client.filters import convert
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
+from airflow_provider_drchrono.operators.base.body_names import body_names
+from airflow_provider_drchrono.operators.base.field_rules import breaches, complete
 from airflow_provider_drchrono.operators.base.file_arguments import FileSource, file_source
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
+
+log = logging.getLogger(__name__)
 
 MOST_PROBLEMS = 10
 """One error names so many problems, and counts the others."""
@@ -61,17 +66,21 @@ class Body:
 def check_body(operation_id: str, data: object, extra_fields: object = None, *, zone: str | None = None) -> list[Body]:
     """Return the records that ``data`` holds, coerced to what the API reads.
 
-    :param data: a mapping, or a list of them, whose templates have been rendered; or the text of one.
+    :param data: a mapping, or a list of them, whose templates have been rendered; or the text of one. None where the
+        operation can do without.
     :param extra_fields: fields that are sent as they are with each record.
     :param zone: IANA name of the practice's time zone, where it is known.
     :raises InvalidArgumentError: everything that is wrong, in one line.
     """
-    operation = load().operation(operation_id)
+    catalog = load()
+    operation = catalog.operation(operation_id)
     extra = _extra(operation_id, extra_fields)
-    records, many = _records(operation_id, data)
+    optional = body_names(operation_id).optional
+    records, many = _records(operation_id, {} if data is None and optional else data)
     adapter = _body_adapter(operation_id, frozenset(extra))
     tree = _tree(operation)
     problems: list[str] = []
+    advice: list[str] = []
     bodies = []
     for index, record in enumerate(records):
         where = f"data[{index}]" if many else "data"
@@ -79,10 +88,14 @@ def check_body(operation_id: str, data: object, extra_fields: object = None, *, 
         problems += _told(where, wrong, tree)
         if not wrong:
             problems += _overlaps(where, checked, extra)
-            if not checked and not extra:
+            if not checked and not extra and not optional:
                 problems.append(f"{where} is empty; give at least one field to send")
-            bodies.append(_body(checked | extra))
+            for breach in breaches(catalog, tree, checked, extra, operation.kind):
+                (advice if breach.advisory else problems).append(f"{where}{breach.place} {breach.problem}")
+            bodies.append(_body(complete(tree, checked | extra, operation.kind)))
     _refuse(operation_id, problems)
+    if advice:
+        log.warning("%s: %s", operation_id, _several(advice))
     return bodies
 
 
@@ -155,10 +168,14 @@ def _validate(
 
 def _refuse(operation_id: str, problems: list[str]) -> None:
     if problems:
-        told = problems[:MOST_PROBLEMS]
-        if rest := len(problems) - len(told):
-            told.append(f"and {rest} more")
-        raise InvalidArgumentError(f"{operation_id}: {'; '.join(told)}. Nothing was sent")
+        raise InvalidArgumentError(f"{operation_id}: {_several(problems)}. Nothing was sent")
+
+
+def _several(problems: list[str]) -> str:
+    told = problems[:MOST_PROBLEMS]
+    if rest := len(problems) - len(told):
+        told.append(f"and {rest} more")
+    return "; ".join(told)
 
 
 def _told(where: str, errors: Iterable[ErrorDetails], tree: Iterable[Field]) -> list[str]:
@@ -224,7 +241,11 @@ def _body_adapter(operation_id: str, given_elsewhere: frozenset[str]) -> TypeAda
     needed = frozenset(
         each.name
         for each in fields
-        if each.required and operation.kind != "update" and each.name not in given_elsewhere
+        # Whether a field is needed that others can stand in for is seen when all are known.
+        if each.required
+        and each.required_unless is None
+        and operation.kind != "update"
+        and each.name not in given_elsewhere
     )
     return _adapter_of(_typed_dict(fields, needed))
 
@@ -267,7 +288,7 @@ def _type_of(field_: Field, nullable: bool) -> Any:
         if value is None:
             if nullable:
                 return None
-            raise ValueError("must not be null")
+            raise ValueError("must not be null (did its template or XCom find no value?)")
         return check(value, (info.context or {}).get("zone"))
 
     return Annotated[Any, PlainValidator(validate)]
@@ -281,6 +302,10 @@ def _check_of(field_: Field) -> Check:
     if field_.enum and not field_.open_enum:
         chosen = values.choice_of(field_.enum)
         return lambda value, _: chosen(value)
+    if field_.json_text:
+        return lambda value, _: values.to_json_text(value)
+    if field_.format == "decimal" and field_.type == "string":
+        return lambda value, _: str(values.to_decimal(value))
     if field_.format:
         return FORMAT_CHECKS[field_.format]
     return PLAIN_CHECKS[field_.type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_drchrono.common.arguments import check_choice
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice
 from airflow_provider_drchrono.operators.base.body_names import body_names, check_data
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
@@ -32,7 +32,7 @@ class WriteOperator(DrChronoOperationOperator):
     def __init__(
         self,
         *,
-        data: Mapping[str, Any] | Sequence[Mapping[str, Any]] | XComArg | str,
+        data: Mapping[str, Any] | Sequence[Mapping[str, Any]] | XComArg | str | None,
         extra_fields: Mapping[str, Any] | XComArg | str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -44,11 +44,19 @@ class WriteOperator(DrChronoOperationOperator):
     def checked_bodies(self) -> list[Body]:
         """Return the records to send, coerced to what the API reads.
 
-        :raises InvalidArgumentError: a name or a value is wrong.
+        :raises InvalidArgumentError: a name or a value is wrong, or differs from what another argument says.
         """
         from airflow_provider_drchrono.operators.base.validation import check_body
 
-        return check_body(self.operation_id, self.data, self.extra_fields, zone=self.zone)
+        bodies = check_body(self.operation_id, self.data, self.extra_fields, zone=self.zone)
+        query = self.checked_query()
+        for argument, name in self.query_arguments.items():
+            if any(str(body.fields.get(name, query.get(name))) != str(query.get(name)) for body in bodies):
+                raise InvalidArgumentError(
+                    f"{self.operation_id}: data[{name!r}] and {argument} say different things, and the API would take "
+                    f"one of them unseen; give {argument} alone. Nothing was sent"
+                )
+        return bodies
 
     def send(
         self,

@@ -10,7 +10,10 @@ from airflow_provider_drchrono.sandbox.practice.practice import KEYS_APART
 from airflow_provider_drchrono.sandbox.practice.table import Row
 from airflow_provider_drchrono.sandbox.practice.words import (
     ALLERGENS,
+    ASSESSMENTS,
+    COMMUNICATIONS,
     DRUGS,
+    EXAMS,
     LAB_TESTS,
     PAYERS,
     PLANS,
@@ -100,6 +103,15 @@ def _task_template(scene: Scene, row: Row, number: int) -> None:
 def _vaccine(scene: Scene, row: Row, number: int) -> None:
     row["name"], row["cvx_code"] = VACCINES[number % len(VACCINES)]
     row |= {"cpt_code": "", "next_dose_date": None}
+
+
+def _thread(scene: Scene, row: Row, number: int) -> None:
+    subject, body = "Question about a visit", scene.one(("Thank you.", "Please call."))
+    message = {"id": row["id"] * 10, "subject": subject, "body": body}
+    row |= {"subject": subject, "message_type": ("MC", "GP")[number % 2], "message_count": 1}
+    row |= {"first_message": message, "last_message": message, "last_message_at": row["updated_at"], "owners": []}
+    row |= {"unread_count": number % 2, "starred": number % 3 == 0, "archived": False}
+    row["patient"] = None if number % 4 == 3 else row["patient"]
 
 
 def _procedure(scene: Scene, row: Row, number: int) -> None:
@@ -260,8 +272,13 @@ FINISH: Mapping[str, Finish] = {
     "lab_tests": _lab_test,
     "line_item_deletions": _deletion,
     "medications": _drug,
+    "message_threads": _thread,
     "messages": _message,
     "patient_authorizations": _authorization,
+    "patient_communications": _coded(COMMUNICATIONS, "SNOMEDCT"),
+    "patient_interventions": _coded(PLANS, "SNOMEDCT"),
+    "patient_physical_exams": _coded(EXAMS, "LOINC"),
+    "patient_risk_assessments": _coded(ASSESSMENTS, "LOINC"),
     "patient_flag_types": _named("Fall risk", "Interpreter", "VIP"),
     "patient_lab_results": _patient_lab_result,
     "patient_messages": _fixed(subject="Appointment question", attachments=[]),

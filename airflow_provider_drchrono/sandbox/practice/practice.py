@@ -19,8 +19,15 @@ from airflow_provider_drchrono.sandbox.sandbox_options import Options
 KEYS_APART = 10_000_000
 """Each resource numbers its records from a range of its own, so that an id of another resource is never found."""
 
-SAME_RECORDS = {"patients_summary": "patients", "lab_orders_summary": "lab_orders"}
+SAME_RECORDS = {
+    "lab_orders_summary": "lab_orders",
+    "patients_summary": "patients",
+    "recurring_appointment_instances": "appointments",
+}
 """Resources that show the records of another one."""
+
+IN_UTC = frozenset({"message_threads"})
+"""Resources whose times show in UTC with a Z, unlike those of all others."""
 
 Rule = Callable[["Practice", Row, Row | None], None]
 
@@ -56,7 +63,7 @@ class Practice:
             for resource in catalog.resources.values()
             if resource.bulk
         } | SAME_RECORDS
-        own = [each for each in catalog.resources.values() if each.name not in self._same and each.record]
+        own = [each for each in catalog.resources.values() if each.name not in self._same and _is_kept(each)]
         self.tables = {each.name: self._table(each, (number + 1) * KEYS_APART + 1) for number, each in enumerate(own)}
 
     def serve_at(self, origin: str) -> None:
@@ -222,4 +229,10 @@ class Practice:
         table.spelling = self.options.timestamps
         table.features = frozenset(self.options.features)
         table.links = self.file_links
+        table.zone = self.clock.zone if resource.name in IN_UTC else None
         return table
+
+
+def _is_kept(resource: Resource) -> bool:
+    """Tell whether a resource has records of its own, and is not worked out from others."""
+    return resource.record is not None and (bool(resource.key) or resource.list_operation is not None)

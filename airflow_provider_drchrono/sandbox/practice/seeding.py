@@ -72,6 +72,7 @@ PATIENTS_FOR_ONE: Mapping[str, int] = {
     "lab_results": 5,
     "line_item_deletions": 25,
     "medications": 2,
+    "message_threads": 4,
     "messages": 3,
     "patient_authorizations": 10,
     "patient_communications": 5,
@@ -97,10 +98,10 @@ PATIENTS_FOR_ONE: Mapping[str, int] = {
 def seed_practice(catalog: Catalog, clock: Clock, options: Options) -> Practice:
     """Return the practice that the options ask for.
 
-    :raises ValueError: ``options.records`` names a resource that has no records of its own.
+    :raises ValueError: the options name a resource that has no records of its own.
     """
     practice = Practice(catalog, clock, options, RULES, EFFECTS)
-    unknown = sorted(set(options.records) - set(practice.tables))
+    unknown = sorted({*options.records, *options.clocks, *options.refuse_unfiltered} - set(practice.tables))
     if unknown:
         raise ValueError(f"No records of their own: {', '.join(unknown)}; choose from {', '.join(practice.tables)}")
     for name, elaborate in ELABORATE.items():
@@ -233,5 +234,5 @@ def _seed_many(table: Table, wanted: int, now: datetime) -> None:
     def write(key: int) -> bytes:
         return text % {b"key": key, b"stamp": stamp(key).encode()}
 
-    quick = table.key == "id" and isinstance(model["id"], int) and table.spelling == "T"
+    quick = table.zone is None and table.key == "id" and isinstance(model["id"], int) and table.spelling == "T"
     table.make_many(extra, make, write if quick else None)

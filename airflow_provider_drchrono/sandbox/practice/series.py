@@ -44,6 +44,17 @@ def days_of(row: Row) -> list[date]:
     return found
 
 
+def unlisted_days(row: Row, last: str) -> list[date]:
+    """Return the days of a series that names no weekdays: it is taken for a weekly one, and lists do not show its days.
+
+    :param last: the day to end with, as ``YYYY-MM-DD``; empty for the end of the series.
+    """
+    if row.get("recurring_days"):
+        return []
+    weekday = WEEKDAYS[datetime.fromisoformat(row["scheduled_time"]).weekday()]
+    return days_of(row | {"recurring_days": [weekday], "recur_end_date": last or row.get("recur_end_date")})
+
+
 def day_of(base: Row, day: date | str) -> Row:
     """Return one day of a series as a row of its own."""
     number = f"{base['id']}_{str(day).replace('-', '')}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.catalog import RecordSchema
 from airflow_provider_drchrono.sandbox.files import FileLinks
@@ -35,6 +37,7 @@ class Table:
     :param key: name of the field that tells rows apart; None numbers them.
     :param changed_field: the field that ``since`` compares.
     :param first_key: the number of the first row.
+    :ivar zone: the practice's, in which rows hold times that views show in UTC with a Z; None where they show as held.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Table:
         self.origin = ""
         self.links: FileLinks | None = None
         self.spelling: Spelling = "T"
+        self.zone: ZoneInfo | None = None
         self.elaborate: Elaborate | None = None
         self.version = 0
         self.next_key = first_key
@@ -207,7 +211,9 @@ class Table:
             if shown[name]:
                 path = str(shown[name])
                 shown[name] = f"{self.origin}{self.links.signed(path) if self.links else path}"
-        if self.spelling != "T":
+        if self.zone is not None:
+            shown |= {name: _in_utc(str(shown[name]), self.zone) for name in self.moments if shown.get(name)}
+        elif self.spelling != "T":
             self._respell(shown)
         return shown
 
@@ -267,6 +273,11 @@ class Table:
             self._encoded.clear()
         else:
             self._encoded.pop(key, None)
+
+
+def _in_utc(moment: str, zone: ZoneInfo) -> str:
+    local = datetime.fromisoformat(moment).replace(tzinfo=zone)
+    return local.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _as_number(moment: Any) -> int:

@@ -59,6 +59,7 @@ VACCINES = (("Influenza, injectable", "158"), ("Tdap", "115"), ("Hepatitis B", "
 PLANS = (
     ("Exercise education", "304507003"), ("Dietary regime", "182922004"), ("Smoking cessation education", "225323000"),
 )  # fmt: skip
+COMMUNICATIONS = (("Clinical consultation report", "371530004"),)
 EXAMS = (("Systolic blood pressure", "8480-6"), ("Body mass index", "39156-5"))
 ASSESSMENTS = (("Adult depression screening assessment", "73832-8"),)
 LAB_TESTS = (

@@ -16,13 +16,13 @@ from zoneinfo import ZoneInfo
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position, within
 from airflow_provider_drchrono.incremental.lists import Selection
-from airflow_provider_drchrono.incremental.poller import read_closed_window
+from airflow_provider_drchrono.incremental.poller import read_closed_window, trusting
 from airflow_provider_drchrono.incremental.window import first_start
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient
     from airflow_provider_drchrono.client.paging import Record
-    from airflow_provider_drchrono.incremental.poller import Deliver
+    from airflow_provider_drchrono.incremental.poller import Deliver, Judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +75,28 @@ class ExplicitWindow:
         due = _instant(ends, zones, latest=True) + lookback
         return cls(selection, zones, start, end, due if due > now else None)
 
-    def poll(self, drchrono: DrChronoClient, deliver: Deliver) -> tuple[bool, Any]:
+    def poll(self, drchrono: DrChronoClient, deliver: Deliver, judge: Judge = trusting) -> tuple[bool, Any]:
         """Read the window; return whether it is complete, and what ``deliver`` made of it.
+
+        :param judge: says whether a read may hide records.
 
         A window with an end is complete when its end has passed, also if nothing changed in it. Without an end it is
         complete as soon as something has changed.
         """
         if self.due is not None:
             return False, None
-        records = self._records(drchrono)
+        records = self._records(drchrono, judge)
         if self.until is not None:
             return True, deliver(records)
         first = next(records, None)
         return (False, None) if first is None else (True, deliver(chain([first], records)))
 
-    def _records(self, drchrono: DrChronoClient) -> Iterator[Record]:
+    def _records(self, drchrono: DrChronoClient, judge: Judge) -> Iterator[Record]:
         selection = self.selection
         incremental_list = selection.incremental_list
         detector = ChangeDetector(incremental_list, "", Position.at_start(self.since), selection.change)
 
-        records = read_closed_window(drchrono, detector, self.since, selection, self.timezones)
+        records = read_closed_window(drchrono, detector, self.since, selection, self.timezones, judge=judge)
         return within(incremental_list, records, self.until, selection.change)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import (
-    AirflowException,
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSensorTimeout,
@@ -24,17 +24,21 @@ from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.colours import colour_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
-from airflow_provider_drchrono.compat import run_of, shortest_deferral, waits_in_triggerer
+from airflow_provider_drchrono.compat import instance_of, run_of, shortest_deferral, waits_in_triggerer
 from airflow_provider_drchrono.compat.sensors import ChoosesPokeInterval
+from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-    from airflow_provider_drchrono.incremental.cursor import CursorStore
+    from airflow_provider_drchrono.incremental.cursor import CursorName, CursorStore
     from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, Selection
     from airflow_provider_drchrono.incremental.poller import Poller
+    from airflow_provider_drchrono.incremental.suspicion import ReadFacts
     from airflow_provider_drchrono.sensors.base.explicit_window import ExplicitWindow
+
+log = logging.getLogger(__name__)
 
 POLL_INTERVAL = 360.0
 """Seconds. At that pace all triggers together take 230 calls an hour, less than half of the quota."""
@@ -56,6 +60,8 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
     It returns the records, ready for ``.expand``, or with ``output_path`` the path and count of a file with them.
 
     :param filters: what to select.
+    :param extra_filters: filters that the provider does not know, by name; they are sent as they are. A deferred sensor
+        then polls on a worker, for which it is resumed at each poll.
     :param change: ``created``, ``updated``, or ``any``. A record that is created and changed between two polls counts
         as created.
     :param fields: return only these fields of each record.
@@ -71,6 +77,8 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         ones.
     :param output_path: object-storage path or URL of a file to write the records to, one JSON object a line, gzip if
         it ends in ``.gz``.
+    :param on_suspicious: what follows where a read may hide records, as the token lacks the scopes of the list or a
+        page in the middle of it was empty: ``warn`` in the log, or ``fail`` and give nothing.
     :param deferrable: wait in the triggerer and not on a worker; None leaves it to ``[operators] default_deferrable``.
     :param poke_interval: seconds between two polls, each of which is a call of the quota.
     :param mode: ``reschedule``, which frees the worker between two polls, or ``poke``.
@@ -80,8 +88,10 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
     resource: ClassVar[str]
     operation_id: ClassVar[str]
     _polled_at: datetime | None = None
+    _quiet: str = ""
     template_fields: Sequence[str] = (
         "filters",
+        "extra_filters",
         "fields",
         "since",
         "until",
@@ -89,7 +99,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         "output_path",
         "drchrono_conn_id",
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json", "extra_filters": "json"}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -100,6 +110,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         self,
         *,
         filters: Mapping[str, Any] | XComArg | str | None = None,
+        extra_filters: Mapping[str, Any] | XComArg | str | None = None,
         change: Change = "any",
         fields: Sequence[str] | XComArg | str | None = None,
         verbose: bool = False,
@@ -110,6 +121,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         max_records: int = 10_000,
         batch_size: int | None = None,
         output_path: str | None = None,
+        on_suspicious: OnSuspicious = "warn",
         deferrable: bool | None = None,
         poke_interval: timedelta | float = POLL_INTERVAL,
         mode: str = "reschedule",
@@ -117,10 +129,13 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, mode=mode, **kwargs)
-        arguments.check_filters(arguments.incremental_filters(self.resource), filters)
+        arguments.check_extra_filters(self.operation_id, extra_filters)
+        known = arguments.incremental_filters(self.resource, has_extra=bool(extra_filters))
+        arguments.check_filters(known, filters)
         for name, value, words in (("since", since, ()), ("until", until, ()), ("start", start, STARTS)):
             arguments.check_time(self.operation_id, name, value, words)
         self.filters = filters
+        self.extra_filters = extra_filters
         self.change = change
         self.fields = fields
         self.verbose = verbose
@@ -131,6 +146,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         self.max_records = max_records
         self.batch_size = batch_size
         self.output_path = output_path
+        self.on_suspicious = on_suspicious
         self.deferrable = deferrable
         self.drchrono_conn_id = drchrono_conn_id
         self._list = Outlet(self, list_asset(self.resource, drchrono_conn_id))
@@ -141,13 +157,34 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
 
         :raises AirflowFailException: an argument, the connection or the stored cursor has to be changed first.
         """
+        if "ti" not in context:
+            # Somebody's unit test: there is no scheduler that would call again.
+            found, result = self._poll(context)
+            if found:
+                return result
+            raise AirflowSensorTimeout(
+                f"{self.operation_id}: nothing is new, and without the context of a task the sensor does not wait; "
+                "give start='beginning' or since, or change a record between two calls"
+            )
         if not self.waits_in_triggerer:
-            return super().execute(context)
+            try:
+                return super().execute(context)
+            except AirflowSkipException as skipped:
+                # With never_fail, Airflow takes a used-up quota for a failure.
+                if not isinstance(skipped.__cause__, AirflowRescheduleException):
+                    raise
+                waits = skipped.__cause__
+            raise waits
         with self._soft():
             return self._poll_or_defer(context, time.time() + self.timeout)
 
     def execute_complete(self, context: Context, event: object) -> Any:
         """Resume when the trigger reports: read the records, or wait again if another run was given them."""
+        with self._soft():
+            return self._resumed(context, event)
+
+    def _resumed(self, context: Context, event: object) -> Any:
+        from airflow_provider_drchrono.client import DrChronoError
         from airflow_provider_drchrono.triggers.incremental import PollEvent
 
         try:
@@ -157,8 +194,11 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         if read.status == "timeout":
             raise AirflowSensorTimeout(f"{self.operation_id}: nothing changed within {self.timeout:g} seconds")
         if read.status == "failed":
-            kind = AirflowException if read.transient else AirflowFailException
-            raise kind(f"{self.operation_id}: waiting for changes failed: {read.message}")
+            message = f"{self.operation_id}: waiting for changes failed: {read.message}"
+            if read.transient:
+                # As on a worker: with soft_fail, Airflow takes each error of its own for a reason to skip.
+                raise DrChronoError(message, transient=True)
+            raise AirflowFailException(message)
         self.log.info("%s: the trigger saw %d new records", self.operation_id, read.count)
         return self._poll_or_defer(context, read.ends)
 
@@ -194,7 +234,14 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         from airflow_provider_drchrono.hooks.drchrono import next_interval
 
         bounds = [self.timeout - run_duration()] + ([self.max_wait.total_seconds()] if self.max_wait else [])
-        return max(interval, min(next_interval(self.hook, interval), *bounds))
+        seconds = max(interval, min(next_interval(self.hook, interval), *bounds))
+        self._say_quiet(seconds)
+        return seconds
+
+    def _say_quiet(self, seconds: float) -> None:
+        """Say that the sensor waits, and for what: without a word it would look as if it hung."""
+        if self._quiet:
+            log.info("%s: %s; next look in %.0f s", self.operation_id, self._quiet, seconds)
 
     def _check_options(self) -> None:
         where = self.operation_id
@@ -204,6 +251,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             raise InvalidArgumentError(
                 f"{where}: change must be one of {', '.join(map(repr, changes))}, not {self.change!r}{why}"
             )
+        arguments.check_choice(where, "on_suspicious", self.on_suspicious, ON_SUSPICIOUS)
         arguments.check_size(where, self.max_records, self.batch_size, self.output_path)
         arguments.checked_lookback(where, self.lookback, timedelta(0))
         if self.until is not None and self.since is None:
@@ -229,29 +277,41 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             drchrono = self.hook.get_conn()
             if self.since is not None:
                 window = self._window(incremental_list, filters)
-                found, result = window.poll(drchrono, output.deliver)
+                found, result = window.poll(drchrono, output.deliver, self._judge)
                 span = (window.since, window.until)
+                self._quiet = _quiet_window(window)
             else:
                 poller = self._poller(context, incremental_list, filters)
                 found, result = poller.poll(drchrono, output.deliver)
                 self._polled_at = None if found else poller.polled_at
+                since = f"since {poller.quiet_since:%Y-%m-%d %H:%M:%S} UTC" if poller.quiet_since else "so far"
+                self._quiet = (
+                    f"nothing is new {since} (to read an earlier time again, give since, or begin anew with: airflow "
+                    f"drchrono cursor reset {self._name(context).arguments})"
+                )
                 if poller.window is not None:
                     span = (poller.window.before.since, poller.window.after.until)
-            if not found:
-                # An empty poll is usual. Only a grant that lacks the scopes is logged.
-                blind, why = self.hook.why_empty(self.operation_id)
-                if blind:
-                    self.log.warning("%s", why)
         except ForgottenRunError as error:
             raise AirflowFailException(f"{self.operation_id}: {error}") from None
         except CursorError as error:
-            raise AirflowFailException(f"{self.operation_id}: {_name(context).explain(error)}") from None
+            raise AirflowFailException(f"{self.operation_id}: {self._name(context).explain(error)}") from None
         finally:
             self.hook.close()
         if found:
             self.log.info("%s: %s", self.operation_id, output.summary(result))
             self._list.update(self, context, output.count(result), since=span[0], until=span[1])
         return found, result
+
+    def _judge(self, read: ReadFacts) -> bool:
+        """Tell whether a read may hide records, and say so.
+
+        :raises SuspiciousReadError: it may, and the sensor is to fail then.
+        """
+        from airflow_provider_drchrono.incremental.suspicion import act_on
+
+        found = self.hook.suspicions(self.operation_id, read)
+        act_on(found, self.on_suspicious)
+        return bool(found)
 
     def _poll_or_defer(self, context: Context, ends: float) -> Any:
         from airflow_provider_drchrono.client import RateLimitedError
@@ -283,7 +343,8 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         filters = self._checked_filters()
         selection = self._selection(incremental_list, filters)
         window = self._window(incremental_list, filters) if self.since is not None else None
-        name = _name(context)
+        name = self._name(context)
+        self._say_quiet(max(self.poke_interval, due - time.time()))
         self.defer(
             trigger=DrChronoIncrementalTrigger(
                 drchrono_conn_id=self.drchrono_conn_id,
@@ -297,10 +358,14 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
                 polled_at=self._polled_at.isoformat() if self._polled_at else None,
                 lookback=selection.lookback.total_seconds(),
                 poll_interval=self.poke_interval,
+                on_suspicious=self.on_suspicious,
                 not_before=max(
-                    due, window.due.timestamp() if window and window.due else 0.0, time.time() + shortest_deferral()
+                    due,
+                    window.due.timestamp() if window and window.due else 0.0,
+                    time.time() + (self.poke_interval if selection.extra_filters else shortest_deferral()),
                 ),
-                poll=window is None or window.due is None,
+                # Nobody knows whether extra filters may be stored, so the trigger is not given them.
+                poll=not selection.extra_filters and (window is None or window.due is None),
                 ends=ends,
             ),
             method_name="execute_complete",
@@ -308,11 +373,13 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         )
 
     def _checked_filters(self) -> dict[str, Any]:
-        return arguments.checked_filters(
-            arguments.incremental_filters(self.resource, self.hook.catalog),
-            self.filters,
-            zone=self.hook.settings.timezone,
+        known = arguments.incremental_filters(
+            self.resource, self.hook.catalog, has_extra=bool(self._checked_extra_filters())
         )
+        return arguments.checked_filters(known, self.filters, zone=self.hook.settings.timezone)
+
+    def _checked_extra_filters(self) -> dict[str, str]:
+        return arguments.checked_extra_filters(self.operation_id, self.extra_filters)
 
     def _selection(self, incremental_list: IncrementalList, filters: dict[str, Any]) -> Selection:
         from airflow_provider_drchrono.incremental.lists import Selection
@@ -326,6 +393,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             change=self.change,
             lookback=arguments.checked_lookback(self.operation_id, self.lookback, incremental_list.lookback),
             start=start,
+            extra_filters=self._checked_extra_filters(),
         )
 
     def _poller(self, context: Context, incremental_list: IncrementalList, filters: dict[str, Any]) -> Poller:
@@ -335,11 +403,13 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         return Poller(
             self._selection(incremental_list, filters),
             store=self.cursor_store,
-            name=_name(context),
+            name=self._name(context),
             run_id=run_of(context),
             cleared_from=cleared_from(context.get("dag_run")),
             timezones=self.hook,
             now=utcnow,
+            source=self.hook.continued_source,
+            judge=self._judge,
         )
 
     def _window(self, incremental_list: IncrementalList, filters: dict[str, Any]) -> ExplicitWindow:
@@ -353,6 +423,11 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             timezones=lambda: current_practice(self.hook, None, utcnow(), incremental_list.timezone).timezones,
             now=utcnow(),
         )
+
+    def _name(self, context: Context) -> CursorName:
+        from airflow_provider_drchrono.incremental.cursor import CursorName
+
+        return CursorName.of_instance(instance_of(context, self))
 
     @contextmanager
     def _soft(self) -> Iterator[None]:
@@ -371,12 +446,13 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             raise
 
 
+def _quiet_window(window: ExplicitWindow) -> str:
+    """Say what the sensor waits for that reads a window of its own."""
+    if window.due is not None:
+        return f"the window ends at {window.until} by the practice's clock, and is read after that"
+    return f"nothing has changed since {window.since} by the practice's clock"
+
+
 def utcnow() -> datetime:
     """Return the present by this machine's clock."""
     return datetime.now(UTC)
-
-
-def _name(context: Context) -> Any:
-    from airflow_provider_drchrono.incremental.cursor import CursorName
-
-    return CursorName.of_instance(context["ti"])

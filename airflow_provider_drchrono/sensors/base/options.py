@@ -7,13 +7,14 @@ together. Nothing imports this module when a DAG is parsed.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 from airflow.sdk import XComArg
 
 from airflow_provider_drchrono.common.task_options import Duration, TaskOptions
 from airflow_provider_drchrono.incremental.lists import Change
+from airflow_provider_drchrono.incremental.suspicion import OnSuspicious
 
 Time: TypeAlias = datetime.date | XComArg | str | None
 
@@ -21,6 +22,7 @@ Time: TypeAlias = datetime.date | XComArg | str | None
 class SensorOptions(TaskOptions, total=False):
     """What :class:`IncrementalSensor` takes where all changes of the list look the same and it has no verbose form."""
 
+    extra_filters: Mapping[str, Any] | XComArg | str | None
     fields: Sequence[str] | XComArg | str | None
     since: Time
     until: Time
@@ -29,6 +31,7 @@ class SensorOptions(TaskOptions, total=False):
     max_records: int
     batch_size: int | None
     output_path: str | None
+    on_suspicious: OnSuspicious
     deferrable: bool | None
     poke_interval: Duration
     mode: str

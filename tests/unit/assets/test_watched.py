@@ -65,8 +65,6 @@ def test_an_asset_says_what_its_trigger_watches() -> None:
         "watch": "created",
         "due_at_since": "2026-01-01",
         "status": "3",
-        "lookback": "300",
-        "poll_interval": "60",
         "start": "2026-01-31T08:00:00",
         "verbose": "true",
     }
@@ -116,6 +114,15 @@ def test_equal_watches_are_one_asset_with_one_trigger(ways: list[dict[str, Any]]
     assert len({BaseEventTrigger.hash(*each.watchers[0].trigger.serialize()) for each in made}) == 1
 
 
+def test_tuning_leaves_an_asset_what_it_is() -> None:
+    made = [drchrono_asset("tasks", **way) for way in ({}, {"poll_interval": 20}, {"lookback": 60})]
+
+    assert len({(each.name, each.uri) for each in made}) == 1
+    assert [trigger_of(each)["poll_interval"] for each in made] == [360.0, 20.0, 360.0]
+    # What the catalogue says is left to the facts of the connection, which are known when the list is polled.
+    assert [trigger_of(each)["lookback"] for each in made] == [None, None, 60.0]
+
+
 DIFFERENT: list[dict[str, Any]] = [
     {},
     {"drchrono_conn_id": "north"},
@@ -131,8 +138,6 @@ DIFFERENT: list[dict[str, Any]] = [
     {"start": "2026-01-31"},
     {"start": "2026-01-31T08:00:00"},
     {"start": "2026-01-31T08:00:00+00:00"},
-    {"lookback": 60},
-    {"poll_interval": 60},
     {"name": "visits"},
     {"name": "visits of the north"},
 ]

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,41 @@ def test_says_when_drchrono_takes_no_calls(capsys: pytest.CaptureFixture[str]) -
     run("quota", "share")
 
     assert "DrChrono takes no more until " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["drchrono_default"], ["show"], ["show", "drchrono_default"]])
+def test_show_may_be_left_out(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    run("quota", *words)
+
+    assert "drchrono_default may make 500 more of its 500." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["reset"], ["reset", "drchrono_default"]])
+def test_what_was_believed_is_forgotten_for_all_connections_of_the_application(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    spend("share", 3)
+    quota = DrChronoHook("share").quota
+    assert quota
+    quota.acquire("refused")
+    a_day_ahead = datetime.now(UTC) + timedelta(days=1)
+    quota.settle("refused", server_time=a_day_ahead, refused_for=86_400.0)
+    assert 3500 < quota.acquire("later") <= 3600
+
+    run("quota", *words)
+
+    printed = capsys.readouterr().out
+    assert "Forgotten: that the application has made " in printed
+    assert "and that DrChrono takes no more until " in printed
+    assert quota.acquire("later") == 0
+    status = quota.status()
+    assert (status.used, status.refused_until) == (1, None)
+    assert abs((status.resets_at - datetime.now(UTC)).total_seconds()) <= 3600
+
+
+def test_another_action_is_refused() -> None:
+    with pytest.raises(SystemExit, match=r"no action 'rest'; there is show and reset"):
+        run("quota", "rest", "drchrono_default")
 
 
 @pytest.mark.parametrize(

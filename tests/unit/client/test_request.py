@@ -57,7 +57,10 @@ def test_every_operation_can_be_asked_for(
     assert parts.path == operation.path.replace("{id}", "42")
     assert "{" not in parts.path
     assert dict(parse_qsl(parts.query)) == {name: str(value) for name, value in values.items()}
-    assert request.body == (None if body is None else b'{"note": "x"}')
+    if operation.body and operation.body.multipart_only:
+        assert isinstance(request.body, Multipart)
+    else:
+        assert request.body == (None if body is None else b'{"note": "x"}')
 
 
 @pytest.mark.parametrize(
@@ -309,8 +312,21 @@ def test_files_make_the_body_multipart() -> None:
         assert f'name="{name}"\r\n\r\n{value}\r\n' in sent
 
 
-def test_without_files_even_uploads_are_json() -> None:
-    assert build("documents_partial_update", path={"id": 1}, body={"archived": True}).body == b'{"archived": true}'
+def test_what_is_read_from_a_form_is_a_form_without_files_too() -> None:
+    request = build("documents_partial_update", path={"id": 1}, body={"archived": True})
+    assert isinstance(request.body, Multipart)
+    assert 'name="archived"\r\n\r\ntrue\r\n' in b"".join(request.body.chunks()).decode()
+
+    with pytest.raises(InvalidArgumentError, match="documents_create takes one record at a time"):
+        build("documents_create", body=[{"description": "x"}])
+
+
+def test_a_create_whose_query_says_everything_sends_an_empty_form() -> None:
+    request = build("signed_consent_forms_create", query={"patient": 1, "appointment": 2, "consent_form": 3})
+    assert isinstance(request.body, Multipart)
+    sent = b"".join(request.body.chunks())
+    assert sent == f"--{request.body.boundary}--\r\n".encode()
+    assert request.body.length == len(sent)
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,18 @@ def test_a_429_without_a_hint_waits_for_the_top_of_the_servers_hour(api: Scripte
     assert len(api.seen) == 2
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_answer_that_asks_for_a_day_is_asked_again_when_the_hour_begins(
+    api: ScriptedApi, connect: Connect, status: int
+) -> None:
+    date = {"Date": "Sun, 01 Mar 2026 10:50:00 GMT", "Retry-After": "86400"}
+    api.script += [Reply(status, b"come back tomorrow", date)]
+    with pytest.raises(RateLimitedError) as caught:
+        read(connect())
+    assert caught.value.retry_at is not None
+    assert abs(caught.value.retry_at - datetime.now(UTC) - timedelta(minutes=10)) < timedelta(seconds=5)
+
+
 def test_a_429_that_does_not_end_is_put_off(api: ScriptedApi, connect: Connect) -> None:
     api.script += [Reply(429, headers={"Retry-After": "0.01"})] * 9
     with pytest.raises(RateLimitedError):

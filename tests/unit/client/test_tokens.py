@@ -142,3 +142,12 @@ def test_lease_excludes_other_threads(tmp_path: Path, kind: str) -> None:
     for each in threads:
         each.join()
     assert most == 1
+
+
+def test_a_token_that_cannot_take_its_place_leaves_no_copy_behind(tmp_path: Path) -> None:
+    (tmp_path / "token").mkdir()
+
+    with pytest.raises(ConfigurationError, match="cannot be written to"):
+        FileTokenStore(tmp_path / "token").save(TOKEN)
+
+    assert [each.name for each in tmp_path.iterdir()] == ["token"]

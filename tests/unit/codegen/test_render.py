@@ -7,9 +7,10 @@ import pytest
 
 from airflow_provider_drchrono import catalog
 from airflow_provider_drchrono.catalog import Field
+from airflow_provider_drchrono.catalog.samples import sample
+from airflow_provider_drchrono.catalog.wording import rows_of, type_label, values_label
 from airflow_provider_drchrono.codegen.docstrings import WIDTH, operator_docstring
-from airflow_provider_drchrono.codegen.examples import example, sample
-from airflow_provider_drchrono.codegen.labels import rows_of, type_label, values_label
+from airflow_provider_drchrono.codegen.examples import example
 from airflow_provider_drchrono.codegen.plan import OperatorPlan, Plan, plan
 from airflow_provider_drchrono.codegen.render import formatted, render
 

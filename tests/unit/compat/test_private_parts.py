@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -119,10 +120,10 @@ def test_operators_know_what_was_rendered() -> None:
             self.data = data
             self.noticed: list[Any] = []
 
-        def after_rendering(self, names: tuple[str, ...]) -> None:
-            self.noticed.append((names, self.data))
+        def after_rendering(self, given: Mapping[str, Any]) -> None:
+            self.noticed.append((given, self.data))
 
     operator = Operator(task_id="a_task", data={"a": "{{ name }}"})
     operator.render_template_fields({"name": "Ana"})
 
-    assert operator.noticed == [(("data",), {"a": "Ana"})]
+    assert operator.noticed == [({"data": {"a": "{{ name }}"}}, {"a": "Ana"})]

@@ -1,3 +1,4 @@
+import json
 import logging
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ from airflow_provider_drchrono.client import ClientSettings
 from airflow_provider_drchrono.client.quota.stores import FileQuotaStore, MemoryQuotaStore, RedisQuotaStore
 from airflow_provider_drchrono.hooks import connection as quota
 from airflow_provider_drchrono.hooks.connection import quota_of, quota_store_of
+from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +78,22 @@ def test_redis_is_used_where_the_connection_names_one() -> None:
     store = quota_store_of(settings(quota_storage="valkey://127.0.0.1:1/0", quota_storage_password="canary"))
 
     assert isinstance(store, RedisQuotaStore)
+
+
+def test_the_test_of_a_connection_counts_for_the_application_and_under_no_random_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tests.support.running import connected_sandbox
+
+    with connected_sandbox(monkeypatch, patients=1) as sandbox:
+        connection = json.loads(sandbox.connection_json())
+        connection["extra"] |= {"quota_per_hour": 500, "quota_per_second": 0}
+        monkeypatch.setenv("AIRFLOW_CONN_ABCD1234", json.dumps(connection))
+        hook = DrChronoHook("abcd1234")
+
+        assert hook.test_connection()[0]
+
+        others = quota_of(hook.settings, "practice")
+        assert others
+        assert [name for name, _, _ in others.status().by] == ["connection test"]
+        assert others.status().used > 0

@@ -148,7 +148,8 @@ class Month:
             catalog=load(),
             settings=SimpleNamespace(timezone=ZONE if seed % 2 else None),
             practice_timezones=lambda: (ZONE,),
-            why_empty=lambda operation_id: (False, ""),
+            suspicions=lambda operation_id, read: [],
+            continued_source=lambda known: known,
         )
         patch.setattr(IncrementalSensor, "hook", hook)
         patch.setattr(IncrementalSensor, "cursor_store", self.store)

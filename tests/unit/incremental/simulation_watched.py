@@ -32,7 +32,9 @@ class WatchedMonth(Month):
         self.twice = 0
         patch.setattr(DrChronoChangedRecordsOperator, "cursor_store", self.store)
         patch.setattr(DrChronoChangedRecordsOperator, "deliveries_store", self.deliveries)
-        hook = SimpleNamespace(get_conn=lambda: self.client, close=lambda: None, catalog=load())
+        hook = SimpleNamespace(
+            get_conn=lambda: self.client, close=lambda: None, catalog=load(), suspicions=lambda *_: []
+        )
         patch.setattr(DrChronoChangedRecordsOperator, "hook", hook)
 
     def _one_run(self, run_id: str) -> None:

@@ -252,6 +252,13 @@ class Hook:
             1,
             id="asked for a day ago",
         ),
+        pytest.param(
+            None,
+            Practice((NEW_YORK,), WATERMARK + timedelta(days=3650)),
+            Practice((LOS_ANGELES,), WATERMARK),
+            1,
+            id="asked for when a clock was wrong",
+        ),
     ],
 )
 def test_zones_are_asked_for_once_a_day(

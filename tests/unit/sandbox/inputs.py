@@ -107,6 +107,7 @@ def _query_value(sandbox: Sandbox, operation: Operation, name: str) -> str:
     references = {
         "appointment": "appointments",
         "appointment_id": "appointments",
+        "base_recurring_appointment": "appointments",
         "consent_form": "consent_forms",
         "id": operation.resource,
         "patient": "patients",

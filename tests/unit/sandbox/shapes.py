@@ -14,6 +14,7 @@ FORMATS = {
     "time": r"\d{2}:\d{2}:\d{2}",
     "decimal": r"-?\d+\.\d{2}",
 }
+UTC_TIME = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z"
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -24,10 +25,13 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def departures(record: str, row: Mapping[str, Any], *, verbose: bool, met: Collection[str] = ()) -> list[str]:
+def departures(
+    record: str, row: Mapping[str, Any], *, verbose: bool, met: Collection[str] = (), partly: bool = False
+) -> list[str]:
     """Return one line for each field of a record that is missing, surplus or not as it should be.
 
     :param met: conditions that the request met for fields which come on condition only.
+    :param partly: whether it is left open which of those fields come.
     """
     fields = CATALOG.record(record).fields
     expected = {
@@ -37,6 +41,8 @@ def departures(record: str, row: Mapping[str, Any], *, verbose: bool, met: Colle
         and not each.write_only
         and (each.returned_if is None or each.returned_if in met)
     }
+    if partly:
+        expected |= {name for name, each in fields.items() if each.returned_if and name in row}
     found = [f"{name} is missing" for name in expected - set(row)] + [f"{name} is new" for name in set(row) - expected]
     for name in expected & set(row):
         found += _departures(fields[name], row[name], name)
@@ -52,17 +58,14 @@ def _departures(expected: Field, value: Any, where: str) -> Iterator[str]:
     if not isinstance(value, TYPES[expected.type]) or (expected.type == "integer" and isinstance(value, bool)):
         yield f"{where} is {type(value).__name__}, not {expected.type}"
         return
-    pattern = FORMATS.get(expected.format or "")
+    pattern = UTC_TIME if expected.utc and str(value).endswith("Z") else FORMATS.get(expected.format or "")
     if pattern and not re.fullmatch(pattern, str(value)) and value != expected.default:
         yield f"{where} {value!r} is no {expected.format}"
     if expected.enum and not expected.open_enum and value not in expected.enum:
         yield f"{where} {value!r} is none of the choices"
     if _beyond(expected, value):
         yield f"{where} {value!r} is out of bounds"
-    if isinstance(value, list):
-        for each in value if expected.items else ():
-            yield from _departures(expected.items, each, f"{where}[]")
-    if isinstance(value, dict):
+    if isinstance(value, (dict, list)):
         yield from _inside(expected, value, where)
 
 
@@ -81,7 +84,11 @@ def _beyond(expected: Field, value: Any) -> bool:
     )
 
 
-def _inside(expected: Field, value: Mapping[str, Any], where: str) -> Iterator[str]:
+def _inside(expected: Field, value: Mapping[str, Any] | list[Any], where: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for each in value if expected.items else ():
+            yield from _departures(expected.items, each, f"{where}[]")
+        return
     fields = CATALOG.record(expected.record).fields.values() if expected.record else expected.fields
     known = {each.name: each for each in fields}
     for name, each in value.items() if known else ():

@@ -18,7 +18,7 @@ from airflow_provider_drchrono.sandbox.admin import ROUTES
 from airflow_provider_drchrono.sandbox.app import App
 from airflow_provider_drchrono.sandbox.wire import Request, Response, decode_query
 
-SECONDS = float(os.environ.get("DRCHRONO_FUZZ_SECONDS", "4"))
+SECONDS = float(os.environ.get("DRCHRONO_FUZZ_SECONDS", "8"))
 OPERATIONS = tuple(load().operations.values())
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "", "Ω")
 TEXTS = (

@@ -166,3 +166,34 @@ def test_tokens_fail_only_when_asked_to(serve: Serve) -> None:
 def test_faults_that_are_none(raw: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Fault.read(raw)
+
+
+def test_a_firewall_refuses_in_html(serve: Serve) -> None:
+    sandbox, api = serve()
+    sandbox.faults.add(Fault(kind="firewall", resource="patients"))
+
+    answers = [api.get("/api/patients") for _ in range(2)]
+
+    assert [each.status_code for each in answers] == [403, 200]
+    assert (answers[0].headers["content-type"], answers[0].text[:6]) == ("text/html", "<html>")
+
+
+def test_a_token_endpoint_under_maintenance_spends_no_token(serve: Serve) -> None:
+    sandbox, _ = serve()
+    token = sandbox.new_refresh_token()
+    sandbox.faults.add(Fault(kind="maintenance", operation="oauth_token"))
+
+    answers = [refresh(sandbox, token) for _ in range(2)]
+
+    assert [each.status_code for each in answers] == [200, 200]
+    assert answers[0].headers["content-type"] == "text/html"
+    assert answers[1].json()["refresh_token"] != token
+
+
+def test_the_date_of_one_answer_is_wrong(serve: Serve) -> None:
+    sandbox, api = serve(start=datetime(2026, 6, 15, 16, tzinfo=UTC), frozen=True)
+    sandbox.faults.add(Fault(kind="wrong_date", resource="patients", seconds=86400))
+
+    dates = [api.get("/api/patients").headers["date"] for _ in range(2)]
+
+    assert dates == ["Tue, 16 Jun 2026 16:00:00 GMT", "Mon, 15 Jun 2026 16:00:00 GMT"]

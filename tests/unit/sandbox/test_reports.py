@@ -1,6 +1,6 @@
 """Day sheets, free slots, documents, and the actions on single records."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -13,7 +13,8 @@ YEAR = {"start_date": "1/1/2026", "end_date": "12/31/2026"}
 
 
 def test_day_sheets_add_up_the_practice(sandbox: Sandbox, api: httpx.Client) -> None:
-    charges = [row for row in sandbox.practice.records("line_items") if row["service_date"][:4] == "2026"]
+    charges = [row for row in sandbox.practice.records("line_items") if row["posted_date"][:4] == "2026"]
+    served = [row for row in sandbox.practice.records("line_items") if row["service_date"][:4] == "2026"]
     payments = [row for row in sandbox.practice.records("patient_payments") if row["posted_date"][:4] == "2026"]
 
     sheet = api.get("/api/day_sheet_charges", params=YEAR).json()
@@ -23,6 +24,8 @@ def test_day_sheets_add_up_the_practice(sandbox: Sandbox, api: httpx.Client) -> 
 
     assert [row["id"] for row in sheet["data"]] == [row["id"] for row in charges] != []
     assert cents(sheet["total"]) == sum(cents(row["billed"]) for row in charges)
+    by_visit = api.get("/api/day_sheet_charges", params=YEAR | {"charges_date_type": "scheduled_time"}).json()
+    assert [row["id"] for row in by_visit["data"]] == [row["id"] for row in served]
     assert totals["charges"] == sheet["total"]
     assert cents(totals["balance"]) == sum(cents(row["balance_total"]) for row in charges)
     assert cents(paid["total"]) == sum(cents(row["amount"]) for row in payments)
@@ -58,10 +61,11 @@ def test_day_sheets_need_a_span(api: httpx.Client, query: dict[str, str]) -> Non
     assert api.get("/api/day_sheet_charges", params=query).status_code == 400
 
 
-def test_free_slots_keep_clear_of_visits(sandbox: Sandbox, api: httpx.Client) -> None:
+@pytest.mark.parametrize("whose", ["doctor", "exam_room"])
+def test_free_time_keeps_clear_of_visits(sandbox: Sandbox, api: httpx.Client, whose: str) -> None:
     visit = next(row for row in sandbox.practice.records("appointments") if row["status"] == "Complete")
     day = visit["scheduled_time"][:10]
-    wanted = {"doctor": visit["doctor"], "office": visit["office"], "duration": 15}
+    wanted = {whose: visit[whose], "office": visit["office"], "duration": 15}
 
     found = api.get("/api/availability", params=wanted | {"date": day}).json()
     several = api.get("/api/availability", params=wanted | {"date_range": f"{day}/{day}"}).json()
@@ -77,8 +81,52 @@ def test_free_slots_keep_clear_of_visits(sandbox: Sandbox, api: httpx.Client) ->
             start, end = (datetime.fromisoformat(slot[name]) for name in ("start", "end"))
             assert end - start == timedelta(minutes=15)
             assert end <= begun or start >= ended
-    assert several["dates"] == [{"date": day, "open_slots": found["open_slots"]}]
-    assert several["date_range"] == f"{day}/{day}"
+    assert several == {"date_range": f"{day}/{day}", "dates": [{"date": day, "open_slots": found["open_slots"]}]}
+
+
+def test_a_series_is_a_bare_array_of_days(sandbox: Sandbox, api: httpx.Client) -> None:
+    base = next(row for row in sandbox.practice.records("appointments") if row["status"] == "Complete")
+    begin = datetime.fromisoformat(base["scheduled_time"])
+    query = {"base_recurring_appointment": base["id"], "end_date": str((begin + timedelta(weeks=2)).date())}
+    path = "/api/recurring_appointment_instances"
+    assert [row["id"] for row in api.get(path, params=query).json()] == [base["id"]], "a visit that does not recur"
+
+    sandbox.practice.change("appointments", base["id"], {"recurring_appointment": True})
+    days = api.get(path, params=query).json()
+    later = api.get(path, params=query | {"start_date": str(begin.date() + timedelta(days=1)), "fields": "id"}).json()
+
+    assert [row["id"] for row in days] == [base["id"], None, None]
+    assert [row["scheduled_time"] for row in days] == [
+        (begin + timedelta(weeks=number)).isoformat() for number in range(3)
+    ]
+    assert later == [{"id": None}, {"id": None}]
+    assert api.get(path, params=query | {"base_recurring_appointment": 1}).status_code == 400
+
+
+def test_a_day_of_a_series_that_was_touched_has_an_id(sandbox: Sandbox, api: httpx.Client) -> None:
+    table = sandbox.practice.table("appointments")
+    base = next(row for row in table if row["recurring_days"] and "_" not in row["id"])
+
+    days = api.get("/api/recurring_appointment_instances", params={"base_recurring_appointment": base["id"]}).json()
+
+    stored = [row for row in table if base["id"] in (row["id"], row["base_recurring_appointment"])]
+    assert sorted(row["id"] for row in days if row["id"]) == sorted(
+        row["id"] for row in stored if not row.get("_virtual")
+    )
+    assert [row["scheduled_time"] for row in days] == sorted(row["scheduled_time"] for row in stored)
+    assert None in [row["id"] for row in days]
+
+
+def test_message_threads_show_utc_and_a_patch_answers_the_record(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.clock.set(datetime(2026, 7, 1, 16, tzinfo=UTC))
+    listed = api.get("/api/message_threads").json()["data"]
+    thread = listed[0]["id"]
+    assert all(row[name].endswith("Z") for row in listed for name in ("created_at", "updated_at", "last_message_at"))
+
+    answer = api.patch(f"/api/message_threads/{thread}", json={"archived": True})
+
+    assert answer.status_code == 200
+    assert (answer.json()["archived"], answer.json()["updated_at"]) == (True, "2026-07-01T16:00:00Z")
 
 
 @pytest.mark.parametrize(

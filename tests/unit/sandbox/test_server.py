@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from airflow_provider_drchrono.sandbox import Sandbox
+from airflow_provider_drchrono.sandbox.__main__ import _parser, options_from
 from tests.unit.sandbox.support import Serve, refresh
 
 
@@ -61,6 +62,7 @@ def test_the_connection_as_json_and_as_uri_are_equal(serve: Serve) -> None:
     uri = urlsplit(sandbox.connection_uri())
 
     assert connection["host"] == unquote(uri.hostname or "") == sandbox.url
+    assert connection["port"] == uri.port == urlsplit(sandbox.url).port
     assert (connection["login"], connection["password"]) == (uri.username, uri.password)
     assert connection["extra"] == json.loads(parse_qs(uri.query)["__extra__"][0])
     assert connection["extra"] == {
@@ -132,6 +134,9 @@ def test_the_command_prints_a_connection_that_works(process: subprocess.Popen[st
         pytest.param(["--records", "patient=3"], "choose from", id="unknown resource"),
         pytest.param(["--records", "tasks"], "is not RESOURCE=N", id="no number"),
         pytest.param(["--timezone", "Mars/Olympus"], "Mars/Olympus", id="unknown zone"),
+        pytest.param(["--clock", "tasks"], "is not RESOURCE=ZONE", id="no zone"),
+        pytest.param(["--clock", "task=UTC"], "choose from", id="clock of an unknown resource"),
+        pytest.param(["--features", "telepathy"], "invalid choice", id="unknown feature"),
     ],
 )
 def test_the_command_says_what_is_wrong(arguments: list[str], message: str) -> None:
@@ -207,3 +212,15 @@ class TestAdmin:
         _, api = serve()
 
         assert api.request(method, f"/_sandbox/{path}", json=body).status_code == status
+
+
+def test_switches_of_the_command_become_options() -> None:
+    line = "--tidy --links own --file-lifetime 60 --features recurrence_instance_key --refuse-unfiltered lab_orders"
+    line += " --clock tasks=America/Denver --clock patients=UTC --quota-per-hour off --records tasks=4"
+
+    options = options_from(_parser().parse_args(line.split()))
+
+    assert (options.tidy, options.links, options.file_lifetime, options.quota_per_hour) == (True, "own", 60, None)
+    assert (options.features, options.refuse_unfiltered) == (("recurrence_instance_key",), ("lab_orders",))
+    assert (options.clocks, options.records) == ({"tasks": "America/Denver", "patients": "UTC"}, {"tasks": 4})
+    assert options_from(_parser().parse_args(["--features"])).features == ()

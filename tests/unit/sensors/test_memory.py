@@ -163,7 +163,9 @@ def test_a_doctor_in_another_zone_is_noticed_within_a_day_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, store: MemoryCursorStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun = datetime(2026, 7, 1, 12, tzinfo=UTC)
-    with connected_sandbox(monkeypatch, patients=4, start=begun, frozen=True) as sandbox:
+    with connected_sandbox(
+        monkeypatch, patients=4, start=begun, frozen=True, doctor_timezones=("America/New_York",)
+    ) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(sandbox, timezone=None))
         monkeypatch.setattr("airflow_provider_drchrono.sensors.base.incremental.utcnow", sandbox.clock.now)
         assert poke(Patients) is None

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import (
-    AirflowException,
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSensorTimeout,
@@ -17,6 +16,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+from airflow_provider_drchrono.client import DrChronoError
 from airflow_provider_drchrono.incremental.cursor import CursorName, MemoryCursorStore, read_cursor
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.sensors.appointments import DrChronoNewOrUpdatedAppointmentsSensor as Appointments
@@ -354,7 +354,7 @@ def test_a_trigger_gives_up_in_time(sandbox: Sandbox) -> None:
     ("fault", "error"),
     [
         pytest.param({"status": 403}, AirflowFailException, id="refused"),
-        pytest.param({"status": 500}, AirflowException, id="broken"),
+        pytest.param({"status": 500}, DrChronoError, id="broken"),
     ],
 )
 def test_a_trigger_that_cannot_poll_says_why(

@@ -234,6 +234,19 @@ def test_without_locks_a_reader_is_believed_for_a_while(memory_store: None, mock
     assert can_take("another run")
 
 
+def test_a_host_with_a_clock_of_the_future_keeps_nobody_out(memory_store: None, mocker: MockerFixture) -> None:
+    clock = mocker.patch.object(staging_module, "datetime", wraps=datetime)
+    clock.now.return_value = datetime.now(UTC) + timedelta(days=3650)
+    first = taken("memory://bucket/staging", reader="one run")
+    add(first, first.begin(PLAN, DAY), 1)
+    clock.now.return_value = datetime.now(UTC)
+
+    second = Staging(staging_folder("memory://bucket/staging", "patients-1"), "another run")
+
+    assert second.acquire()
+    assert second.begin(PLAN, DAY).began is None
+
+
 def test_sweeping_removes_what_nobody_went_on_with(root: str, mocker: MockerFixture) -> None:
     for name in ("left-1", "left-2"):
         left = taken(root, name)

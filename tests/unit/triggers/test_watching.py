@@ -251,3 +251,63 @@ def test_it_ends_when_it_is_cancelled_and_polls_no_more(sandbox: Sandbox, store:
         assert len(polls(sandbox)) == made
 
     asyncio.run(run())
+
+
+def test_another_interval_goes_on_where_the_watcher_was(sandbox: Sandbox, store: MemoryCursorStore) -> None:
+    async def run() -> list[ChangeEvent]:
+        async with running(Watcher(poll_interval=3600.0)):
+            await until(lambda: NAME in store.texts)
+        patient = change(sandbox, 0, city="Utica")
+        tuned = Watcher(poll_interval=0.2)
+        async with running(tuned):
+            (event,) = await tuned.until(1)
+            assert event.ids == (patient,)
+            await until(lambda: acknowledged(store))
+        return tuned.events
+
+    assert len(asyncio.run(run())) == 1
+
+
+def test_watchers_that_take_turns_cost_no_polls(sandbox: Sandbox, store: MemoryCursorStore) -> None:
+    async def run() -> None:
+        async with running(Watcher(poll_interval=1.0)):
+            await until(lambda: NAME in store.texts)
+        sandbox.journal.clear()
+        began = time.monotonic()
+        while time.monotonic() - began < 2.5:
+            for interval in (1.0, 1.5):
+                async with running(Watcher(poll_interval=interval)):
+                    await asyncio.sleep(0.1)
+
+    asyncio.run(run())
+
+    assert 1 <= len(polls(sandbox)) <= 3
+
+
+def test_an_event_that_was_not_acknowledged_comes_again_although_no_poll_is_due(
+    sandbox: Sandbox, store: MemoryCursorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "ACKNOWLEDGE_AFTER", 60.0)
+
+    async def run() -> tuple[list[ChangeEvent], list[ChangeEvent]]:
+        first, second = Watcher(), Watcher(poll_interval=3600.0)
+        async with running(first):
+            await until(lambda: NAME in store.texts)
+            change(sandbox, 0, city="Utica")
+            await first.until(1)
+        async with running(second):
+            await second.until(1)
+        return first.events, second.events
+
+    first, second = asyncio.run(run())
+    assert first == second
+
+
+def test_a_new_watch_of_a_list_that_is_polled_begins_at_once(sandbox: Sandbox, store: MemoryCursorStore) -> None:
+    async def run() -> None:
+        async with running(Watcher(poll_interval=3600.0)):
+            await until(lambda: NAME in store.texts)
+            async with running(Watcher(poll_interval=3600.0, watch="others", change="created")):
+                await until(lambda: CursorName.of_asset("others") in store.texts)
+
+    asyncio.run(run())

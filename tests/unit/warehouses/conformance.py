@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,10 @@ import pytest
 from airflow_provider_drchrono.incremental.detection import canonical
 from airflow_provider_drchrono.incremental.window import Practice, SyncState
 from airflow_provider_drchrono.warehouses.base import (
+    CompleteRead,
+    KnownPractice,
     LoadCounts,
+    LoggedDeletion,
     Run,
     SyncKey,
     Warehouse,
@@ -43,13 +47,13 @@ TABLE = Table(
     key=("id",),
     changed="updated_at",
 )
-KEY = SyncKey("https://app.drchrono.com#1", "appointments", "visits", "all")
+KEY = SyncKey("https://app.drchrono.com", "practice_group:1", "appointments", "visits", "all")
 STATE = SyncState(
     datetime(2026, 1, 15, 12, tzinfo=UTC),
     datetime(2024, 1, 1, 8, 30),
     Practice(("America/Los_Angeles", "America/New_York"), datetime(2026, 1, 14, 12, tzinfo=UTC)),
 )
-EARLIER, LATER = "2026-01-15 12:00:00+00:00", "2026-01-15 13:00:00+00:00"
+EARLIER, LATER, LAST = (f"2026-01-15 {hour}:00:00+00:00" for hour in (12, 13, 14))
 SECRET = "Canary Smith"
 
 
@@ -65,9 +69,22 @@ def load(
     table: Table = TABLE,
     key: SyncKey = KEY,
     state: SyncState = STATE,
+    complete: CompleteRead | None = None,
+    deletions: Sequence[LoggedDeletion] = (),
 ) -> LoadCounts:
-    rows = RowMaker(table, "America/New_York").rows((canonical(record), at) for record in records)
-    return warehouse.load(table, rows, key, state, Run("scheduled__1", 3))
+    run = Run("scheduled__1", 3, practice=KnownPractice("grant 1", key.practice, state.watermark))
+    rows = rows_of(records, at, table)
+    return warehouse.load(table, rows, key, state, run, complete=complete, deletions=deletions)
+
+
+def rows_of(records: list[Record], at: str, table: Table = TABLE) -> Iterator[list[Any]]:
+    return RowMaker(table, "America/New_York").rows((canonical(record), at) for record in records)
+
+
+def complete_read(at: str = LATER, **options: Any) -> CompleteRead:
+    """A read of the whole list that began at that time."""
+    known = {"selects_all": True, "continuous": True, "is_believable": lambda known, missing: True}
+    return CompleteRead(began=datetime.fromisoformat(at), **known | options)
 
 
 class WarehouseConformance:
@@ -216,7 +233,7 @@ class WarehouseConformance:
 
     def test_a_state_comes_back_as_it_was_kept(self, prepared: Warehouse) -> None:
         named = SyncState(datetime(2026, 1, 16, tzinfo=UTC), None, Practice(("Europe/Berlin",), None))
-        other = SyncKey(KEY.source, KEY.resource, KEY.table_name, "doctor 1")
+        other = replace(KEY, selection="doctor 1")
 
         assert prepared.state(TABLE, KEY) is None
         load(prepared, [], state=STATE)
@@ -252,7 +269,7 @@ class WarehouseConformance:
         self, prepared: Warehouse, fetch: Fetch, execute: Callable[[str], None]
     ) -> None:
         load(prepared, [visit("1", "a"), visit("2", "b")])
-        other = SyncKey(KEY.source, KEY.resource, KEY.table_name, "doctor 1")
+        other = replace(KEY, selection="doctor 1")
         changes = [visit("1", "A"), visit("3", "c")]
         # The rows can be merged, and then the state cannot be written.
         execute("CREATE UNIQUE INDEX one_run ON _drchrono_sync (run_id)")
@@ -325,7 +342,7 @@ class WarehouseConformance:
             try:
                 warehouse = open_warehouse(conn_id)
                 warehouse.prepare(table)
-                key = SyncKey(KEY.source, KEY.resource, table.name, "")
+                key = replace(KEY, table_name=table.name)
                 load(warehouse, [visit(str(each)) for each in range(500)], table=table, key=key)
                 warehouse.close()
             except Exception as error:

@@ -18,6 +18,7 @@ import pytest
 from airflow_provider_drchrono.warehouses import sqlite as sqlite_module
 from airflow_provider_drchrono.warehouses.base import WarehouseError, open_warehouse
 from tests.unit.warehouses.conformance import LATER, TABLE, Fetch, WarehouseConformance, load, visit
+from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
 
 
 @pytest.fixture
@@ -55,6 +56,14 @@ def execute(database: Path) -> Callable[[str], None]:
 
 
 class TestConformance(WarehouseConformance):
+    pass
+
+
+class TestDeletions(DeletionsConformance):
+    pass
+
+
+class TestHistory(HistoryConformance):
     pass
 
 

@@ -14,7 +14,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from airflow_provider_drchrono.client import CallQuota, ConfigurationError
-from airflow_provider_drchrono.client.quota.state import Call, QuotaState
+from airflow_provider_drchrono.client.quota.state import Call, Limits, QuotaState
 from airflow_provider_drchrono.client.quota.stores import (
     FileQuotaStore,
     MemoryQuotaStore,
@@ -55,6 +55,17 @@ class Caller:
 
 def caller(**settings: Any) -> Caller:
     return Caller(CallQuota(**{"per_hour": None, "per_second": None} | settings))
+
+
+def test_a_refusal_does_not_last_longer_than_an_hour_though_the_clock_is_set_back(clock: Clock) -> None:
+    refused = caller()
+    refused.call(refused_for=86_400.0)
+    clock.now += 60
+    assert refused.call() == 3540
+
+    clock.now -= 86_400
+
+    assert refused.call() == 0
 
 
 class TestTheHour:
@@ -98,6 +109,31 @@ class TestTheHour:
         clock.now -= 3600
 
         assert drchrono.call() > 0
+
+    @pytest.mark.parametrize("year", [1960, 2200])
+    def test_is_not_begun_anew_by_one_answer_with_a_wrong_clock(self, clock: Clock, year: int) -> None:
+        state = QuotaState()
+        limits = Limits(application=3, share=None, per_second=None, reserve=0)
+
+        def call(number: int, server_time: datetime) -> float:
+            wait = state.admit(f"call-{number}", ("conn", "host"), limits, clock.now)
+            state.settle(f"call-{number}", clock.now, server_time=server_time)
+            return wait
+
+        right = datetime.fromtimestamp(clock.now, UTC)
+        times = (right, right.replace(year=year), right)
+        assert [call(number, each) for number, each in enumerate(times)] == [0, 0, 0]
+        assert call(3, right) > 0
+
+    def test_goes_by_another_clock_once_two_answers_agree(self, clock: Clock) -> None:
+        state = QuotaState()
+        limits = Limits(application=3, share=None, per_second=None, reserve=0)
+        for number in range(2):
+            state.admit(f"call-{number}", ("conn", "host"), limits, clock.now)
+            state.settle(f"call-{number}", clock.now, server_time=datetime.fromtimestamp(clock.now + 86_400, UTC))
+
+        assert state.clock_offset is not None
+        assert state.clock_offset[0] == pytest.approx(86_400, abs=2)
 
     def test_does_not_count_what_was_never_sent(self, clock: Clock) -> None:
         quota = CallQuota(per_hour=1, per_second=None)

@@ -1,5 +1,6 @@
 """Creates that make nothing twice, against the sandbox over a socket."""
 
+import json
 from typing import Any
 
 import pytest
@@ -443,8 +444,8 @@ def test_a_host_that_refuses_leaves_no_doubt(
 ) -> None:
     store = MemoryStore()
     patient(ana | {"first_name": "Zoe"})
-    connection = unlimited(sandbox).replace(sandbox.url, "http://127.0.0.1:9")
-    monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", connection)
+    connection = json.loads(unlimited(sandbox)) | {"host": "http://127.0.0.1:9", "port": 9}
+    monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", json.dumps(connection))
 
     with pytest.raises(ConnectionFailedError):
         patient(ana, store, allow_duplicates=True)

@@ -38,9 +38,10 @@ def test_parsing_a_dag_loads_nothing_that_sends_or_validates() -> None:
     loaded = [name.split(".")[1:] for name in json.loads(printed.splitlines()[-1])]
     # Airflow asks for the provider info whatever a DAG does.
     loaded = [name for name in loaded if name != ["get_provider_info"]]
-    assert {name[0] for name in loaded} == {"catalog", "client", "common", "compat", "operators"}
+    assert {name[0] for name in loaded} == {"catalog", "client", "common", "compat", "incremental", "operators"}
+    assert {name[1] for name in loaded if name[0] == "incremental" and name[1:]} == {"suspicion"}
     # The table of settings comes with the provider info.
-    allowed = {"errors", "filters", "settings_table", "values"}
+    allowed = {"errors", "filters", "permissions", "settings_table", "values"}
     assert {name[1] for name in loaded if name[0] == "client" and name[1:]} <= allowed
 
 

@@ -98,6 +98,7 @@ def test_what_an_operator_states_itself_is_rendered_and_nothing_that_it_lacks() 
     assert tuple(DrChronoGetPatientOperator.template_fields) == ("patient_id", "fields", "drchrono_conn_id")
     assert tuple(DrChronoListPatientsOperator.template_fields) == (
         "filters",
+        "extra_filters",
         "fields",
         "output_path",
         "drchrono_conn_id",

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from airflow_provider_drchrono.catalog import Catalog, Operation, Resource
-from airflow_provider_drchrono.conformance.findings import Finding, Question, Verdict, counted, named
-from airflow_provider_drchrono.conformance.paging import link_relation
+from airflow_provider_drchrono.conformance.findings import Finding, Question, Result, counted, named
+from airflow_provider_drchrono.conformance.page_questions import link_relation
 from airflow_provider_drchrono.conformance.session import Answer, Session, list_of
 from airflow_provider_drchrono.conformance.step import Step, no_answer
 from airflow_provider_drchrono.conformance.tally import WITHOUT_ZONE
@@ -101,15 +101,15 @@ def _single_answers(session: Session) -> Iterator[Finding]:
     yield _unknown_filter(resource, session.ask_list(resource, {"no_such_filter": "1", "page_size": 1}))
     yield _zoned(resource, session.ask_list(resource, {"since": f"{future}Z", "page_size": 1}))
     missing = session.ask("/api/patients/0")
-    verdict: Verdict = "as believed" if missing.status == 404 else "differs" if missing.status else "unknown"
-    yield Finding(MISSING.id, verdict, "404", str(missing.status or no_answer(missing)), resource.name)
+    result: Result = "as believed" if missing.status == 404 else "differs" if missing.status else "unknown"
+    yield Finding(MISSING.id, result, "404", str(missing.status or no_answer(missing)), resource.name)
 
 
 def _empty(resource: Resource, answer: Answer) -> Finding:
     believed = "200 with an empty page"
     if not answer.works:
-        verdict: Verdict = "differs" if answer.status in (204, 400, 404) else "unknown"
-        return Finding(EMPTY.id, verdict, believed, no_answer(answer), resource.name)
+        result: Result = "differs" if answer.status in (204, 400, 404) else "unknown"
+        return Finding(EMPTY.id, result, believed, no_answer(answer), resource.name)
     if answer.records:
         return Finding(EMPTY.id, "differs", believed, "records that changed in the future", resource.name)
     if answer.envelope == "no list":
@@ -160,9 +160,9 @@ def _without_filter(resource: Resource, answer: Answer) -> Finding:
         return Finding(WITHOUT_FILTER.id, "unknown", believed, no_answer(answer), resource.name)
     if demanded:
         facts = {resource.name: {"requires_one_of": []}} if answer.records else {}
-        verdict: Verdict = "differs" if answer.records else "unknown"
+        result: Result = "differs" if answer.records else "unknown"
         observed = "records come" if answer.records else "an empty list, which may mean that it is refused"
-        return Finding(WITHOUT_FILTER.id, verdict, believed, observed, resource.name, facts)
+        return Finding(WITHOUT_FILTER.id, result, believed, observed, resource.name, facts)
     return Finding(WITHOUT_FILTER.id, "as believed", believed, "it answers", resource.name)
 
 
@@ -174,8 +174,8 @@ def _audit_log(session: Session) -> Iterator[Finding]:
     chosen = session.ask_list(resource, {"since": since, "page_size": 50, "type": "Appointment", "action": "Delete"})
     if not plain.works or not chosen.works:
         bad = plain if not plain.works else chosen
-        verdict: Verdict = "differs" if bad.status == 400 else "unknown"
-        yield Finding(FEED.id, verdict, believed, no_answer(bad), resource.name)
+        result: Result = "differs" if bad.status == 400 else "unknown"
+        yield Finding(FEED.id, result, believed, no_answer(bad), resource.name)
         return
     if not plain.records:
         yield Finding(FEED.id, "unknown", believed, "it has no rows, or this user may not see them", resource.name)
@@ -251,7 +251,7 @@ def named_fields(fields: list[str], most: int = 12) -> str:
     return ", ".join(fields[:most]) + (f" and {len(fields) - most} more" if len(fields) > most else "")
 
 
-def _judged(all_kinds: object, odd: object) -> Verdict:
+def _judged(all_kinds: object, odd: object) -> Result:
     return "differs" if odd else "as believed" if all_kinds else "unknown"
 
 

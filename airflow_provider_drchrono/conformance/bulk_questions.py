@@ -102,8 +102,8 @@ def _unknown_ticket(session: Session) -> Iterator[Finding]:
     texts = [*answer.reasons, str(answer.value.get("detail", "")) if isinstance(answer.value, dict) else ""]
     said = any("invalid uuid" in each.lower() for each in texts)
     observed = f"{answer.status}, {'which says' if said else 'which does not say'} Invalid uuid"
-    verdict = "as believed" if said and answer.status in (200, 400) else "differs"
-    yield Finding(EXPIRED.id, verdict, believed, observed)  # type: ignore[arg-type]
+    result = "as believed" if said and answer.status in (200, 400) else "differs"
+    yield Finding(EXPIRED.id, result, believed, observed)  # type: ignore[arg-type]
 
 
 def _unknown(resource: str, beliefs: dict[Question, str], why: str) -> Iterator[Finding]:

@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from airflow_provider_drchrono.catalog import Resource
+from airflow_provider_drchrono.client.paging import ENVELOPE_KEYS
 from airflow_provider_drchrono.client.request import same_origin
-from airflow_provider_drchrono.conformance.findings import Finding, Question, Verdict, counted, named
+from airflow_provider_drchrono.conformance.findings import Finding, Question, Result, counted, named
 from airflow_provider_drchrono.conformance.session import Answer, Record, Session, list_of
 from airflow_provider_drchrono.conformance.step import Step, no_answer
 
@@ -139,7 +140,8 @@ def _envelope(resource: Resource, answer: Answer) -> Finding:
     if key == believed:
         return Finding(ENVELOPE.id, "as believed", believed, key, resource.name)
     fact = named([key]) if key not in ("a bare list", "no list") else ""
-    facts = {resource.name: {"records_key": fact}} if fact else {}
+    # The client takes either of the two keys that are in dispute.
+    facts = {resource.name: {"records_key": fact}} if fact and fact not in ENVELOPE_KEYS else {}
     return Finding(ENVELOPE.id, "differs", believed, key if " " in key else fact or "another key", resource.name, facts)
 
 
@@ -170,9 +172,9 @@ def _second_page(session: Session, resource: Resource, first: Answer, size: int)
         yield Finding(KEPT_SIZE.id, "differs", believed[0], no_answer(second), resource.name)
         yield Finding(REPEATED.id, "unknown", believed[1], no_answer(second), resource.name)
     else:
-        verdict: Verdict = "as believed" if rows == before else "unknown" if second.next_link is None else "differs"
+        result: Result = "as believed" if rows == before else "unknown" if second.next_link is None else "differs"
         observed = f"{rows} after {before}" + ("" if second.next_link else "; it is the last page")
-        yield Finding(KEPT_SIZE.id, verdict, believed[0], observed, resource.name)
+        yield Finding(KEPT_SIZE.id, result, believed[0], observed, resource.name)
         again = _ids(first.records) & _ids(second.records)
         yield Finding(
             REPEATED.id,
@@ -194,8 +196,8 @@ def _order(resource: Resource, records: list[Record]) -> Finding:
         observed = f"by {name}, smallest first"
     else:
         observed = f"by {name}, largest first" if values == sorted(values, reverse=True) else f"not by {name}"
-    verdict: Verdict = "as believed" if observed.startswith("by") else "differs"
-    return Finding(ORDER.id, verdict, believed, observed, resource.name)
+    result: Result = "as believed" if observed.startswith("by") else "differs"
+    return Finding(ORDER.id, result, believed, observed, resource.name)
 
 
 def _verbose_fields(session: Session, resource: Resource, plain: Answer, verbose: Answer) -> Finding:
