@@ -13,6 +13,8 @@ READY := $(VENV)/.ready
 OTHER_AIRFLOWS := 3.2 3.4
 OTHER_READY := $(OTHER_AIRFLOWS:%=.venv-airflow-%/.ready)
 OTHER_TESTS := $(OTHER_AIRFLOWS:%=test-airflow-%)
+HOSTS_VENV := .venv-many-hosts
+MUTATION_VENV := .venv-mutation
 
 FAST_TESTS = tests/unit tests/contract tests/airflow tests/typing
 ARGS ?=
@@ -58,6 +60,16 @@ $(OTHER_READY): .venv-airflow-%/.ready: pyproject.toml requirements/airflow-%.tx
 	$(call install,$(@D),requirements/airflow-$*.txt)
 	@touch $@
 
+$(HOSTS_VENV)/.ready: pyproject.toml requirements/many-hosts.txt | $(READY)
+	$(call create_venv,$(HOSTS_VENV))
+	$(call install,$(HOSTS_VENV),requirements/many-hosts.txt)
+	@touch $@
+
+$(MUTATION_VENV)/.ready: pyproject.toml requirements/mutation.txt | $(READY)
+	$(call create_venv,$(MUTATION_VENV))
+	$(call install,$(MUTATION_VENV),requirements/mutation.txt)
+	@touch $@
+
 .PHONY: format
 format: $(READY) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet .
@@ -81,6 +93,10 @@ test: lint types ## Lint, types and every test but the integration tests
 test-integration: $(READY) ## Tests with PostgreSQL and real Airflow processes
 	$(BIN)/pytest tests/integration $(ARGS)
 
+.PHONY: test-many-hosts
+test-many-hosts: $(HOSTS_VENV)/.ready ## Celery on two hosts, with Redis and object storage
+	$(HOSTS_VENV)/bin/pytest -o cache_dir=.pytest_cache/many-hosts tests/integration/test_many_hosts.py $(ARGS)
+
 test-airflow-3.2: ## The tests on Airflow 3.2 with our lowest requirements
 test-airflow-3.4: ## The tests on Airflow 3.4, also while it has pre-releases only
 
@@ -96,6 +112,10 @@ generate: $(READY) ## Write operators and reference pages from the catalogue
 .PHONY: bench
 bench: $(READY) ## Measure beside a named reference; ARGS=client runs one
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+.PHONY: mutation
+mutation: $(MUTATION_VENV)/.ready ## Ask whether tests notice faults; ARGS="client.retry --sample 40"
+	nice $(MUTATION_VENV)/bin/python tests/mutation/run.py $(ARGS)
 
 .PHONY: demo
 demo: $(READY) ## Sync a synthetic practice into a warehouse twice; DEMO_PATIENTS sizes it
@@ -152,10 +172,12 @@ lock: $(READY) ## Resolve the locked requirements again
 	$(call resolve,dev)
 	$(call resolve,airflow-3.2,--resolution lowest-direct --exclude-newer 2026-06-01)
 	$(call resolve,airflow-3.4,--prerelease if-necessary-or-explicit)
+	$(call resolve,many-hosts)
+	$(call resolve,mutation)
 	$(TRUSTING) $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		requirements/audit.in -o requirements/audit.txt
 
 .PHONY: clean
 clean: ## Remove environments, builds and caches
-	rm -rf $(VENV) $(OTHER_AIRFLOWS:%=.venv-airflow-%) .venv-audit audit dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) $(OTHER_AIRFLOWS:%=.venv-airflow-%) $(HOSTS_VENV) $(MUTATION_VENV) .venv-audit audit dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

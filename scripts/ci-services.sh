@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the PostgreSQL and Redis servers and the browser that the integration tests start for themselves. Needs root on Debian.
+# Installs the PostgreSQL and Redis servers and the browser that the integration tests start for themselves, and the
+# library that gives one of their processes another clock. Needs root on Debian.
 set -euo pipefail
 
 find_postgres() {
@@ -13,6 +14,7 @@ find_redis() {
 packages=()
 [[ -n "$(find_postgres)" ]] || packages+=(postgresql)
 [[ -n "$(find_redis)" ]] || packages+=(redis-server)
+ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || packages+=(libfaketime)
 command -v chromedriver >/dev/null || packages+=(chromium chromium-driver)
 
 if ((${#packages[@]})); then

@@ -1,5 +1,7 @@
 """``airflow drchrono doctor``: what a grant can do of all that the API offers, and what each missing thing needs.
 
+It also says what the hosts of this Airflow should share and do not.
+
 The scopes are known from the answer that brought the token, so that one call, which says who the token belongs to, is
 enough. The permissions of that person inside DrChrono show only by trying: ``--probe`` asks one list of each group of
 operations that need the same permissions, for one record.
@@ -18,6 +20,7 @@ from airflow_provider_drchrono.catalog import Catalog, Operation, load
 from airflow_provider_drchrono.client.errors import DrChronoError, PermissionDeniedError
 from airflow_provider_drchrono.client.synchronous import DrChronoClient
 from airflow_provider_drchrono.hooks.authorization import find_authorization
+from airflow_provider_drchrono.hooks.many_hosts import quota_problem, staging_problem
 
 Kind = Literal["action", "trigger", "operation"]
 Can = Literal["yes", "no", "unknown"]
@@ -67,10 +70,11 @@ def doctor(args: Namespace) -> None:
     except DrChronoError as error:
         raise SystemExit(str(error)) from None
     capabilities = examine(load(), granted, probes)
+    problems = [each for each in (quota_problem(authorization.settings), staging_problem(None)) if each]
     if args.output == "json":
-        print(json.dumps(_in_json(args.conn_id, user, granted, calls, capabilities), indent=2))
+        print(json.dumps(_in_json(args.conn_id, user, granted, calls, capabilities, problems), indent=2))
         return
-    for line in summary(user, granted, calls, capabilities, probed=args.probe):
+    for line in [*summary(user, granted, calls, capabilities, probed=args.probe), *problems]:
         print(line)
     _print_rows([each for each in capabilities if args.all or each.can != "yes"], args.output)
 
@@ -174,7 +178,12 @@ def _user(client: DrChronoClient) -> str | None:
 
 
 def _in_json(
-    conn_id: str, user: str | None, granted: Sequence[str], calls: int, capabilities: Sequence[Capability]
+    conn_id: str,
+    user: str | None,
+    granted: Sequence[str],
+    calls: int,
+    capabilities: Sequence[Capability],
+    problems: Sequence[str],
 ) -> dict[str, Any]:
     return {
         "conn_id": conn_id,
@@ -182,6 +191,7 @@ def _in_json(
         "scopes_granted": list(granted),
         "scopes_missing": [scope for scope in load().service.scopes if scope not in granted] if granted else None,
         "calls": calls,
+        "problems": list(problems),
         "possible": {kind: sum(each.kind == kind and each.can == "yes" for each in capabilities) for kind in KINDS},
         "operations": [
             {

@@ -21,7 +21,7 @@ from airflow_provider_drchrono.client.bulk_lists import (
 from airflow_provider_drchrono.client.core import Core
 from airflow_provider_drchrono.client.download import Download
 from airflow_provider_drchrono.client.files import FileArgument
-from airflow_provider_drchrono.client.paging import Listing, Page, PageChain, RawPage, Record
+from airflow_provider_drchrono.client.paging import Listing, Page, PageChain, RawPage, Record, record_of
 from airflow_provider_drchrono.client.quota import Quota
 from airflow_provider_drchrono.client.request import Body, Id, Request
 from airflow_provider_drchrono.client.request_runner import Authorize, BlockingStep, Fetch, Flow, Observer, Step, Wait
@@ -197,8 +197,8 @@ class AsyncDrChronoClient:
 
     async def read(self, resource: str, record_id: Id, *, verbose: bool = False) -> Record:
         """Return one record; see :meth:`DrChronoClient.read`."""
-        record: Record = await self._value(self._core.read_request(resource, record_id, verbose=verbose))
-        return record
+        request = self._core.read_request(resource, record_id, verbose=verbose)
+        return record_of(request.operation, await self._value(request))
 
     async def download(
         self, resource: str, record_id: Id, field: str | None = None, *, max_bytes: int | None = None

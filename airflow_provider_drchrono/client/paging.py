@@ -84,6 +84,21 @@ def records_of(operation: Operation, answer: Any) -> list[Any]:
     return records
 
 
+def record_of(operation: Operation, answer: Any) -> Record:
+    """Return the record that a read answers with.
+
+    :raises UnexpectedAnswerError: it answers with something else.
+    """
+    if isinstance(answer, dict):
+        return answer
+    raise UnexpectedAnswerError(
+        f"{operation.id}: the answer holds no record; try later, and check the base URL if it stays so",
+        operation_id=operation.id,
+        status=200,
+        transient=True,
+    )
+
+
 def record_count(answer: Any) -> int:
     """Return how many records any answer holds, for the log."""
     if isinstance(answer, dict):

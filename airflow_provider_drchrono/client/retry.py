@@ -155,6 +155,7 @@ def http_date(text: str | None) -> datetime | None:
         date = parsedate_to_datetime(text)
         return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
     except (ValueError, OverflowError):
+        # Where its zone leads out of the years 1 to 9999, too.
         return None
 
 

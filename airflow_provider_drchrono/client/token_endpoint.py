@@ -76,7 +76,7 @@ class TokenEndpoint:
         # If a lost request was carried out, the refresh token is used up whether we ask again or not.
         form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
         values = self._tokens(form, "Renewing the token", RENEWAL_REFUSED, repeatable=True)
-        return _token(values, _text(values, "refresh_token") or refresh_token, grant_id)
+        return _token(values, _secret(values, "refresh_token") or refresh_token, grant_id)
 
     def exchange(self, code: str, redirect_uri: str) -> Token:
         """Exchange the code that a person's consent gave for the first pair of tokens of a grant.
@@ -87,7 +87,7 @@ class TokenEndpoint:
         """
         form = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri)]
         values = self._tokens(form, "Exchanging the authorization code", CODE_REFUSED, repeatable=False)
-        refresh_token = _text(values, "refresh_token")
+        refresh_token = _secret(values, "refresh_token")
         if not refresh_token:
             raise UnexpectedAnswerError(
                 "The token endpoint answered without a refresh token, so the authorization could not be kept; check "
@@ -171,7 +171,8 @@ def _tokens_in(reply: Reply, refused: str) -> dict[str, Any] | Failed:
     values = values or {}
     if reply.status != 200 or values.get("error"):
         return Failed(retry_reason_of(reply), _refusal(reply, values, refused), reply.status)
-    return values if _text(values, "access_token") else Failed(None, _no_token(reply, transient=False), reply.status)
+    token = _secret(values, "access_token")
+    return values | {"access_token": token} if token else Failed(None, _no_token(reply, transient=False), reply.status)
 
 
 def _revoked(reply: Reply, refused: str) -> dict[str, Any] | Failed:
@@ -180,9 +181,11 @@ def _revoked(reply: Reply, refused: str) -> dict[str, Any] | Failed:
     return Failed(retry_reason_of(reply), _refusal(reply, _values_in(reply.content) or {}, refused), reply.status)
 
 
-def _text(values: dict[str, Any], name: str) -> str | None:
+def _secret(values: dict[str, Any], name: str) -> str | None:
+    """Return a token of an answer, or None if there is none that can be sent: OAuth's tokens are printable ASCII."""
     value = values.get(name)
-    return value if isinstance(value, str) and value else None
+    token = value.strip() if isinstance(value, str) else ""
+    return token if token.isascii() and token.isprintable() and token else None
 
 
 def _values_in(content: bytes) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,6 +114,7 @@ class HttpClient:
             timeout=_timeout(settings),
             verify=_verify(settings),
             limits=CONNECTIONS,
+            cookies=_no_cookies(),
             follow_redirects=False,
         )
         # Without a public way to ask for them: the client's own connections, and those through the network's proxies.
@@ -204,6 +206,7 @@ class AsyncHttpClient:
             timeout=_timeout(settings),
             verify=_verify(settings),
             limits=CONNECTIONS,
+            cookies=_no_cookies(),
             follow_redirects=False,
         )
 
@@ -275,6 +278,12 @@ def _headers(settings: ClientSettings) -> dict[str, str]:
 
 def _timeout(settings: ClientSettings) -> httpx.Timeout:
     return httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout)
+
+
+def _no_cookies() -> CookieJar:
+    # The token alone says who asks. A cookie that came with an answer could make the next request somebody else's, and
+    # one with other letters than ASCII could not be sent at all.
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
 def _verify(settings: ClientSettings) -> ssl.SSLContext | bool:

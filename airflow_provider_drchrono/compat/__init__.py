@@ -15,7 +15,8 @@ from airflow.sdk.exceptions import (
     AirflowRescheduleException,
 )
 
-from airflow_provider_drchrono.compat.folders import quota_folder
+from airflow_provider_drchrono.compat.folders import configured_staging, quota_folder
+from airflow_provider_drchrono.compat.hosts import celery_redis, executor_of_many_hosts
 from airflow_provider_drchrono.compat.task_run import (
     instance_of,
     mask_secret,
@@ -32,7 +33,10 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowRescheduleException",
     "BaseHook",
+    "celery_redis",
+    "configured_staging",
     "delete_variable",
+    "executor_of_many_hosts",
     "instance_of",
     "mask_secret",
     "quota_folder",

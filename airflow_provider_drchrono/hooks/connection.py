@@ -27,6 +27,7 @@ from airflow_provider_drchrono.client.quota.stores import (
 )
 from airflow_provider_drchrono.client.settings import ClientSettings
 from airflow_provider_drchrono.client.settings_table import OF_EXTRA, SETTINGS
+from airflow_provider_drchrono.hooks.many_hosts import celery_quota_store, quota_problem
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import ClientSettings
@@ -194,7 +195,8 @@ log = logging.getLogger(__name__)
 def quota_of(settings: ClientSettings, connection: str, *, reserve: int = 0) -> CallQuota | None:
     """Return the quota that all tasks, triggers and servers of this Airflow share.
 
-    :param settings: the connection's; its ``quota_storage`` names a Redis that hosts share.
+    :param settings: the connection's; its ``quota_storage`` names a Redis that hosts share. Where it names none,
+        Celery's is taken, if there is one.
     :param connection: id of the connection, under which its calls are counted.
     :param reserve: calls of each clock hour to leave to others.
     :return: the quota, or None where the connection has no limit.
@@ -217,6 +219,15 @@ def quota_store_of(settings: ClientSettings) -> QuotaStore:
     """Return where the calls of a connection's application are counted."""
     if shared := shared_quota_store(settings):
         return shared
+    own = _store_of_host(settings)
+    if common := celery_quota_store(settings, own):
+        return common
+    if problem := quota_problem(settings):
+        log.warning("%s", problem)
+    return own
+
+
+def _store_of_host(settings: ClientSettings) -> QuotaStore:
     try:
         return FileQuotaStore(compat.quota_folder(), quota_key(settings.client_id))
     except QuotaStorageError as error:

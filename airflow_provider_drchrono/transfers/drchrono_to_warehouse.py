@@ -24,11 +24,13 @@ from airflow_provider_drchrono.common.outcomes import airflow_outcome, put_off
 from airflow_provider_drchrono.compat import (
     AirflowException,
     AirflowFailException,
+    configured_staging,
     instance_of,
     shortest_deferral,
     waits_in_triggerer,
 )
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.hooks.many_hosts import staging_problem
 from airflow_provider_drchrono.incremental.window import first_start
 from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError
 from airflow_provider_drchrono.transfers.deletions import (
@@ -332,12 +334,12 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         )
 
     def _staging_root(self) -> str:
-        from airflow.sdk.configuration import conf
-
+        if problem := staging_problem(self.staging_path):
+            log.warning("%s", problem)
         if self.staging_path:
             # One that comes while the task runs; that of the configuration is the deployment's own.
             _check_staging_path(self.staging_path)
-        configured = self.staging_path or conf.get("drchrono", "staging_path", fallback=None)
+        configured = self.staging_path or configured_staging()
         home = os.environ.get("AIRFLOW_HOME", "~/airflow")
         return str(configured or os.path.join(os.path.expanduser(home), "drchrono", "staging"))
 

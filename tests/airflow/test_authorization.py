@@ -564,6 +564,21 @@ class TestDoctor:
         assert (report["calls"], report["scopes_missing"]) == (2, [])
         assert report["user"].startswith(sandbox.practice.records("users")[0]["username"])
 
+    def test_says_what_several_hosts_do_not_share(
+        self, add: Add, sandbox: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add(refresh_token=sandbox.new_refresh_token())
+        run("doctor", "practice", "-o", "json")
+        assert json.loads(capsys.readouterr().out)["problems"] == []
+
+        monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "KubernetesExecutor")
+        run("doctor", "practice", "-o", "json")
+        counts, pages = json.loads(capsys.readouterr().out)["problems"]
+        assert "quota_storage" in counts
+        assert "staging_path" in pages
+        run("doctor", "practice", "-o", "plain")
+        assert {counts, pages} <= set(capsys.readouterr().out.splitlines())
+
     def test_shows_what_is_missing_to_people(
         self, add: Add, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
     ) -> None:

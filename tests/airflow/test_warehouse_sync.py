@@ -178,6 +178,24 @@ def test_the_task_of_each_resource_bears_its_name(
     assert [ti.rendered_map_index for ti in mapped_tasks(run)] == list(RESOURCES)
 
 
+def test_pages_that_only_one_host_has_are_told_once_in_the_log(
+    practice: Callable[..., Sandbox],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    practice(patients=3)
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.delenv("AIRFLOW__DRCHRONO__STAGING_PATH", raising=False)
+    sync()
+    assert caplog.text.count("CeleryExecutor may run tasks on several hosts, and each host keeps the pages") == 1
+
+    caplog.clear()
+    sync(staging_path=str(tmp_path / "shared"), run_id="run 2")
+    assert "several hosts" not in caplog.text
+
+
 def test_a_first_run_reports_what_it_did(practice: Callable[..., Sandbox], caplog: pytest.LogCaptureFixture) -> None:
     practice(start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
     caplog.set_level(logging.INFO)

@@ -66,6 +66,8 @@ def same(kind: str, form: str | None, sent: Any, stored: Any) -> bool:
         return bool(moment == datetime.fromisoformat(sent)) and "+" not in str(stored)
     if form == "date":
         return (stored.isoformat() if isinstance(stored, date) else stored) == sent
+    if form == "time":
+        return bool(str(stored) == sent)
     if kind == "string":
         return isinstance(stored, str) and stored == sent
     return bool(stored == sent)

@@ -1,4 +1,4 @@
-"""A private PostgreSQL server for the tests that need one: own data, a free port, gone afterwards."""
+"""Private PostgreSQL and Redis servers for the tests that need one: own data, a free port, gone afterwards."""
 
 import os
 import pwd
@@ -6,10 +6,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
@@ -50,14 +51,62 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class RedisServer:
+    """A Redis or Valkey server, whose data outlive it.
+
+    :param folder: where to keep them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("valkey-server") or shutil.which("redis-server")
+        if program is None:
+            missing(f"no Redis or Valkey server found: {INSTALL}")
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        options = {"bind": "127.0.0.1", "port": self.port, "save": "", "appendonly": "yes", "dir": folder}
+        self._command = [program, *(str(each) for name, value in options.items() for each in (f"--{name}", value))]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "the server does not answer"
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def missing(what: str) -> NoReturn:
+    """Skip a test for which something is not installed; with ``CI=true``, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A running server for the tests of a module."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One server for the whole test session."""
     programs = find_programs()
     if programs is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no PostgreSQL server binary found: {INSTALL}", pytrace=False)
-        pytest.skip(f"no PostgreSQL server binary found: {INSTALL}")
+        missing(f"no PostgreSQL server binary found: {INSTALL}")
     account = server_account()
     folder = Path(tempfile.mkdtemp(prefix="drchrono-postgres-"))
     if account:

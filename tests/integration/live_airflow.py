@@ -41,10 +41,17 @@ class LiveAirflow:
     :param folder: AIRFLOW_HOME.
     :param dags: the folder of DAGs.
     :param log_level: of all processes.
+    :param more: settings beside the usual ones, by section.
     """
 
     def __init__(
-        self, folder: Path, dags: Path, server: PostgresServer, database: str, log_level: str = "INFO"
+        self,
+        folder: Path,
+        dags: Path,
+        server: PostgresServer,
+        database: str,
+        log_level: str = "INFO",
+        **more: Mapping[str, Any],
     ) -> None:
         port = free_port()
         self.folder = folder
@@ -54,7 +61,9 @@ class LiveAirflow:
         self.components: dict[str, Component] = {}
         # Without bytecode each start costs seconds more.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        self.environment = inherited | settings(self.url, port, folder, dags) | {"NO_PROXY": "127.0.0.1,localhost"}
+        self.environment = (
+            inherited | settings(self.url, port, folder, dags, more) | {"NO_PROXY": "127.0.0.1,localhost"}
+        )
         self.environment["AIRFLOW__LOGGING__LOGGING_LEVEL"] = log_level
         self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = url_of(server, database, "postgresql+psycopg2")
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
@@ -69,7 +78,7 @@ class LiveAirflow:
         self.components.pop(name).kill()
 
     def wait_until_up(self) -> None:
-        """Wait until all components have reported, and sign in."""
+        """Wait until all components that report do so, and sign in."""
 
         def health() -> bool:
             died = [name for name, each in self.components.items() if each.process.poll() is not None]
@@ -78,7 +87,8 @@ class LiveAirflow:
                 parts = self.http.get("/api/v2/monitor/health").json()
             except (httpx.TransportError, ValueError):
                 return False
-            return all(parts[name]["status"] == "healthy" for name in ("scheduler", "dag_processor", "triggerer"))
+            watched = {name.replace("-", "_") for name in self.components} & parts.keys()
+            return all(parts[name]["status"] == "healthy" for name in watched)
 
         eventually("Airflow", health)
         token = self.http.get("/auth/token").raise_for_status().json()["access_token"]
@@ -110,9 +120,10 @@ class LiveAirflow:
         """Let a DAG begin no more runs."""
         self.ask("PATCH", f"dags/{dag_id}", json={"is_paused": True})
 
-    def trigger(self, dag_id: str) -> str:
+    def trigger(self, dag_id: str, **params: Any) -> str:
         """Begin a run that has no logical date, and so no data interval."""
-        return str(self.ask("POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None})["dag_run_id"])
+        wanted = {"logical_date": None, "conf": params}
+        return str(self.ask("POST", f"dags/{dag_id}/dagRuns", json=wanted)["dag_run_id"])
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """Return all runs of a DAG, oldest first."""
@@ -232,9 +243,9 @@ class LiveAirflow:
         self.http.close()
 
 
-def settings(url: str, port: int, folder: Path, dags: Path) -> dict[str, str]:
+def settings(url: str, port: int, folder: Path, dags: Path, more: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return Airflow's settings: quick to notice what a test does, small enough for two cores."""
-    wanted = {
+    wanted: dict[str, dict[str, Any]] = {
         "api": {"host": "127.0.0.1", "port": port, "base_url": url, "secret_key": "a-secret-key-of-this-test"},
         "api_auth": {"jwt_secret": "a-jwt-secret-of-sixty-four-characters-for-the-tests-of-this-folder"},
         "core": {
@@ -259,6 +270,8 @@ def settings(url: str, port: int, folder: Path, dags: Path) -> dict[str, str]:
         },
         "workers": {"min_heartbeat_interval": 5},
     }
+    for section, each in more.items():
+        wanted[section] = wanted.get(section, {}) | dict(each)
     given = {f"AIRFLOW__{at}__{key}".upper(): str(value) for at, each in wanted.items() for key, value in each.items()}
     return given | {"AIRFLOW_HOME": str(folder)}
 

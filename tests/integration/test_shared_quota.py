@@ -2,10 +2,8 @@
 
 import multiprocessing
 import os
-import shutil
 import socket
 import statistics
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,43 +21,18 @@ from airflow_provider_drchrono.client import (
 )
 from airflow_provider_drchrono.client.quota.stores import FileQuotaStore, QuotaStore, RedisQuotaStore, quota_key
 from airflow_provider_drchrono.sandbox import Sandbox
+from tests.integration.conftest import RedisServer
 
 pytestmark = pytest.mark.integration
 
 PROCESSES = 16
 # DrChrono grants 500, which take a minute to spend.
 PER_HOUR, REDIS_PER_HOUR = (500, 500) if os.environ.get("THOROUGH_TESTS") else (250, 200)
-INSTALL = "install one, on Debian with scripts/ci-services.sh"
-START_TIMEOUT_S = 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
-def redis_url() -> Iterator[str]:
-    """A private Redis or Valkey server."""
-    program = shutil.which("valkey-server") or shutil.which("redis-server")
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no Redis or Valkey server found: {INSTALL}", pytrace=False)
-        pytest.skip(f"no Redis or Valkey server found: {INSTALL}")
-    port = free_port()
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
-    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "the server does not answer"
-                time.sleep(0.05)
-        yield f"redis://127.0.0.1:{port}/0"
-        server.kill()
+def redis_url(redis_server: RedisServer) -> str:
+    return redis_server.url
 
 
 @pytest.fixture

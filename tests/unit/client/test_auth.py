@@ -256,6 +256,25 @@ def test_an_answer_without_a_refresh_token_keeps_the_old_one(api: ScriptedApi, c
     assert abs(token.expires_at - time.time() - 3600) < 5
 
 
+def test_white_space_around_tokens_is_no_part_of_them(api: ScriptedApi, connect: Connect) -> None:
+    api.token_script += [Reply(body={"access_token": " new\n", "refresh_token": "next\n", "expires_in": "3600"})]
+    store = MemoryTokenStore()
+    connect(token_store=store).current_user()
+    token = store.load()
+    assert token is not None
+    assert (token.access_token, token.refresh_token) == ("new", "next")
+    assert api.bearers == ["new"]
+
+
+def test_a_refresh_token_that_cannot_be_sent_is_none(api: ScriptedApi, connect: Connect) -> None:
+    api.token_script += [Reply(body=b'{"access_token": "new", "refresh_token": "\\ud800"}')]
+    store = MemoryTokenStore()
+    connect(token_store=store).current_user()
+    token = store.load()
+    assert token is not None
+    assert token.refresh_token == "refresh-0"
+
+
 @pytest.mark.parametrize(
     ("reply", "error", "says"),
     [
@@ -284,6 +303,13 @@ def test_an_answer_without_a_refresh_token_keeps_the_old_one(api: ScriptedApi, c
         ),
         pytest.param(Reply(200, ["canary"]), UnexpectedAnswerError, "without an access token", id="list"),
         pytest.param(Reply(200, {"access_token": 7}), UnexpectedAnswerError, "without an access token", id="number"),
+        pytest.param(
+            Reply(200, {"access_token": "canary\u00e9"}), UnexpectedAnswerError, "without an access token", id="letters"
+        ),
+        pytest.param(
+            Reply(200, {"access_token": "canary\r\nX-A: 1"}), UnexpectedAnswerError, "without an access token",
+            id="header",
+        ),
         pytest.param(Reply(302, headers={"Location": "/login"}), UnexpectedAnswerError, "302", id="redirect"),
         pytest.param(
             Reply(429, headers={"Retry-After": "900"}), RateLimitedError, "takes no more requests", id="throttled"

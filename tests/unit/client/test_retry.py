@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_drchrono.client.errors import ServerError
 from airflow_provider_drchrono.client.retry import (
     LONGEST_HINT,
     RetryDecision,
@@ -11,6 +12,7 @@ from airflow_provider_drchrono.client.retry import (
     decide,
     hour_left,
     http_date,
+    pause_after,
     refused_for,
 )
 
@@ -139,6 +141,16 @@ def test_the_clock_hour_ends_on_the_hour(now: datetime, seconds: float) -> None:
     assert hour_left(now) == seconds
 
 
-@pytest.mark.parametrize("text", [None, "", "yesterday", "2026-99-99"])
+AFTER_YEAR_9999 = "Fri, 31 Dec 9999 23:59:59 -1200"
+
+
+@pytest.mark.parametrize("text", [None, "", "yesterday", "2026-99-99", AFTER_YEAR_9999])
 def test_what_is_no_http_date(text: str | None) -> None:
     assert http_date(text) is None
+
+
+def test_the_fifth_failure_of_a_poll_is_the_last() -> None:
+    error = ServerError("down")
+    assert [pause_after(error, failures, 10.0) for failures in range(1, 5)] == [10.0] * 4
+    with pytest.raises(ServerError):
+        pause_after(error, 5, 10.0)

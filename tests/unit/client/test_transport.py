@@ -31,7 +31,7 @@ from airflow_provider_drchrono.client import (
     grant_id_of,
 )
 from airflow_provider_drchrono.client.transport import Failure, HttpClient
-from tests.unit.client.servers import ScriptedApi
+from tests.unit.client.servers import Reply, ScriptedApi
 from tests.unit.client.support import settings_for
 
 STORE = MemoryTokenStore(Token("access", grant_id=grant_id_of("refresh-0")))
@@ -171,6 +171,25 @@ def test_a_bundle_without_certificates_is_refused(tmp_path: Path) -> None:
     bundle.write_text("no certificate")
     with pytest.raises(ConfigurationError, match=r"ca_bundle.*no certificates in PEM form"):
         DrChronoClient(settings_for("https://127.0.0.1", ca_bundle=str(bundle)))
+
+
+@both
+@pytest.mark.parametrize("cookie", ["session=somebody", "session=\xe9"])
+def test_cookies_are_not_kept(api: ScriptedApi, read: Read, cookie: str) -> None:
+    # The answer that sets it is a failure, so that the same client asks again.
+    api.script += [Reply(503, headers={"Set-Cookie": cookie}), Reply(body={"id": 1})]
+    assert read(api.url) == {"id": 1}
+    assert len(api.seen) == 2
+    assert not any("cookie" in each.headers for each in api.seen)
+
+
+@both
+@pytest.mark.parametrize("answer", [None, [], [{"id": 1}], "x", 1])
+def test_a_read_that_is_answered_with_no_record(api: ScriptedApi, read: Read, answer: object) -> None:
+    api.script += [Reply(body=answer)]
+    with pytest.raises(UnexpectedAnswerError, match="patients_read: the answer holds no record; try later") as caught:
+        read(api.url)
+    assert caught.value.transient
 
 
 @both

@@ -1,0 +1,109 @@
+"""Puts small faults into a module, one at a time, and asks whether the nearest tests notice: ``make mutation``.
+
+Usage: ``run.py client.retry [--sample 40] [--seed 1]``. It works on a copy, prints each fault that nobody noticed, and
+fails where fewer than nine in ten were noticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from cosmic_ray.work_db import use_db
+from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "airflow_provider_drchrono"
+BIN = Path(sys.executable).parent
+WANTED = 0.9
+
+CLIENT, INCREMENTAL, OPERATORS = "tests/unit/client", "tests/unit/incremental", "tests/unit/operators/base"
+NEAREST = {
+    "client.retry": f"{CLIENT}/test_retry.py {CLIENT}/test_bulk_lists.py {CLIENT}/test_request_runner.py",
+    "client.paging": f"{CLIENT}/test_paging.py {CLIENT}/test_synchronous.py {CLIENT}/test_request_links.py",
+    "client.request_runner": f"{CLIENT}/test_request_runner.py {CLIENT}/test_request_links.py {CLIENT}/quota",
+    "client.token_endpoint": f"{CLIENT}/test_auth.py {CLIENT}/test_authorization.py",
+    "client.quota.state": f"{CLIENT}/quota",
+    "client.quota.pace": f"{CLIENT}/quota",
+    "state.lease": "tests/unit/state/test_lease.py tests/unit/state/test_waiting_for_the_lease.py",
+    "incremental.window": f"{INCREMENTAL}/test_window.py",
+    "incremental.cursor": f"{INCREMENTAL}/test_cursor.py {INCREMENTAL}/test_detection.py",
+    "incremental.detection": f"{INCREMENTAL}/test_detection.py {INCREMENTAL}/test_cursor.py",
+    "operators.base.creates": f"{OPERATORS}/test_creates.py {OPERATORS}/test_lost_creates.py",
+    "operators.base.validation": f"{OPERATORS}/test_validation.py",
+    "transfers.staging": "tests/unit/transfers",
+    "transfers.sync": "tests/airflow/test_warehouse_sync.py",
+    "hooks.many_hosts": "tests/unit/hooks/test_many_hosts.py",
+}
+"""The tests that are asked about each module that decides."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("module", choices=NEAREST)
+    parser.add_argument("--sample", type=int, help="so many of the faults, by chance; all of them by default")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="drchrono-mutation-") as folder:
+        return run(Path(folder), given.module, given.sample, given.seed)
+
+
+def run(folder: Path, module: str, sample: int | None, seed: int) -> int:
+    for name in (PACKAGE, "tests", "example_dags", "docs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    target = f"{PACKAGE}/{module.replace('.', '/')}.py"
+    config, session = folder / "mutation.toml", folder / "session.sqlite"
+    tests = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {NEAREST[module]}"
+    config.write_text(
+        f'[cosmic-ray]\nmodule-path = "{target}"\ntimeout = 240.0\nexcluded-modules = []\n'
+        f'test-command = "{tests}"\n[cosmic-ray.distributor]\nname = "local"\n'
+    )
+    cosmic_ray(folder, "init", config, session)
+    leave_out(session, sample, seed)
+    # A suite that fails by itself would notice everything.
+    cosmic_ray(folder, "baseline", config)
+    cosmic_ray(folder, "exec", config, session)
+    return report(session, module, seed)
+
+
+def cosmic_ray(folder: Path, *arguments: object) -> None:
+    command = [BIN / "cosmic-ray", *map(str, arguments)]
+    # Else the copy's modules would be read from bytecode that is as old as the fault, to the second.
+    subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}, check=True)
+
+
+def leave_out(session: Path, sample: int | None, seed: int) -> None:
+    """Leave out what nearly always is an annotation, which nobody evaluates, and all but a sample of the rest."""
+    with use_db(session) as work:
+        items = list(work.work_items)
+        idle = [each for each in items if any("BitOr" in one.operator_name for one in each.mutations)]
+        able = [each for each in items if each not in idle]
+        chosen = random.Random(seed).sample(able, min(sample or len(able), len(able)))
+        kept = {each.job_id for each in chosen}
+        for each in items:
+            if each.job_id not in kept:
+                work.set_result(each.job_id, WorkResult(WorkerOutcome.SKIPPED))
+
+
+def report(session: Path, module: str, seed: int) -> int:
+    with use_db(session) as work:
+        results = {job: result for job, result in work.results if result.worker_outcome is not WorkerOutcome.SKIPPED}
+    unnoticed = [each for each in results.values() if each.test_outcome is TestOutcome.SURVIVED]
+    for each in unnoticed:
+        print(f"\nNobody noticed:\n{each.diff}")
+    share = 1 - len(unnoticed) / len(results)
+    print(
+        f"\n{module}: {len(results) - len(unnoticed)} of {len(results)} faults were noticed ({share:.0%}), seed {seed}"
+    )
+    return int(share < WANTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
