@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from cosmic_ray.work_db import use_db
@@ -22,24 +24,36 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "airflow_provider_drchrono"
 BIN = Path(sys.executable).parent
 WANTED = 0.9
+LONGEST_BASELINE = 240.0
+MOST_MEMORY = 4 * 2**30
+"""Bytes; a loop that a fault makes endless must not take the machine's."""
 
-CLIENT, INCREMENTAL, OPERATORS = "tests/unit/client", "tests/unit/incremental", "tests/unit/operators/base"
+UNIT = "tests/unit"
+CLIENT, INCREMENTAL, OPERATORS = f"{UNIT}/client", f"{UNIT}/incremental", f"{UNIT}/operators/base"
 NEAREST = {
-    "client.retry": f"{CLIENT}/test_retry.py {CLIENT}/test_bulk_lists.py {CLIENT}/test_request_runner.py",
+    "client.bounds": f"{CLIENT}/test_bounds.py {CLIENT}/test_settings.py",
+    "client.filters": f"{CLIENT}/test_filters.py",
     "client.paging": f"{CLIENT}/test_paging.py {CLIENT}/test_synchronous.py {CLIENT}/test_request_links.py",
-    "client.request_runner": f"{CLIENT}/test_request_runner.py {CLIENT}/test_request_links.py {CLIENT}/quota",
-    "client.token_endpoint": f"{CLIENT}/test_auth.py {CLIENT}/test_authorization.py",
-    "client.quota.state": f"{CLIENT}/quota",
     "client.quota.pace": f"{CLIENT}/quota",
-    "state.lease": "tests/unit/state/test_lease.py tests/unit/state/test_waiting_for_the_lease.py",
-    "incremental.window": f"{INCREMENTAL}/test_window.py",
+    "client.quota.state": f"{CLIENT}/quota",
+    "client.request_runner": f"{CLIENT}/test_request_runner.py {CLIENT}/test_request_links.py {CLIENT}/quota",
+    "client.retry": f"{CLIENT}/test_retry.py {CLIENT}/test_bulk_lists.py {CLIENT}/test_request_runner.py",
+    "client.token_endpoint": f"{CLIENT}/test_auth.py {CLIENT}/test_authorization.py",
+    "hooks.many_hosts": f"{UNIT}/hooks/test_many_hosts.py",
+    "incremental.clocks": f"{INCREMENTAL}/test_detection.py {UNIT}/sensors/test_clocks.py",
     "incremental.cursor": f"{INCREMENTAL}/test_cursor.py {INCREMENTAL}/test_detection.py",
     "incremental.detection": f"{INCREMENTAL}/test_detection.py {INCREMENTAL}/test_cursor.py",
+    "incremental.suspicion": f"{INCREMENTAL}/test_suspicion.py {UNIT}/sensors/test_suspicion.py",
+    "incremental.window": f"{INCREMENTAL}/test_window.py",
     "operators.base.creates": f"{OPERATORS}/test_creates.py {OPERATORS}/test_lost_creates.py",
-    "operators.base.validation": f"{OPERATORS}/test_validation.py",
-    "transfers.staging": "tests/unit/transfers",
+    "operators.base.field_rules": f"{OPERATORS}/test_field_rules.py {OPERATORS}/test_validation.py",
+    "operators.base.validation": f"{OPERATORS}/test_validation.py {OPERATORS}/test_field_rules.py",
+    "state.lease": f"{UNIT}/state/test_lease.py {UNIT}/state/test_waiting_for_the_lease.py",
+    "transfers.bulk_reading": f"{UNIT}/transfers/test_bulk_reading.py",
+    "transfers.extraction": f"{UNIT}/transfers/test_extraction.py",
+    "transfers.staging": f"{UNIT}/transfers",
     "transfers.sync": "tests/airflow/test_warehouse_sync.py",
-    "hooks.many_hosts": "tests/unit/hooks/test_many_hosts.py",
+    "warehouses.deletions": f"{UNIT}/warehouses/test_deletions.py {UNIT}/warehouses/test_sqlite.py",
 }
 """The tests that are asked about each module that decides."""
 
@@ -50,6 +64,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="so many of the faults, by chance; all of them by default")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     given = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     with tempfile.TemporaryDirectory(prefix="drchrono-mutation-") as folder:
         return run(Path(folder), given.module, given.sample, given.seed)
 
@@ -61,14 +76,21 @@ def run(folder: Path, module: str, sample: int | None, seed: int) -> int:
     target = f"{PACKAGE}/{module.replace('.', '/')}.py"
     config, session = folder / "mutation.toml", folder / "session.sqlite"
     tests = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {NEAREST[module]}"
-    config.write_text(
-        f'[cosmic-ray]\nmodule-path = "{target}"\ntimeout = 240.0\nexcluded-modules = []\n'
+    write = (
+        f'[cosmic-ray]\nmodule-path = "{target}"\ntimeout = {{timeout}}\nexcluded-modules = []\n'
         f'test-command = "{tests}"\n[cosmic-ray.distributor]\nname = "local"\n'
     )
+    config.write_text(write.format(timeout=LONGEST_BASELINE))
+    # By the hash of the source: by its time, a faulty module could pass for the whole one of the same second.
+    compiled = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", PACKAGE]
+    subprocess.run(compiled, cwd=folder, check=True)
     cosmic_ray(folder, "init", config, session)
     leave_out(session, sample, seed)
     # A suite that fails by itself would notice everything.
+    began = time.monotonic()
     cosmic_ray(folder, "baseline", config)
+    # A fault that makes a loop endless is noticed by its time.
+    config.write_text(write.format(timeout=10 + 3 * (time.monotonic() - began)))
     cosmic_ray(folder, "exec", config, session)
     return report(session, module, seed)
 

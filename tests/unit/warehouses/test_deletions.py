@@ -20,6 +20,7 @@ ARCHIVED = Deletions(flag="archived")
         pytest.param(60, 0, True, id="all seen"),
         pytest.param(60, 60, False, id="nothing seen"),
         pytest.param(1, 1, False, id="the only one not seen"),
+        pytest.param(12, 3, True, id="fewer than few"),
         pytest.param(12, 10, True, id="few"),
         pytest.param(60, 11, False, id="many of few"),
         pytest.param(1000, 100, True, id="a tenth"),
