@@ -1,6 +1,7 @@
 """The stored text of a cursor: what survives in it, what does not, and what is said of a spoilt one."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -13,8 +14,11 @@ from airflow_provider_drchrono.incremental.cursor import (
     Cursor,
     CursorError,
     CursorName,
+    CursorSource,
     ForgottenRunError,
+    OtherPracticeError,
     cleared_from,
+    continued_source,
     read_cursor,
 )
 from airflow_provider_drchrono.incremental.detection import Position, Window
@@ -180,12 +184,16 @@ def test_the_text_stays_small() -> None:
         pytest.param("", "0 characters of text that is not JSON", id="empty"),
         pytest.param('{"version": 1', "13 characters of text that is not JSON", id="cut off"),
         pytest.param("[]", "JSON of type list without a version", id="another thing"),
+        pytest.param('{"version": 0}', "version '0', and this release reads version 1", id="earlier release"),
         pytest.param('{"version": 2}', "version '2', and this release reads version 1", id="later release"),
         pytest.param('{"version": 1}', "nothing under 'positions'", id="too little"),
         pytest.param(
             after_runs(1).dump().replace("2026-07-01T16", "last July"), "values that cannot be read", id="no time"
         ),
         pytest.param(after_runs(1).dump().replace('"at": 1', '"at": 9'), "values that cannot be read", id="no place"),
+        pytest.param(
+            after_runs(1).dump().replace('"at": 1', '"at": -1'), "values that cannot be read", id="from the end"
+        ),
         pytest.param(after_runs(1).dump().replace("+00:00", ""), "values that cannot be read", id="no zone"),
         pytest.param(
             with_events(1).dump().replace('"count": 1', '"count": "1"'),
@@ -215,3 +223,112 @@ def test_a_restarted_cursor_still_knows_what_runs_were_given() -> None:
 
     assert (cursor.position, cursor.start) == (None, "2026-01-01")
     assert read_cursor(cursor.dump()).delivered_to("run-1") is not None
+
+
+def test_the_newest_run_is_kept_however_long_its_positions_are() -> None:
+    for count in (1, 2, 3):
+        cursor = read_cursor(after_runs(count, fingerprints=8_000).dump())
+
+        assert list(cursor.runs) == [f"run-{count - 1}"]
+
+
+NORTH = CursorSource("north", "grant-1", "practice_group:1")
+
+
+def spelt_anew(text: str) -> str:
+    """An equal text that is another object, as what was stored is."""
+    return "".join(list(text))
+
+
+def never() -> str:
+    raise AssertionError("The API was asked for the practice")
+
+
+@pytest.mark.parametrize(
+    ("known", "connection", "grant", "expected"),
+    [
+        pytest.param(None, "north", "grant-1", CursorSource("north", "grant-1"), id="a new cursor"),
+        pytest.param(NORTH, "north", "grant-1", NORTH, id="nothing has changed"),
+        pytest.param(NORTH, "other", "grant-1", replace(NORTH, connection="other"), id="the connection is renamed"),
+    ],
+)
+def test_a_practice_is_not_asked_for_as_long_as_the_grant_is_the_same(
+    known: CursorSource | None, connection: str, grant: str, expected: CursorSource
+) -> None:
+    assert continued_source(known, connection, spelt_anew(grant), never) == expected
+
+
+@pytest.mark.parametrize(
+    ("practice", "connection"),
+    [
+        pytest.param("practice_group:1", "north", id="asked for before"),
+        pytest.param("practice_group:1", "other", id="by another connection"),
+        pytest.param("", "north", id="never asked for, and the connection is the same"),
+    ],
+)
+def test_a_new_grant_of_the_same_practice_continues(practice: str, connection: str) -> None:
+    found = continued_source(
+        replace(NORTH, practice=practice), connection, "grant-2", lambda: spelt_anew("practice_group:1")
+    )
+
+    assert found == CursorSource(connection, "grant-2", "practice_group:1")
+
+
+@pytest.mark.parametrize(
+    ("practice", "connection"),
+    [
+        pytest.param("practice_group:0", "north", id="a smaller text"),
+        pytest.param("practice_group:2", "north", id="a greater text"),
+        pytest.param("practice_group:2", "other", id="by another connection"),
+        pytest.param("", "other", id="never asked for, and another connection"),
+    ],
+)
+def test_a_new_grant_of_another_practice_is_refused(practice: str, connection: str) -> None:
+    with pytest.raises(OtherPracticeError, match=f"the connection north, and {connection} leads to practice_group:1"):
+        continued_source(replace(NORTH, practice=practice), connection, "grant-2", lambda: "practice_group:1")
+
+
+def wall_clock(instant: datetime) -> datetime:
+    return instant.replace(tzinfo=None) - timedelta(hours=4)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "expected"),
+    [
+        pytest.param(9, position(3), id="all positions lie in the past"),
+        pytest.param(3, position(3), id="the last is of now"),
+        pytest.param(2.5, position(2), id="the last lies in the future"),
+        pytest.param(0, position(0), id="only the first does not"),
+    ],
+)
+def test_of_a_clock_that_was_wrong_the_last_position_before_now_is_taken(minutes: float, expected: Position) -> None:
+    cursor = after_runs(3)
+    asked = cursor.before(UNTIL + timedelta(minutes=minutes), wall_clock)
+
+    assert asked.position == expected
+    assert asked.runs == cursor.runs
+
+
+@pytest.mark.parametrize(
+    ("read_at", "until"),
+    [
+        pytest.param(None, UNTIL - timedelta(days=1), id="nobody knows when"),
+        pytest.param(UNTIL - timedelta(days=3), UNTIL - timedelta(days=3), id="zones asked for longer ago"),
+        pytest.param(UNTIL - timedelta(hours=1), UNTIL - timedelta(days=1), id="zones asked for within a day"),
+        pytest.param(UNTIL + timedelta(days=9), UNTIL - timedelta(days=1), id="zones asked for in the future"),
+    ],
+)
+def test_a_cursor_that_remembers_no_position_before_now_goes_back_a_day(
+    read_at: datetime | None, until: datetime
+) -> None:
+    practice = Practice(("America/New_York",), read_at) if read_at else None
+    cursor = Cursor("patients", practice=practice).before(UNTIL, wall_clock)
+
+    assert cursor.position == Position(until, wall_clock(until), wall_clock(until))
+
+
+def test_the_cursor_of_an_unmapped_task_is_not_an_instance() -> None:
+    assert CursorName("a_dag", "changes") == CursorName.of_instance(
+        SimpleNamespace(dag_id="a_dag", task_id="changes", map_index=-1)
+    )
+    assert CursorName.of_instance(SimpleNamespace(dag_id="a_dag", task_id="changes", map_index=None)).map_index == -1
