@@ -8,9 +8,13 @@ import pytest
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.incremental.detection import (
     ChangeDetector,
+    ComparedCache,
     Fingerprinter,
     Position,
+    canonical,
+    comparable,
     pack,
+    storable,
     unpack,
     within,
 )
@@ -113,6 +117,33 @@ def test_a_creation_that_slipped_through_between_pages_is_no_update() -> None:
     assert read(after, [slipped], change="updated")[0] == []
 
 
+def test_who_was_given_while_others_may_have_slipped_through_is_not_given_again() -> None:
+    given, after = read(
+        START, [patient(1, "11:10:00", created="2026-07-01T11:10:00")], [patient(2, "11:20:00")], change="created"
+    )
+    assert given == [1]
+
+    changed = patient(1, "12:00:10", created="2026-07-01T11:10:00")
+    assert read(after, [changed], change="created")[0] == []
+
+
+def test_changes_of_the_other_kind_are_counted() -> None:
+    records = [patient(number, "11:30:00") for number in (1, 2, 3)]
+    reading = ChangeDetector(PATIENTS, "salt", START, "created")
+
+    assert list(reading.new_records([*records, patient(4, "11:40:00", created="2026-07-01T11:40:00")])) != []
+    assert reading.unwanted == 3
+
+
+def test_everything_since_the_start_is_new_at_first() -> None:
+    position = Position.at_start(datetime(2026, 7, 1, 11))
+    assert (position.since, position.created_since) == (datetime(2026, 7, 1, 11), datetime(2026, 7, 1, 11))
+
+    given, after = read(position, [patient(1, "11:30:00", created="2026-07-01T11:30:00")], change="created")
+    assert given == [1]
+    assert (after.until, after.since) == (NOON, datetime(2026, 7, 1, 11, 58))
+
+
 def test_nothing_slips_through_between_lists_of_one_page_each() -> None:
     reading = ChangeDetector(PATIENTS, "salt", START, "created")
     for page in ([patient(1, "11:10:00")], [patient(2, "11:20:00")]):
@@ -164,6 +195,27 @@ def test_signatures_in_links_are_no_change() -> None:
     assert fingerprinter.fingerprint(links[0]) != Fingerprinter("other", ("id",)).fingerprint(links[0])
 
 
+def test_what_is_compared_of_a_page_is_made_once_and_dropped_with_it() -> None:
+    compared = ComparedCache()
+    record: dict[str, Any] = {"id": 1, "city": "Utica"}
+    first = compared(record)
+    assert first == comparable(canonical(record))
+    assert compared(record) is first
+
+    record["city"] = "Troy"
+    compared.clear()
+    assert compared(record) == comparable(canonical(record)) != first
+
+
+def test_what_no_database_takes_is_replaced_at_any_depth() -> None:
+    given = {"na\0me": ["a\0b", {"half": "\ud800!"}, ("x", 1, None, True)], "whole": "\U0001f600"}
+
+    assert storable(given) == {
+        "na\ufffdme": ["a\ufffdb", {"half": "\ufffd!"}, ["x", 1, None, True]],
+        "whole": "\U0001f600",
+    }
+
+
 def test_records_that_lost_their_id_are_told_apart_by_content() -> None:
     lost = [{"id": None, "updated_at": "2026-07-01T11:30:00", "city": city} for city in ("Utica", "Troy")]
 
@@ -176,7 +228,7 @@ def test_marks_survive_packing() -> None:
 
     assert unpack(pack(seen)) == seen
     assert len(pack(seen)) == 20 * 16
-    for spoilt in (pack(seen)[:-1], "!" * 16):
+    for spoilt in (pack(seen)[:-1], "A" * 8, "A" * 40, "!" * 16):
         with pytest.raises(ValueError, match="fingerprints that cannot be read"):
             unpack(spoilt)
 
@@ -210,7 +262,7 @@ def test_who_is_met_first_with_an_earlier_time_in_the_repeated_hour_is_remembere
 
 
 def test_a_window_ends_before_its_end() -> None:
-    records = [patient(1, "11:59:59"), patient(2, "12:00:00"), {"id": 3}]
+    records = [patient(1, "11:59:59"), patient(2, "12:00:00"), {"id": 3}, patient(4, "12:00:01")]
 
     kept = within(PATIENTS, records, datetime(2026, 7, 1, 12))
 
