@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.client.errors import InvalidArgumentError
-from airflow_provider_drchrono.client.filters import Filters, encode, split_range
+from airflow_provider_drchrono.client.filters import Filters, encode, problem_of_extra_filter, split_range
 
 CANARY = "Canary-7391"
 
@@ -33,6 +33,7 @@ def filters_of(operation_id: str) -> Filters:
         pytest.param("audit_log_list", "action", "Delete", "Delete", id="one of the allowed values"),
         pytest.param("appointment_templates_list", "week_days", (0, "2"), [0, 2], id="several"),
         pytest.param("appointment_templates_list", "week_days", "0,2", [0, 2], id="several as text"),
+        pytest.param("appointment_templates_list", "week_days", "0,6", [0, 6], id="the least and the largest"),
     ],
 )
 def test_values_as_the_api_reads_them(operation_id: str, name: str, given: Any, checked: Any) -> None:
@@ -54,6 +55,8 @@ def test_values_as_the_api_reads_them(operation_id: str, name: str, given: Any, 
         pytest.param("appointments_list", "date_range", "2026-01-01", "must be two dates", id="half a range"),
         pytest.param("appointments_list", "date_range", "2026-02-01/2026-01-01", "ends before", id="backwards"),
         pytest.param("audit_log_list", "action", "delete", "upper and lower case only", id="another case"),
+        pytest.param("appointment_templates_list", "week_days", "7", "must be between 0 and 6", id="too large"),
+        pytest.param("appointment_templates_list", "week_days", [-1], "must be between 0 and 6", id="too small"),
         pytest.param("appointment_templates_list", "week_days", [], "is an empty list", id="none of several"),
     ],
 )
@@ -166,3 +169,21 @@ def needed(filters: Filters, name: str) -> dict[str, Any]:
 
 def test_values_in_a_query() -> None:
     assert [encode(value) for value in (True, False, 5, "a b", [1, 2])] == ["true", "false", "5", "a b", "1,2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        pytest.param("location_code", None, id="unknown"),
+        pytest.param("doctor", "doctor is a filter that is known", id="known"),
+        pytest.param("cursor", "extra_filters cannot have cursor, which belongs to the paging", id="paging"),
+        pytest.param("two words", "a name that no query parameter has", id="spaces"),
+        pytest.param("", "a name that no query parameter has", id="empty"),
+        pytest.param(5, "a name that no query parameter has", id="number"),
+    ],
+)
+def test_extra_filters_are_those_that_the_catalogue_does_not_know(name: object, problem: str | None) -> None:
+    spelt_anew = "".join(list(name)) if isinstance(name, str) else name
+    found = problem_of_extra_filter(load().operation("patients_list"), spelt_anew)
+
+    assert found is None if problem is None else found is not None and problem in found

@@ -46,6 +46,15 @@ def test_both_envelopes_and_bare_lists_are_read(answer: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "count"),
+    [({"id": 1}, 1), ({"results": []}, 0), ([{}, {}], 2), (None, 0), ("text", 0)],
+    ids=["a record", "a page of none", "a bare list", "nothing", "text"],
+)
+def test_the_records_of_any_answer_are_counted(answer: Any, count: int) -> None:
+    assert record_count(answer) == count
+
+
+@pytest.mark.parametrize(
     "answer",
     [None, {}, {"results": None}, {"results": {"id": 1}}, "text", 7, [1, 2], {"data": ["Canarybird"]}],
     ids=repr,
@@ -103,6 +112,8 @@ def test_the_first_page_asks_for_as_much_as_there_may_be(arguments: dict[str, An
     [
         pytest.param({"name": "pacients"}, "did you mean 'patients'", id="name"),
         pytest.param({"name": "patients_create"}, "cannot be listed; use call", id="other-operation"),
+        pytest.param({"name": "patients_read"}, "cannot be listed; use call", id="read"),
+        pytest.param({"name": "patients_partial_update"}, "cannot be listed; use call", id="update"),
         pytest.param({"filters": {"page_size": 5}}, "use the argument page_size", id="page-size"),
         pytest.param({"filters": {"cursor": "x"}}, "use the argument next_url", id="cursor"),
         pytest.param({"filters": {"verbose": True}}, "use the argument verbose", id="verbose"),
@@ -144,6 +155,30 @@ def test_an_iteration_can_begin_anywhere() -> None:
     pages = listing(name="appointments", next_url=f"{BASE}/api/appointments?cursor=9&since=x")
     assert pages.request is not None
     assert pages.request.url == f"{BASE}/api/appointments?cursor=9&since=x"
+
+
+@pytest.mark.parametrize(
+    ("next_link", "later"),
+    [
+        pytest.param(
+            "date_range=2026-01-01%2F2026-07-09", ["2026-07-10/2027-01-15", "2027-01-16/2027-06-30"], id="first"
+        ),
+        pytest.param("date_range=2026-07-10%2F2027-01-15", ["2027-01-16/2027-06-30"], id="second"),
+        pytest.param("date_range=2027-01-16%2F2027-06-30", [], id="last"),
+        pytest.param("cursor=9", [], id="it does not show"),
+    ],
+)
+def test_a_long_range_that_begins_anywhere_goes_on_with_the_parts_after_it(next_link: str, later: list[str]) -> None:
+    filters = {"date_range": "2026-01-01/2027-06-30", "doctor": 7}
+    # The links of the API need not repeat what all parts share.
+    pages = listing(name="appointments", filters=filters, next_url=f"{BASE}/api/appointments?{next_link}")
+    asked = []
+    while pages.request is not None:
+        asked.append(dict(parse_qsl(urlsplit(pages.request.url).query)))
+        pages.take({"results": [{"id": len(asked)}], "next": None}, NOW)
+
+    assert [each["date_range"] for each in asked[1:]] == later
+    assert {each["doctor"] for each in asked[1:]} <= {"7"}
 
 
 def test_a_page_that_repeats_its_own_link_is_noticed() -> None:

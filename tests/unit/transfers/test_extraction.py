@@ -109,6 +109,11 @@ def test_the_calls_of_a_large_list() -> None:
     assert cost_of(SMALL_PAGES, 250_000, read_by="pages").calls == 12_500
 
 
+@pytest.mark.parametrize(("rows", "calls"), [(0, 2), (1, 2), (1000, 2), (1001, 4)])
+def test_each_page_in_bulk_takes_two_calls(rows: int, calls: int) -> None:
+    assert SMALL_PAGES.calls_in_bulk(rows) == calls
+
+
 @pytest.mark.parametrize(("left", "jobs"), [(None, MOST_JOBS), (500, MOST_JOBS), (9, 4), (1, 1), (0, 1)])
 def test_no_more_pages_are_started_than_can_be_fetched(left: int | None, jobs: int) -> None:
     assert jobs_at_once(left) == jobs
