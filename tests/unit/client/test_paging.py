@@ -12,6 +12,7 @@ from airflow_provider_drchrono.client.paging import (
     Listing,
     next_url_of,
     record_count,
+    record_of,
     records_of,
 )
 
@@ -206,6 +207,37 @@ def test_an_empty_page_in_between_is_no_end_but_many_are() -> None:
         pages.take({"results": [], "next": f"{BASE}/api/patients?cursor={cursor}"}, NOW)
     last = pages.take({"results": [], "next": f"{BASE}/api/patients?cursor=b"}, NOW)
     assert (last.records, last.next_url, pages.request) == ([], None, None)
+
+
+def test_a_list_that_is_empty_from_the_beginning_ends_after_many_pages() -> None:
+    pages = listing()
+    for cursor in range(MOST_EMPTY_PAGES - 1):
+        page = pages.take({"results": [], "next": f"{BASE}/api/patients?cursor={cursor}"}, NOW)
+        assert page.next_url is not None
+    pages.take({"results": [], "next": f"{BASE}/api/patients?cursor=last"}, NOW)
+    assert pages.request is None
+
+
+def test_a_page_tells_how_many_empty_ones_came_before_it() -> None:
+    pages = listing()
+    gaps = []
+    for number, count in enumerate((1, 0, 0, 0, 2, 3, 0, 1, 0)):
+        answer = {"results": [{"id": [number, each]} for each in range(count)], "next": f"{BASE}/api/?cursor={number}"}
+        gaps.append(pages.take(answer, NOW).gaps)
+    assert gaps == [0, 0, 0, 0, 3, 0, 0, 1, 0]
+
+
+def test_the_largest_and_the_smallest_page_are_asked_for() -> None:
+    assert first_query(page_size=1) == {"page_size": "1"}
+    assert first_query(page_size=250) == {"page_size": "250"}
+
+
+@pytest.mark.parametrize("read", [records_of, record_of], ids=["list", "record"])
+def test_an_answer_of_another_kind_may_be_whole_the_next_time(read: Any) -> None:
+    with pytest.raises(UnexpectedAnswerError) as caught:
+        read(PATIENTS, "maintenance")
+    assert caught.value.transient
+    assert caught.value.operation_id == "patients_list"
 
 
 def test_a_list_whose_last_page_leads_to_itself_ends_when_it_is_empty(caplog: pytest.LogCaptureFixture) -> None:
