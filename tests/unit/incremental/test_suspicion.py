@@ -47,6 +47,7 @@ def test_nothing_is_usual_where_the_scopes_suffice_or_are_not_known() -> None:
         (30, 60, False),
         (60, 60, False),
         (61, 60, False),
+        (1, 8, False),
         (1, 11, False),
         (1, 12, True),
         (0, 0, False),

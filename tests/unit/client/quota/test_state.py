@@ -1,5 +1,7 @@
 """What the state of a quota decides, by numbers: places of a second, and how long a refusal lasts."""
 
+import json
+
 import pytest
 
 from airflow_provider_drchrono.client.quota.state import HOUR, Call, Limits, QuotaState
@@ -33,3 +35,19 @@ def test_a_refusal_of_an_hour_outlasts_a_clock_that_is_set_a_little(back: float,
     wait = state.admit("another", ME, Limits(None, None, None), NOW - back)
 
     assert wait == pytest.approx(HOUR + back if refused else 0.0)
+
+
+def test_everything_survives_as_json() -> None:
+    state = QuotaState(
+        hour=490_896,
+        used={"a connection": {"a host": 3, "another host": 4}},
+        calls={"answered": Call(NOW, NOW + 1.5, ME), "in hand": Call(NOW + 2.5)},
+        queue={"waiting": (NOW + 3.5, NOW + 4.5)},
+        refused_until=NOW + 5.5,
+        clock_offset=(-0.25, 0.75),
+        polls=[("a connection", NOW + 6.5, 30.0)],
+        clock_doubt=(59.5, 60.5),
+    )
+
+    assert QuotaState.from_dict(json.loads(json.dumps(state.to_dict()))) == state
+    assert QuotaState.from_dict(json.loads(json.dumps(QuotaState().to_dict()))) == QuotaState()
