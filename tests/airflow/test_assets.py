@@ -190,7 +190,7 @@ def test_a_sync_updates_its_table_when_rows_change(sandbox: Sandbox, run: RunDag
     assert uri == TABLE
     assert {name: first[name] for name in ("count", "new", "changed")} == {"count": 5, "new": 5, "changed": 0}
     assert {name: second[name] for name in ("count", "new", "changed")} == {"count": 1, "new": 0, "changed": 1}
-    assert set(second) == {"count", "new", "changed", "since", "until"}
+    assert set(second) == {"count", "new", "changed", "deleted", "since", "until"}
     assert waiting(ask) == [("waits", TABLE)]
     assert references(ask, "producing_tasks") == [("syncs", "sync", TABLE)]
     assert references(ask, "consuming_tasks") == [("syncs", "sync", LIST)]

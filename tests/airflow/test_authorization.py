@@ -559,7 +559,7 @@ class TestDoctor:
         run("doctor", "practice", "-o", "json")
 
         report = json.loads(capsys.readouterr().out)
-        assert report["possible"] == {"action": 174, "trigger": 23, "operation": 153}
+        assert report["possible"] == {"action": 174, "trigger": 23, "operation": 157}
         # The address of the current user leads on to the user's own.
         assert (report["calls"], report["scopes_missing"]) == (2, [])
         assert report["user"].startswith(sandbox.practice.records("users")[0]["username"])

@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_drchrono.sandbox import Sandbox
 from tests.integration.task_processes import SECRET, Task
-from tests.integration.test_shared_quota import free_port
+from tests.integration.conftest import free_port
 
 pytestmark = pytest.mark.integration
 
