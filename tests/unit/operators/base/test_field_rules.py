@@ -175,6 +175,22 @@ def test_what_the_words_advise_is_sent_with_a_warning(
     assert CANARY not in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("operation_id", "data"),
+    [
+        pytest.param("appointment_templates_partial_update", {"week_days": [0, 1, 6]}, id="from the least on"),
+        pytest.param("appointment_templates_partial_update", {"exam_room": 1}, id="the least of what has no largest"),
+        pytest.param("appointment_templates_partial_update", {"exam_room": 40}, id="more"),
+        pytest.param("line_items_partial_update", {"diagnosis_pointers": ["1", "2", "3", "4"]}, id="as many as fit"),
+        pytest.param("schedule_blocks_create", BLOCK, id="in their order"),
+    ],
+)
+def test_values_up_to_the_bounds_are_sent(operation_id: str, data: dict[str, Any]) -> None:
+    (body,) = check_body(operation_id, data)
+
+    assert body.fields == data
+
+
 @pytest.mark.parametrize("status", ["Ready for doctor", "Confirmed", ""])
 def test_a_status_that_nobody_would_misspell_is_sent_without_a_word(
     caplog: pytest.LogCaptureFixture, status: str
