@@ -100,6 +100,12 @@ def test_a_break_is_put_on_the_calendar(sandbox: Sandbox) -> None:
             id="out of range inside a list",
         ),
         pytest.param(
+            "offices_partial_update",
+            {"online_timeslots": [{"day": 1, "hour": 9, "minute": 0}, {"day": 2, "hour": 24, "minute": 0}]},
+            "['online_timeslots'][1]['hour'] must be from 0 to 23",
+            id="out of range inside a record of a list",
+        ),
+        pytest.param(
             "custom_demographics_partial_update",
             {"template_name": f"{CANARY} 2"},
             "['template_name'] has another form than DrChrono describes",
@@ -157,6 +163,12 @@ def test_what_the_words_forbid_is_refused(operation_id: str, data: dict[str, Any
         ),
         pytest.param(
             "appointments_partial_update",
+            {"vitals": {"pain": "eleven"}},
+            "data['vitals']['pain'] has another form than DrChrono describes",
+            id="form inside a record",
+        ),
+        pytest.param(
+            "appointments_partial_update",
             {"status": "confirmed"},
             "data['status'] is not a standard value (did you mean 'Confirmed'?)",
             id="near a standard value",
@@ -198,6 +210,15 @@ def test_a_status_that_nobody_would_misspell_is_sent_without_a_word(
     with caplog.at_level(logging.WARNING, LOGGER):
         check_body("appointments_partial_update", {"status": status})
 
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("state", ["", None, "NY"])
+def test_a_field_that_is_emptied_has_no_form(caplog: pytest.LogCaptureFixture, state: str | None) -> None:
+    with caplog.at_level(logging.WARNING, LOGGER):
+        (body,) = check_body("patients_partial_update", {"state": state})
+
+    assert body.fields == {"state": state}
     assert caplog.records == []
 
 
