@@ -258,6 +258,7 @@ def test_a_practice_is_not_asked_for_as_long_as_the_grant_is_the_same(
     assert continued_source(known, connection, spelt_anew(grant), never) == expected
 
 
+@pytest.mark.parametrize("grant", ["grant-2", "grant-0"])
 @pytest.mark.parametrize(
     ("practice", "connection"),
     [
@@ -266,12 +267,12 @@ def test_a_practice_is_not_asked_for_as_long_as_the_grant_is_the_same(
         pytest.param("", "north", id="never asked for, and the connection is the same"),
     ],
 )
-def test_a_new_grant_of_the_same_practice_continues(practice: str, connection: str) -> None:
+def test_a_new_grant_of_the_same_practice_continues(practice: str, connection: str, grant: str) -> None:
     found = continued_source(
-        replace(NORTH, practice=practice), connection, "grant-2", lambda: spelt_anew("practice_group:1")
+        replace(NORTH, practice=practice), connection, grant, lambda: spelt_anew("practice_group:1")
     )
 
-    assert found == CursorSource(connection, "grant-2", "practice_group:1")
+    assert found == CursorSource(connection, grant, "practice_group:1")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from airflow_provider_drchrono.incremental.detection import (
     canonical,
     comparable,
     pack,
+    parsed,
     storable,
     unpack,
     within,
@@ -56,6 +57,18 @@ def test_the_first_version_of_a_record_that_moves_between_pages_counts() -> None
 
     assert ids == [1]
     assert read(after, [patient(1, "12:00:00")])[0] == [1]
+
+
+def test_who_comes_twice_in_a_page_does_not_hide_those_behind() -> None:
+    assert read(START, [patient(1, "11:59:00"), patient(1, "11:59:00"), patient(2, "11:59:30")])[0] == [1, 2]
+
+
+def test_updates_that_are_given_again_leave_out_what_changed_since() -> None:
+    ids, after = read(START, [patient(1, "11:30:00"), patient(2, "11:59:00")], change="updated")
+    assert ids == [1, 2]
+
+    again = [patient(1, "11:30:00"), patient(2, "12:10:00")]
+    assert read(START, again, change="updated", again=after)[0] == [1]
 
 
 def test_a_poll_that_is_made_again_gives_the_same_less_what_changed_since() -> None:
@@ -205,6 +218,11 @@ def test_what_is_compared_of_a_page_is_made_once_and_dropped_with_it() -> None:
     record["city"] = "Troy"
     compared.clear()
     assert compared(record) == comparable(canonical(record)) != first
+
+
+def test_half_a_character_does_not_stop_a_poll() -> None:
+    assert canonical({"name": "Ann\ud800"}) == canonical({"name": "Ann\ufffd"}) == '{"name":"Ann\ufffd"}'.encode()
+    assert parsed(b'{"name": "Ann\\ud800", "count": 1e999}') == {"name": "Ann\ufffd", "count": None}
 
 
 def test_what_no_database_takes_is_replaced_at_any_depth() -> None:
