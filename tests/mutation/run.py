@@ -115,9 +115,9 @@ def leave_out(session: Path, sample: int | None, seed: int) -> None:
 
 
 def is_idle(fault: MutationSpec) -> bool:
-    """Tell whether it nearly always is in an annotation, which nobody evaluates, or in what only bounds an object."""
+    """Tell whether it nearly always is in an annotation, which nobody evaluates, or in what changes no result."""
     line = (ROOT / fault.module_path).read_text(encoding="utf-8").splitlines()[fault.start_pos[0] - 1]
-    return "BitOr" in fault.operator_name or line.startswith(("@dataclass", "@lru_cache"))
+    return "BitOr" in fault.operator_name or line.startswith(("@dataclass", "@lru_cache", "if TYPE_CHECKING"))
 
 
 def report(session: Path, module: str, seed: int) -> int:

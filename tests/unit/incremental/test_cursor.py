@@ -9,8 +9,6 @@ import pytest
 
 from airflow_provider_drchrono.incremental.cursor import (
     MOST_CHARACTERS,
-    MOST_FORGOTTEN,
-    MOST_RUNS,
     Cursor,
     CursorError,
     CursorName,
@@ -26,6 +24,10 @@ from airflow_provider_drchrono.incremental.events.event import ChangeEvent
 from airflow_provider_drchrono.incremental.window import Practice
 
 UNTIL = datetime(2026, 7, 1, 16, tzinfo=UTC)
+
+# As the documentation promises.
+MOST_RUNS = 100
+MOST_FORGOTTEN = 1_000
 
 
 def position(number: int, fingerprints: int = 0) -> Position:
@@ -133,6 +135,7 @@ def test_no_run_of_the_last_thousand_is_taken_for_new() -> None:
     for number in range(count - MOST_RUNS - MOST_FORGOTTEN, count - MOST_RUNS):
         with pytest.raises(ForgottenRunError):
             cursor.delivered_to(f"run-{number}")
+    assert len(cursor.forgotten) == MOST_FORGOTTEN
     assert len(cursor.dump()) < MOST_CHARACTERS / 4
 
 
