@@ -12,6 +12,7 @@ from airflow_provider_drchrono.incremental.clocks import (
     own_clock,
     warn_of_difference,
 )
+from airflow_provider_drchrono.incremental.window import BEGINNING, read_from
 
 NOON = datetime(2026, 7, 1, 16, tzinfo=UTC)
 WALL = datetime(2026, 7, 1, 12)
@@ -29,6 +30,12 @@ SECOND, MINUTE, QUARTER = timedelta(seconds=1), timedelta(minutes=1), timedelta(
 )
 def test_the_earlier_clock_counts(server: datetime, own: datetime, counts: datetime) -> None:
     assert earlier_clock(server, own) == counts
+
+
+def test_a_read_begins_at_a_time_that_can_be_written_however_wrong_the_clocks_are() -> None:
+    counts = earlier_clock(datetime(1, 1, 1, tzinfo=UTC), NOON)
+
+    assert read_from(counts, MINUTE, ("Pacific/Honolulu",)) >= BEGINNING
 
 
 def test_the_own_clock_knows_its_zone() -> None:
