@@ -45,6 +45,7 @@ def test_nothing_is_usual_where_the_scopes_suffice_or_are_not_known() -> None:
         (0, 60, True),
         (29, 60, True),
         (30, 60, False),
+        (40, 60, False),
         (60, 60, False),
         (61, 60, False),
         (1, 8, False),

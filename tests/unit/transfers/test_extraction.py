@@ -107,6 +107,8 @@ def test_the_calls_of_a_large_list() -> None:
 
     assert (cost.way, cost.least, cost.calls) == ("bulk", 500, 505)
     assert cost_of(SMALL_PAGES, 250_000, read_by="pages").calls == 12_500
+    for known in (cost_of(SMALL_PAGES, 250_000, told=250_000), cost_of(SMALL_PAGES, 250_000, read_by="bulk")):
+        assert (known.way, known.calls) == ("bulk", 502)
 
 
 @pytest.mark.parametrize(("rows", "calls"), [(0, 2), (1, 2), (1000, 2), (1001, 4)])
