@@ -10,6 +10,7 @@ from airflow_provider_drchrono.client import InvalidArgumentError, UnexpectedAns
 from airflow_provider_drchrono.client.paging import (
     MOST_EMPTY_PAGES,
     Listing,
+    list_query,
     next_url_of,
     record_count,
     record_of,
@@ -232,6 +233,15 @@ def test_the_largest_and_the_smallest_page_are_asked_for() -> None:
     assert first_query(page_size=250) == {"page_size": "250"}
 
 
+def test_a_list_that_takes_no_page_size_is_not_sent_one() -> None:
+    lists = [each for each in CATALOG.operations.values() if each.kind == "list"]
+    unsized = [each for each in lists if "page_size" not in {parameter.name for parameter in each.parameters}]
+    for each in unsized:
+        query = list_query(each, CATALOG.resource(each.resource), {}, verbose=False, page_size=None)
+        assert query == {}, each.id
+    assert unsized
+
+
 @pytest.mark.parametrize("read", [records_of, record_of], ids=["list", "record"])
 def test_an_answer_of_another_kind_may_be_whole_the_next_time(read: Any) -> None:
     with pytest.raises(UnexpectedAnswerError) as caught:
@@ -259,8 +269,9 @@ def test_a_last_page_that_is_answered_for_ever_comes_to_an_end() -> None:
 
 
 def test_a_page_shows_neither_records_nor_filters() -> None:
-    page = listing().take({"results": [{"n": "Canarybird"}], "next": f"{BASE}/?last_name=Canarybird"}, NOW)
-    assert "Canarybird" not in repr(page)
+    answer = {"results": [{"n": "Canarybird"}], "next": f"{BASE}/?last_name=Canarybird"}
+    assert "Canarybird" not in repr(listing().take(answer, NOW))
+    assert "Canarybird" not in repr(listing(raw=True).take_raw(answer, NOW))
 
 
 def test_memory_stays_flat_over_a_thousand_pages() -> None:
