@@ -177,7 +177,8 @@ def test_a_long_range_that_begins_anywhere_goes_on_with_the_parts_after_it(next_
     asked = []
     while pages.request is not None:
         asked.append(dict(parse_qsl(urlsplit(pages.request.url).query)))
-        pages.take({"results": [{"id": len(asked)}], "next": None}, NOW)
+        page = pages.take({"results": [{"id": len(asked)}], "next": None}, NOW)
+        assert page.gaps == 0, "a part that begins is no page without a record"
 
     assert [each["date_range"] for each in asked[1:]] == later
     assert {each["doctor"] for each in asked[1:]} <= {"7"}
