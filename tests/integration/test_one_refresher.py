@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from airflow_provider_drchrono.sandbox import Sandbox
-from tests.integration.task_processes import SECRET, Task
 from tests.integration.conftest import free_port
+from tests.integration.task_processes import SECRET, Task
 
 pytestmark = pytest.mark.integration
 
