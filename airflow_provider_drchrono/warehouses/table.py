@@ -166,7 +166,7 @@ def kind_of(field: Field) -> ColumnType:
 
 
 def column_kind(catalog: Catalog, field: Field) -> ColumnType:
-    """Return what the column of a field holds; a reference has the type of the id it refers to, so tables can be joined.
+    """Return what a column holds; a reference has the type of the id it refers to, so that tables can be joined.
 
     The contract disagrees with itself there: the id of a visit is text, as days of a recurring one have ids such as
     ``2026-01-31_123``, while many records call the visit they belong to a whole number.
