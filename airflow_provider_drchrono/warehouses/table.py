@@ -165,6 +165,21 @@ def kind_of(field: Field) -> ColumnType:
     return _KINDS[field.type]
 
 
+def column_kind(catalog: Catalog, field: Field) -> ColumnType:
+    """Return what a column holds; a reference has the type of the id it refers to, so that tables can be joined.
+
+    The contract disagrees with itself there: the id of a visit is text, as days of a recurring one have ids such as
+    ``2026-01-31_123``, while many records call the visit they belong to a whole number.
+    """
+    kind = kind_of(field)
+    if field.refers_to is None or kind == "json":
+        return kind
+    resource = catalog.resource(field.refers_to)
+    if resource.record is None or len(resource.key) != 1:
+        return kind
+    return kind_of(catalog.record(resource.record).fields[resource.key[0]])
+
+
 def table_for(catalog: Catalog, resource: Resource, *, name: str, schema: str | None, verbose: bool) -> Table:
     """Return the table for the records of a resource's list.
 
@@ -172,7 +187,7 @@ def table_for(catalog: Catalog, resource: Resource, *, name: str, schema: str | 
     """
     fields = catalog.record(resource.record or "").fields
     columns = tuple(
-        Column(field.name, kind_of(field), required=field.name in resource.key)
+        Column(field.name, column_kind(catalog, field), required=field.name in resource.key)
         for field in fields.values()
         if verbose or not field.verbose
     )

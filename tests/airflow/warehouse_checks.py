@@ -70,6 +70,9 @@ def same(kind: str, form: str | None, sent: Any, stored: Any) -> bool:
         return bool(str(stored) == sent)
     if kind == "string":
         return isinstance(stored, str) and stored == sent
+    if kind == "integer" and isinstance(stored, str):
+        # A reference to ids that are text.
+        return stored == str(sent)
     return bool(stored == sent)
 
 

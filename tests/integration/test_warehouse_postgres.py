@@ -11,9 +11,12 @@ import pytest
 
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sandbox.churn import churn
+from airflow_provider_drchrono.transfers.drchrono_to_warehouse import DrChronoToWarehouseOperator
 from airflow_provider_drchrono.warehouses.base import WarehouseError, open_warehouse
 from airflow_provider_drchrono.warehouses.table import Table
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences
+from tests.support.running import connected_sandbox
+from tests.support.running import execute as execute_operator
 from tests.unit.warehouses.conformance import LATER, SECRET, TABLE, Fetch, WarehouseConformance, load, visit
 from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
 
@@ -269,6 +272,28 @@ def test_a_deadlock_can_be_tried_again(conn_id: str, postgres_url: str, fetch: F
         assert fetch("SELECT note FROM visits ORDER BY id") == [("old",), ("old",)]
 
         assert load(warehouse, changes, at=LATER).changed == 2
+
+
+def test_charges_join_their_visits_and_tasks_their_users(
+    conn_id: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    joins = (("line_items", "appointment", "appointments"), ("tasks", "created_by", "users"))
+    with connected_sandbox(monkeypatch, patients=5) as sandbox:
+        visit_of = sandbox.practice.records("line_items")[0]
+        sandbox.practice.change("line_items", visit_of["id"], {"appointment": "2026-01-31_7"})
+        for resource in ("line_items", "appointments", "tasks", "users"):
+            sync = DrChronoToWarehouseOperator(
+                task_id=resource, resource=resource, warehouse_conn_id=conn_id, staging_path=str(tmp_path)
+            )
+            execute_operator(sync)
+
+    for table, reference, other in joins:
+        found = fetch(f"SELECT count(*), count(o.id) FROM {table} t LEFT JOIN {other} o ON t.{reference} = o.id")
+        strangers = 1 if table == "line_items" else 0
+        ((rows, joined),) = found
+        assert rows > strangers
+        assert joined == rows - strangers
+    assert fetch("SELECT id FROM line_items WHERE appointment = '2026-01-31_7'") == [(visit_of["id"],)]
 
 
 def wait_until_blocked(fetch: Fetch) -> None:

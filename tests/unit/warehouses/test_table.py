@@ -43,6 +43,35 @@ def test_every_list_of_records_with_a_key_has_a_table(resource) -> None:  # type
     assert table.changed is None or table.changed in names
 
 
+@pytest.mark.parametrize("resource", [pytest.param(each, id=each.name) for each in SYNCABLE])
+def test_a_reference_has_the_type_of_the_id_it_refers_to(resource) -> None:  # type: ignore[no-untyped-def]
+    table = table_for(load(), resource, name=resource.name, schema=None, verbose=True)
+    fields = load().record(resource.record).fields
+
+    for column in table.columns:
+        if column.kind != "json" and (other := fields[column.name].refers_to) is not None:
+            target = load().resource(other)
+            (key,) = target.key
+            assert column.kind == kind_of(load().record(target.record or "").fields[key]), column.name
+
+
+@pytest.mark.parametrize(
+    ("resource", "column"),
+    [
+        # Days of a recurring visit have ids such as 2026-01-31_123.
+        pytest.param("line_items", Column("appointment", "text"), id="a-charge-and-its-visit"),
+        pytest.param("procedures", Column("appointment", "text"), id="a-procedure-and-its-visit"),
+        pytest.param("line_items", Column("doctor", "integer"), id="a-charge-and-its-doctor"),
+        pytest.param("tasks", Column("created_by", "text"), id="a-task-and-its-user"),
+        pytest.param("appointments", Column("reminder_profile", "integer"), id="a-visit-and-its-reminders"),
+    ],
+)
+def test_tables_can_be_joined_by_a_reference(resource: str, column: Column) -> None:
+    table = table_for(load(), load().resource(resource), name=resource, schema=None, verbose=True)
+
+    assert column in [Column(each.name, each.kind) for each in table.columns]
+
+
 def test_a_patients_table() -> None:
     table = table_for(load(), load().resource("patients"), name="people", schema="practice", verbose=False)
 
