@@ -72,7 +72,8 @@ def selected(rows: Sequence[Row], category: str | None, search: str | None) -> l
     """Return the rows of a category in which all words of a search occur.
 
     :param category: a category's name or a part of it, in any case; None for all.
-    :param search: words to look for in all text of a row but its parameters; None for no search.
+    :param search: words, between spaces or underscores, to look for in all text of a row but its parameters; None for
+        no search.
     :raises SystemExit: there is no such category; the message lists those there are.
     """
     if category is not None:
@@ -82,7 +83,8 @@ def selected(rows: Sequence[Row], category: str | None, search: str | None) -> l
         if not wanted:
             raise SystemExit(f"There is no category {category!r}. Categories: {'; '.join(names)}")
         rows = [row for row in rows if row["category"] in wanted]
-    words = (search or "").lower().split()
+    # Somebody may type a name of the API, such as create_patient, or one of Python.
+    words = re.split(r"[\s_]+", (search or "").strip(" _").lower())
     return [row for row in rows if all(word in _text(row) for word in words)]
 
 

@@ -29,6 +29,13 @@ def run(*words: str) -> None:
     args.func(args)
 
 
+def test_an_underscore_is_a_space_to_a_search() -> None:
+    rows = [{"action": "Create Patient"}, {"action": "Create Task"}]
+
+    assert index.selected(rows, None, "create_patient") == index.selected(rows, None, "patient create") == rows[:1]
+    assert index.selected(rows, None, None) == index.selected(rows, None, "_") == rows
+
+
 def test_json_lists_every_operation_with_its_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     run("operations", "-o", "json")
 
