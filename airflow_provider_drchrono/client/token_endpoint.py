@@ -43,6 +43,9 @@ log = logging.getLogger("airflow_provider_drchrono.client")
 ASSUMED_LIFE = 172_800
 """Seconds a token is taken to live where the answer does not say so: the vendor's 48 hours."""
 
+SHORTEST_LIFE = 1.0
+"""Seconds. A token that is said to live for less would be renewed before each request."""
+
 TEXT_FIELD = re.compile(r'"(access_token|refresh_token|scope)"\s*:\s*"([^"\\]+)"')
 """A field of a token answer whose value is plain text, as tokens are."""
 
@@ -237,7 +240,7 @@ def _life(expires_in: object) -> float:
         seconds = float(expires_in) if isinstance(expires_in, int | float | str) else math.nan
     except ValueError:
         seconds = math.nan
-    if 0 < seconds <= ASSUMED_LIFE and not isinstance(expires_in, bool):
+    if SHORTEST_LIFE <= seconds <= ASSUMED_LIFE and not isinstance(expires_in, bool):
         return seconds
     log.warning(
         "The token endpoint says something about the life of the token that cannot be; it is taken to live for %d "

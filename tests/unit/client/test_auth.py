@@ -173,7 +173,7 @@ def test_a_token_of_a_short_life_is_not_renewed_at_each_call(api: ScriptedApi, c
     assert api.renewals == 1
 
 
-@pytest.mark.parametrize("expires_in", [None, "soon", 0, [1]], ids=["missing", "text", "zero", "list"])
+@pytest.mark.parametrize("expires_in", [None, "soon", 0, 5e-324, [1]], ids=["missing", "text", "zero", "tiny", "list"])
 def test_a_life_that_is_not_told_is_the_vendors(api: ScriptedApi, connect: Connect, expires_in: Any) -> None:
     api.expires_in = expires_in
     store = MemoryTokenStore()
