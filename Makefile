@@ -19,7 +19,8 @@ MUTATION_VENV := .venv-mutation
 FAST_TESTS = tests/unit tests/contract tests/airflow tests/typing
 # What no version of Airflow can change, and on the newest, what only the versions of our requirements can.
 SAME_ON_3.2 := tests/typing tests/unit/catalog tests/unit/codegen tests/unit/sandbox tests/contract/test_catalog.py \
-	tests/contract/test_catalog_rules.py tests/contract/test_generated.py tests/contract/test_third_party.py
+	tests/contract/test_catalog_rules.py tests/contract/test_generated.py tests/contract/test_third_party.py \
+	tests/airflow/test_warehouse_simulation.py
 SAME_ON_3.4 := $(SAME_ON_3.2) tests/unit/client tests/unit/conformance tests/unit/incremental
 ARGS ?=
 
