@@ -199,7 +199,7 @@ def test_a_connection_is_authorized_with_two_clicks(
 
     assert airflow.status("practice")["state"] == "authorized"
     examined = json.loads(airflow.run("drchrono", "doctor", "practice", "-o", "json"))
-    assert examined["possible"] == {"action": 174, "trigger": 23, "operation": 153}
+    assert examined["possible"] == {"action": 174, "trigger": 23, "operation": 157}
 
     browser.open(came_back_with)
     browser.wait_for("belongs to no authorization that was begun here, or was used before")
