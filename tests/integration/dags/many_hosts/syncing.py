@@ -10,6 +10,8 @@ with DAG("syncing", schedule=None, max_active_runs=1, params={"again": Param(Fal
     DrChronoToWarehouseOperator(
         task_id="sync",
         resource="appointments",
+        # The test counts pages.
+        read_by="pages",
         warehouse_conn_id="drchrono_warehouse",
         full_refresh="{{ params.again }}",
         queue="syncs",
