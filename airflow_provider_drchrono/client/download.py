@@ -32,7 +32,7 @@ from airflow_provider_drchrono.client.errors import (
     ServerError,
     UnexpectedAnswerError,
 )
-from airflow_provider_drchrono.client.request import Request, own_link, same_origin
+from airflow_provider_drchrono.client.request import Request, is_plain, own_link, same_origin
 from airflow_provider_drchrono.client.request_runner import (
     MOST_REDIRECTS,
     REDIRECTS,
@@ -236,8 +236,8 @@ def _foreign(link: str, found_at: str | None) -> str | None:
     try:
         url = urljoin(found_at or "", link)
         parts = urlsplit(url)
-        plain = "@" not in parts.netloc and "\\" not in url and url.isprintable() and " " not in url
-        return url if parts.scheme == "https" and parts.hostname and plain and parts.port != 0 else None
+        is_followed = parts.scheme == "https" and parts.hostname and is_plain(url, parts) and parts.port != 0
+        return url if is_followed else None
     except ValueError:
         return None
 

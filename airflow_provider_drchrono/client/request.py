@@ -310,7 +310,7 @@ def same_origin(base_url: str, url: str) -> bool:
     """Tell whether an address has the scheme, host and port of the base URL, and nothing to hide its host behind."""
     try:
         own, other = urlsplit(base_url), urlsplit(url)
-        return _origin(own) == _origin(other) and _is_plain(url, other)
+        return _origin(own) == _origin(other) and is_plain(url, other)
     except ValueError:
         return False
 
@@ -340,7 +340,7 @@ def _is_of_api(link: str, parts: SplitResult) -> bool:
         parts.scheme in DEFAULT_PORTS
         and not link.lstrip().startswith("/")
         and is_host(parts.hostname or "")
-        and _is_plain(link, parts)
+        and is_plain(link, parts)
         and parts.path.startswith(API_PATH)
         and not {".", ".."} & set(segments)
         # Reading the port raises for one that is none.
@@ -348,7 +348,8 @@ def _is_of_api(link: str, parts: SplitResult) -> bool:
     )
 
 
-def _is_plain(url: str, parts: SplitResult) -> bool:
+def is_plain(url: str, parts: SplitResult) -> bool:
+    """Tell whether an address has nothing to hide its host behind."""
     return "@" not in parts.netloc and "\\" not in url and url.isprintable() and " " not in url
 
 

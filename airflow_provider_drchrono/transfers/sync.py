@@ -292,7 +292,7 @@ class Sync:
         if self._request.on_suspicious == "accept":
             return False
         read = self._facts(checkpoint)
-        found = self._hook.suspicions(self._operation_id, read) or self._probed(checkpoint, state)
+        found = self._hook.suspicions(self._operation_id, read) or self._probed(read, checkpoint, state)
         if found and self._request.on_suspicious == "fail":
             # The next try is to read anew.
             self._staging.clear()
@@ -314,14 +314,14 @@ class Sync:
         with closing(self._open_warehouse()) as warehouse:
             return warehouse.expected_rows(self._request.table, self._key)
 
-    def _probed(self, checkpoint: Checkpoint, state: SyncState | None) -> list[Suspicion]:
+    def _probed(self, read: ReadFacts, checkpoint: Checkpoint, state: SyncState | None) -> list[Suspicion]:
         """Once a day, ask after a read without changes whether the list shows anything at all.
 
         A user who lost the permission for a list is answered as a practice where nothing happens.
         """
-        if checkpoint.rows or state is None or state.watermark.date() >= _began(checkpoint).date():
+        if read.records or state is None or state.watermark.date() >= _began(checkpoint).date():
             return []
-        if self._request.filters or self._facts(checkpoint).complete or not (expected := self._expected()):
+        if self._request.filters or read.complete or not (expected := self._expected()):
             return []
         start = needed_start(self._request.resource.requires_one_of, ())
         filters = self._request.since_filter(start.isoformat() if start else None)
