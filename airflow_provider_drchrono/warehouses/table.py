@@ -9,18 +9,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from itertools import chain
-from operator import itemgetter
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.catalog import Catalog, Field, Resource
 from airflow_provider_drchrono.incremental.detection import canonical, comparable, parsed, storable
+from airflow_provider_drchrono.warehouses.plain_records import PlainRecords
 
 ColumnType = Literal["text", "integer", "decimal", "boolean", "date", "time", "timestamp", "json", "instant"]
+
+Converter = Callable[[Any], Any]
 
 Row = list[Any]
 """The values of a table's columns, in their order."""
@@ -38,7 +39,6 @@ VALID_FROM = "_drchrono_valid_from"
 VALID_TO = "_drchrono_valid_to"
 
 _MISFIT = object()
-_TEXT_OR_NOTHING = frozenset((str, type(None)))
 # Databases know ASCII digits only, and one value with another would stop the whole load. Up to 15 digits: no database
 # rounds these, not even one that keeps decimals as binary fractions.
 _DECIMAL = re.compile(r"(?=[+-]?[0-9.]{1,16}$)[+-]?([0-9]{1,15}(\.[0-9]*)?|\.[0-9]+)")
@@ -231,13 +231,13 @@ class RowMaker:
         self._timezone = timezone
         self._names = [column.name for column in table.columns]
         self._known = set(self._names)
-        self._values = itemgetter(*self._names)
+        self._plain = PlainRecords(table.columns)
         converters = _converters(timezone)
-        kinds = [(index, column.kind) for index, column in enumerate(table.columns)]
-        self._texts = [index for index, kind in kinds if kind == "text"]
-        # Two indexes at least, since an itemgetter of one returns no tuple: a key that is looked at twice does no harm.
-        self._text_values = itemgetter(*(self._texts if len(self._texts) > 1 else self._texts * 2 or (0, 0)))
-        self._others = [(index, _TAKEN_AS_IT_IS.get(kind), converters[kind]) for index, kind in kinds if kind != "text"]
+        self._conversions = [
+            (index, _TAKEN_AS_IT_IS.get(column.kind), converters[column.kind])
+            for index, column in enumerate(table.columns)
+        ]
+        self._conversions_of_plain = [self._conversions[index] for index in self._plain.unconverted]
         self._key = [self._names.index(name) for name in table.key]
 
     def rows(self, lines: Iterable[tuple[bytes, str]]) -> Iterator[Row]:
@@ -251,43 +251,39 @@ class RowMaker:
 
     def row(self, line: bytes, read_at: str) -> Row | None:
         """Return the values of ``table.all_columns``; None where the record has no usable key."""
-        record = parsed(line)
-        if b"\\" in line and _NUL in line:
-            record = storable(record)
-        row, misfits = self._converted(record)
+        has_nul = b"\\" in line and _NUL in line
+        plain = None if has_nul else self._plain.decode(line)
+        unknown: dict[str, Any] = {}
+        if plain is not None:
+            row, content = plain
+            misfits = self._convert(row, self._conversions_of_plain)
+        else:
+            record = storable(parsed(line)) if has_nul else parsed(line)
+            row, content = list(map(record.get, self._names)), canonical(record)
+            misfits = self._convert(row, self._conversions)
+            unknown = {name: value for name, value in record.items() if name not in self._known}
         for index in self._key:
             if row[index] is None or row[index] == "":
                 return None
-        if misfits:
+        extra = None
+        if misfits or unknown:
             self.misfits.update(misfits.keys())
-        extra = misfits if record.keys() <= self._known else misfits | self._unknown_fields(record)
-        row += (digest(canonical(record), extra), _json(extra) if extra else None, self._timezone, read_at)
+            self.unknown.update(unknown.keys())
+            extra = misfits | unknown
+        row += (digest(content, extra or ()), _json(extra) if extra else None, self._timezone, read_at)
         return row
 
-    def _converted(self, record: Mapping[str, Any]) -> tuple[Row, dict[str, Any]]:
-        """Return the values of the record's columns, and those that do not fit theirs by name."""
-        try:
-            row = list(self._values(record))
-        except KeyError:
-            row = list(map(record.get, self._names))
+    def _convert(self, row: Row, conversions: Iterable[tuple[int, type | None, Converter]]) -> dict[str, Any]:
+        """Convert values in place, and return those that do not fit their columns by name."""
         misfits: dict[str, Any] = {}
-        # Texts are most of a record and hardly ever need a conversion: they are only looked at, all at once.
-        odd_texts = []
-        if not _TEXT_OR_NOTHING.issuperset(map(type, self._text_values(row))):
-            odd_texts = [(index, None, _text) for index in self._texts if type(row[index]) not in _TEXT_OR_NOTHING]
-        for index, as_it_is, convert in chain(odd_texts, self._others):
+        for index, as_it_is, convert in conversions:
             value = row[index]
             if value is not None and value.__class__ is not as_it_is:
                 row[index] = converted = convert(value)
                 if converted is _MISFIT:
                     row[index] = None
                     misfits[self._names[index]] = value
-        return row, misfits
-
-    def _unknown_fields(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        unknown = {name: value for name, value in record.items() if name not in self._known}
-        self.unknown.update(unknown.keys())
-        return unknown
+        return misfits
 
 
 def _json(value: Any) -> str:
@@ -370,11 +366,12 @@ def _timestamp(timezone: str | None) -> Callable[[Any], Any]:
     return convert
 
 
-_TAKEN_AS_IT_IS: dict[ColumnType, type] = {"boolean": bool}
+_TAKEN_AS_IT_IS: dict[ColumnType, type] = {"text": str, "boolean": bool}
 
 
-def _converters(timezone: str | None) -> dict[ColumnType, Callable[[Any], Any]]:
+def _converters(timezone: str | None) -> dict[ColumnType, Converter]:
     return {
+        "text": _text,
         "integer": _integer,
         "decimal": _decimal,
         "boolean": _boolean,

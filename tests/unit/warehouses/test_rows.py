@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_drchrono.incremental.detection import canonical
+from airflow_provider_drchrono.warehouses.plain_records import PlainRecords
 from airflow_provider_drchrono.warehouses.table import (
     DIGEST,
     EXTRA,
@@ -290,3 +291,30 @@ def test_a_line_that_only_the_standard_library_reads_becomes_a_row() -> None:
 
     assert row is not None
     assert row == made(maker(), {"id": 1, "a_text": "\ufffd", "a_decimal": None})
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text()
+MOMENTS = st.dates().map(str) | st.datetimes().map(str) | st.datetimes().map(lambda each: each.isoformat())
+VALUES = st.recursive(
+    SCALARS | MOMENTS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=4
+)
+
+
+@given(st.dictionaries(st.sampled_from([column.name for column in TABLE.columns]), VALUES))
+def test_a_plain_record_makes_the_row_that_looking_at_each_value_makes(record: dict[str, Any]) -> None:
+    line = json.dumps({"id": 1} | record).encode()
+    looking = maker()
+    looking._plain.decode = lambda line: None  # type: ignore[method-assign]
+
+    assert maker().row(line, READ_AT) == looking.row(line, READ_AT)
+
+
+@pytest.mark.parametrize("columns", [TABLE.columns, TABLE.columns[:1]], ids=["many columns", "one column"])
+def test_most_records_are_plain(columns: tuple[Column, ...]) -> None:
+    record = {"id": 1} if len(columns) == 1 else {"a_date": "2026-01-31", "id": 1, "a_json": {"b": 1, "a": 2}}
+
+    plain = PlainRecords(columns).decode(json.dumps(record).encode())
+
+    assert plain is not None
+    assert plain[0][0] == 1
+    assert plain[1] == canonical(record)
