@@ -114,6 +114,11 @@ class Field:
     items: Field | None = None
     because: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def least(self) -> int | None:
+        """The smallest number that can be sent: no id is smaller than 1."""
+        return 1 if self.minimum is None and self.refers_to and self.type == "integer" else self.minimum
+
 
 @dataclass(frozen=True, slots=True)
 class RecordSchema:
@@ -171,6 +176,11 @@ class Parameter:
     day_of: str | None = None
     public: bool = False
     because: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def least(self) -> int | None:
+        """The smallest number that can be sent: no id is smaller than 1."""
+        return 1 if self.minimum is None and (self.refers_to or self.role == "id") else self.minimum
 
 
 @dataclass(frozen=True, slots=True)

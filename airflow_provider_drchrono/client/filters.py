@@ -257,12 +257,14 @@ def _one(parameter: Parameter, value: object, zone: str | None) -> Any:
         return values.to_boolean(value)
     if kind == "number":
         return values.to_decimal(value)
+    if parameter.format == "integer":
+        return str(_bounded(parameter, values.to_integer(value)))
     convert_text = _TEXTS.get(parameter.format or "", _text)
     return convert_text(value, zone)
 
 
 def _bounded(parameter: Parameter, number: int) -> int:
-    low, high = parameter.minimum, parameter.maximum
+    low, high = parameter.least, parameter.maximum
     if (low is not None and number < low) or (high is not None and number > high):
         raise ValueError(f"must be between {low} and {high}" if None not in (low, high) else f"must be {low} or more")
     return number
@@ -272,15 +274,23 @@ def _text(value: object, zone: str | None) -> str:
     return values.to_text(value).strip()
 
 
-def _whole_number(value: object, zone: str | None) -> str:
-    return str(values.to_integer(value))
-
-
 def _appointment_id(value: object, zone: str | None) -> str:
     text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if not APPOINTMENT_ID.fullmatch(text):
+    if not _is_appointment_id(text):
         raise ValueError("must be the id of an appointment: a whole number, or 2026-01-31_123 for one occurrence")
     return text
+
+
+def _is_appointment_id(text: str) -> bool:
+    if not APPOINTMENT_ID.fullmatch(text):
+        return False
+    day, _, number = text.rpartition("_")
+    try:
+        if day:
+            date.fromisoformat(day)
+    except ValueError:
+        return False
+    return int(number) > 0
 
 
 def _american_date(value: object, zone: str | None) -> str:
@@ -319,6 +329,5 @@ _TEXTS: Mapping[str, Callable[[object, str | None], str]] = {
     "date": values.to_date,
     "date-range": _date_range,
     "date-time": _date_time,
-    "integer": _whole_number,
     "M/D/YYYY": _american_date,
 }

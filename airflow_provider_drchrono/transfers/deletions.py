@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from airflow_provider_drchrono.catalog import Resource, load
 from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.incremental.clocks import earlier_clock, own_clock
 from airflow_provider_drchrono.incremental.detection import canonical
 from airflow_provider_drchrono.incremental.window import ZONES_LAST, Practice
 from airflow_provider_drchrono.transfers.staging import Checkpoint
@@ -47,7 +48,7 @@ def known_practice(
     :param staged: an extraction of this authorization that may be resumed.
     """
     known = warehouse.practice_of(table, hook.settings.base_url, grant_id)
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = own_clock().replace(microsecond=0)
     if known is not None and now - known.read_at < ZONES_LAST:
         return known
     if staged is not None and staged.plan.practice_key:
@@ -85,7 +86,7 @@ def logged_deletions(
             for each in page.records:
                 at = _latest_instant(each.get(incremental.cursor_field), zones)
                 if each.get(identifier) not in (None, "") and at is not None:
-                    found_at = page.server_time.replace(microsecond=0)
+                    found_at = earlier_clock(page.server_time, own_clock()).replace(microsecond=0)
                     deletions.append(LoggedDeletion((each[identifier],), at, found_at))
     except PermissionDeniedError:
         log.warning(
@@ -158,7 +159,8 @@ def _looked_up(client: DrChronoClient, resource: Resource, identifier: Any, *, v
 
 
 def _now(client: DrChronoClient) -> datetime:
-    return (client.server_time or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+    own = own_clock()
+    return earlier_clock(client.server_time or own, own).replace(microsecond=0)
 
 
 def _latest_instant(value: Any, timezones: Sequence[str]) -> datetime | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from airflow.sdk import BaseOperator
 
 from airflow_provider_drchrono.catalog import UnknownNameError, load
-from airflow_provider_drchrono.common.arguments import InvalidArgumentError, is_template, path_id
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice, is_template, path_id
 from airflow_provider_drchrono.common.colours import COLOURS
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.common.outcomes import airflow_outcome
@@ -87,8 +87,7 @@ class DrChronoDocumentsToObjectStorageOperator(MasksTemplateFields, BaseOperator
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if on_missing not in ("fail", "skip"):
-            raise InvalidArgumentError(f"on_missing has to be fail or skip, not {on_missing!r}")
+        check_choice(type(self).__name__, "on_missing", on_missing, ("fail", "skip"))
         if not is_template(resource):
             _read_operation(resource)
         self.records = records

@@ -151,7 +151,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         _check_literals(resource, filters, extra_filters)
-        _check_way(resource, read_by, extra_filters)
+        _check_way(type(self).__name__, resource, read_by, extra_filters)
         _check_complete_every(complete_every)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
@@ -407,13 +407,13 @@ def _served_in_bulk(catalog: Catalog, resource: Resource) -> str | None:
     return next((starts[name] for name in resource.operations if name in starts), None)
 
 
-def _check_way(resource: object, read_by: object, extra_filters: object) -> None:
+def _check_way(where: str, resource: object, read_by: object, extra_filters: object) -> None:
     """Judge the way of reading while the DAG is parsed.
 
+    :param where: the operator's name, for the message.
     :raises InvalidArgumentError: there is no such way, or not to this list.
     """
-    if read_by not in WAYS:
-        raise arguments.InvalidArgumentError(f"read_by has to be one of {', '.join(WAYS)}, not {read_by!r}")
+    arguments.check_choice(where, "read_by", read_by, WAYS)
     if read_by == "bulk" and extra_filters:
         raise arguments.InvalidArgumentError(
             "extra_filters are sent page by page, as nobody knows whether a bulk list takes them; leave read_by out"

@@ -208,7 +208,7 @@ def test_the_triggerer_waits_where_the_task_may_defer(practice: Callable[..., Sa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"read_by": "bulky"}, "read_by has to be one of auto, pages, bulk, not 'bulky'"),
+        ({"read_by": "bulky"}, "read_by must be one of 'auto', 'pages', 'bulk', not 'bulky'"),
         ({"read_by": "bulk", "extra_filters": {"new": 1}}, "extra_filters are sent page by page.*leave read_by out"),
         ({"resource": "problems", "read_by": "bulk"}, "problems has no bulk list; leave read_by out, or sync one of"),
     ],

@@ -151,13 +151,13 @@ def _of_plain_value(field: Field, value: str | float, place: str) -> Iterator[Br
 
 
 def _of_number(field: Field, value: str | float) -> str | None:
-    if field.minimum is None and field.maximum is None and not field.nonzero:
+    low, high = field.least, field.maximum
+    if low is None and high is None and not field.nonzero:
         return None
     try:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    low, high = field.minimum, field.maximum
     if (low is not None and number < low) or (high is not None and number > high):
         return f"must be from {low} to {high}" if None not in (low, high) else f"must be {low} or more"
     return "must not be 0" if field.nonzero and number == 0 else None

@@ -46,6 +46,8 @@ def test_values_as_the_api_reads_them(operation_id: str, name: str, given: Any, 
     ("operation_id", "name", "given", "problem"),
     [
         pytest.param("patients_list", "doctor", CANARY, "must be a whole number, not this text", id="word as an id"),
+        pytest.param("patients_list", "doctor", 0, "must be 1 or more", id="no id is zero"),
+        pytest.param("appointments_list", "patient", "-1", "must be 1 or more", id="no id is negative"),
         pytest.param("patients_list", "doctor", "", "is empty, which would select everything", id="empty id"),
         pytest.param("patients_list", "last_name", "  ", "is empty, which would select everything", id="blank"),
         pytest.param("patients_list", "date_of_birth", "01/31/2026", "must be a date such as", id="American"),

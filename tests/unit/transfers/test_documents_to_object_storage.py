@@ -148,7 +148,7 @@ def test_a_record_that_is_gone(sandbox: Sandbox, tmp_path: Path, on_missing: str
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"on_missing": "ignore"}, "on_missing has to be fail or skip"),
+        ({"on_missing": "ignore"}, "on_missing must be one of 'fail', 'skip', not 'ignore'"),
         ({"resource": "documnts"}, "documents"),
         ({"resource": "audit_log"}, "has no operation that reads one record"),
     ],

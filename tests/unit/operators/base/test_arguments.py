@@ -215,6 +215,23 @@ def test_ids_that_cannot_be_sent(value: Any, told: str | None) -> None:
     assert told in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("operation_id", "value"),
+    [
+        ("patients_read", 0),
+        ("patients_read", "-1"),
+        ("appointments_read", "2026-13-01_4711"),
+        ("appointments_read", "2026-02-30_4711"),
+        ("appointments_read", "0"),
+    ],
+)
+def test_numbers_that_no_record_has_are_not_sent(operation_id: str, value: Any) -> None:
+    parameter = load().operation(operation_id).parameter("id")
+
+    with pytest.raises(InvalidArgumentError, match=r"the_id must be (1 or more|the id of an appointment)"):
+        path_id(operation_id, "the_id", value, parameter)
+
+
 def test_the_signed_in_user_has_a_word_for_an_id_and_nobody_else() -> None:
     user = load().operation("users_read").parameter("id")
     assert path_id("users_read", "user_id", "current", user) == "current"

@@ -93,6 +93,7 @@ def test_a_break_is_put_on_the_calendar(sandbox: Sandbox) -> None:
             "['exam_room'] must be 1 or more",
             id="too small",
         ),
+        pytest.param("tasks_partial_update", {"status": -1}, "['status'] must be 1 or more", id="an id of no record"),
         pytest.param(
             "appointment_templates_partial_update",
             {"week_days": [0, 7]},
