@@ -66,7 +66,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": INTEGRATION,
-                "python-modules": [f"airflow_provider_drchrono.operators.{domain}" for domain in OPERATOR_DOMAINS],
+                "python-modules": [
+                    *(f"airflow_provider_drchrono.operators.{domain}" for domain in OPERATOR_DOMAINS),
+                    "airflow_provider_drchrono.transfers.drchrono_sync_plan",
+                    "airflow_provider_drchrono.transfers.drchrono_sync_report",
+                ],
             }
         ],
         "sensors": [

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
 from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.lists import needed_start
+from airflow_provider_drchrono.transfers.counts import rows_in_warehouse
 from airflow_provider_drchrono.transfers.forecast import PRACTICES, Forecast, ListForecast, forecast
 
 ROWS = re.compile(r"([a-z_0-9]+)=([0-9][0-9_,]*)")
@@ -39,7 +39,8 @@ def plan(args: Namespace) -> None:
         if args.like:
             rows = dict(PRACTICES[args.like]) | rows
         if args.warehouse_conn_id:
-            rows = _rows_in_warehouse(args.warehouse_conn_id, [each for each in resources if each not in rows]) | rows
+            wanted = {each: each for each in resources if each not in rows}
+            rows = rows_in_warehouse(args.warehouse_conn_id, catalog, wanted) | rows
         if not args.no_calls and not args.like:
             rows = _rows_of_api(args.conn_id, [catalog.resource(each) for each in resources if each not in rows]) | rows
     except (DrChronoError, UnknownNameError, ValueError) as error:
@@ -153,27 +154,6 @@ def _calls_per_hour(conn_id: str) -> int | None:
     from airflow_provider_drchrono.hooks.authorization import settings_seen
 
     return settings_seen(conn_id).quota_per_hour
-
-
-def _rows_in_warehouse(conn_id: str, resources: Iterable[str]) -> dict[str, int]:
-    """Return the rows of the tables that are there, by the names that syncs give them."""
-    from airflow_provider_drchrono.compat import BaseHook
-
-    # Hooks of other providers carry no types.
-    connection: Any = BaseHook.get_connection(conn_id)
-    rows = {}
-    # The hook's own methods would log each statement between the lines of the output.
-    with closing(connection.get_hook().get_conn()) as database, closing(database.cursor()) as cursor:
-        for resource in resources:
-            try:
-                cursor.execute(f'SELECT count(*) FROM "{resource}"')  # noqa: S608 - a name of the catalogue
-                found = cursor.fetchone()
-            except Exception:
-                # Each database has errors of its own for a table that is not there.
-                database.rollback()
-                continue
-            rows[resource] = int(next(iter(found.values() if isinstance(found, Mapping) else found)))
-    return rows
 
 
 def _rows_of_api(conn_id: str, resources: Iterable[Resource]) -> dict[str, int]:

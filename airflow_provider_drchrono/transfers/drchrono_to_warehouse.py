@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -23,7 +23,6 @@ from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.common.outcomes import airflow_outcome, put_off
 from airflow_provider_drchrono.compat import (
     AirflowException,
-    AirflowFailException,
     configured_staging,
     instance_of,
     shortest_deferral,
@@ -34,16 +33,16 @@ from airflow_provider_drchrono.hooks.many_hosts import staging_problem
 from airflow_provider_drchrono.incremental.window import first_start
 from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError
 from airflow_provider_drchrono.transfers.deletions import (
-    DoubtfulReadError,
     OnSuspiciousSync,
     grant_of,
     known_practice,
 )
 from airflow_provider_drchrono.transfers.extraction import WAYS, ReadBy
 from airflow_provider_drchrono.transfers.staging import Staging
-from airflow_provider_drchrono.transfers.staging_files import StagingError, staging_folder
+from airflow_provider_drchrono.transfers.staging_files import staging_folder
 from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult, prepare
-from airflow_provider_drchrono.warehouses.base import WarehouseError, open_warehouse
+from airflow_provider_drchrono.transfers.warehouse_outcome import warehouse_outcome
+from airflow_provider_drchrono.warehouses.base import open_warehouse
 from airflow_provider_drchrono.warehouses.deletions import CompleteEvery
 from airflow_provider_drchrono.warehouses.table import table_for
 
@@ -150,9 +149,15 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_literals(resource, filters, extra_filters)
-        _check_way(type(self).__name__, resource, read_by, extra_filters)
-        _check_complete_every(complete_every)
+        check_arguments(
+            type(self).__name__,
+            resource=resource,
+            filters=filters,
+            extra_filters=extra_filters,
+            read_by=read_by,
+            complete_every=complete_every,
+            on_suspicious=on_suspicious,
+        )
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
@@ -163,7 +168,6 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         self.verbose = verbose
         self.since = since
         self.lookback = lookback
-        arguments.check_choice(type(self).__name__, "on_suspicious", on_suspicious, get_args(OnSuspiciousSync))
         self.full_refresh = full_refresh
         self.complete_every = complete_every
         self.history = history
@@ -185,7 +189,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         """
         started = monotonic()
         try:
-            with airflow_outcome(), _outcome():
+            with airflow_outcome(), warehouse_outcome():
                 hook = DrChronoHook(self.drchrono_conn_id)
                 request = self._request(hook.catalog, hook.settings.timezone)
                 with closing(hook):
@@ -353,6 +357,27 @@ def _check_staging_path(path: str) -> None:
     raise arguments.InvalidArgumentError(f"staging_path {problem}")
 
 
+def check_arguments(
+    where: str,
+    *,
+    resource: object,
+    filters: object = None,
+    extra_filters: object = None,
+    read_by: object = "auto",
+    complete_every: object = "auto",
+    on_suspicious: object = "warn",
+) -> None:
+    """Judge arguments of a sync while the DAG is parsed, as far as they are no templates.
+
+    :param where: what has these arguments, for messages.
+    :raises InvalidArgumentError: one of them cannot be right.
+    """
+    _check_literals(resource, filters, extra_filters)
+    _check_way(where, resource, read_by, extra_filters)
+    _check_complete_every(complete_every)
+    arguments.check_choice(where, "on_suspicious", on_suspicious, get_args(OnSuspiciousSync))
+
+
 def _check_literals(resource: object, filters: object, extra_filters: object) -> None:
     """Judge, while the DAG is parsed, what is not a template.
 
@@ -454,16 +479,3 @@ def _as_bool(value: bool | str) -> bool:
     if answer is None:
         raise ValueError(f"full_refresh has to be true or false, not {value!r}")
     return answer
-
-
-@contextmanager
-def _outcome() -> Iterator[None]:
-    """Turn what goes wrong around the warehouse into an outcome of the task, in one line without any row's values."""
-    try:
-        yield
-        return
-    except (WarehouseError, DoubtfulReadError) as error:
-        message, transient = str(error), error.transient
-    except StagingError as error:
-        message, transient = str(error), True
-    raise (AirflowException(message) if transient else AirflowFailException(message)) from None

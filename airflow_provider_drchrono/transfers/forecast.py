@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from datetime import timedelta
+from math import ceil, floor
 from typing import Literal
 
 from airflow_provider_drchrono.catalog import Catalog
@@ -14,6 +15,9 @@ Reads = Literal["changes", "everything"]
 
 CHANGED_AN_HOUR = 0.001
 """The part of the rows that is reckoned to change in an hour."""
+
+MOST_NAMED = 3
+"""A sentence names so many of the dearest lists."""
 
 LARGE_PRACTICE: Mapping[str, int] = {
     "patients": 14_000,
@@ -90,6 +94,33 @@ class Forecast:
     def hours(self) -> float | None:
         """Hours that the first loads take."""
         return _hours(self.first_load, self.calls_per_hour)
+
+    @property
+    def later_run(self) -> int:
+        """Calls of one run of all lists after their first loads."""
+        return sum(each.later.calls for each in self.lists)
+
+    def overrun(self, interval: timedelta) -> str | None:
+        """Return why a run of all lists does not fit between two runs, with the arithmetic; None if it does.
+
+        :param interval: time between the beginnings of two runs.
+        """
+        if self.calls_per_hour is None:
+            return None
+        hours = interval / timedelta(hours=1)
+        allowed = floor(self.calls_per_hour * hours)
+        if self.later_run <= allowed:
+            return None
+        needed = ceil(self.later_run / self.calls_per_hour)
+        dearest = sorted(self.lists, key=lambda each: -each.later.calls)[:MOST_NAMED]
+        return (
+            f"A run of these {len(self.lists)} lists takes about {self.later_run:,} calls ("
+            + ", ".join(f"{each.resource} {each.later.calls:,}" for each in dearest)
+            + (" and others" if len(self.lists) > len(dearest) else "")
+            + f"), and between two runs there are {self.calls_per_hour:,} calls an hour x {hours:g} hours = "
+            f"{allowed:,}. Run them every {'hour' if needed == 1 else f'{needed} hours'} or more seldom, or give the "
+            "dearest a schedule of their own"
+        )
 
     def run(self, reads: Reads) -> int:
         """Return the calls of one run of the lists of which a later run reads this."""
