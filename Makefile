@@ -176,7 +176,7 @@ endef
 .PHONY: lock
 lock: $(READY) ## Resolve the locked requirements again
 	$(call resolve,dev)
-	$(call resolve,airflow-3.2,--resolution lowest-direct --exclude-newer 2026-06-01)
+	$(call resolve,airflow-3.2,--resolution lowest-direct --exclude-newer 2026-06-01 --exclude-newer-package apache-airflow-providers-duckdb=2026-11-01)
 	$(call resolve,airflow-3.4,--prerelease if-necessary-or-explicit)
 	$(call resolve,many-hosts)
 	$(call resolve,mutation)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from contextlib import closing
 
 from airflow_provider_drchrono.catalog import Catalog
-from airflow_provider_drchrono.warehouses.base import WarehouseError, open_warehouse
+from airflow_provider_drchrono.warehouses.base import WarehouseError
+from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from airflow_provider_drchrono.warehouses.table import table_for
 
 

@@ -42,8 +42,8 @@ from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import staging_folder
 from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult, prepare
 from airflow_provider_drchrono.transfers.warehouse_outcome import warehouse_outcome
-from airflow_provider_drchrono.warehouses.base import open_warehouse
 from airflow_provider_drchrono.warehouses.deletions import CompleteEvery
+from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from airflow_provider_drchrono.warehouses.table import table_for
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     Where records have no key, as those of ``audit_log``, rows are only ever added, each record once.
 
     :param resource: what to sync, such as ``patients``: any resource that can be listed.
-    :param warehouse_conn_id: Airflow connection of the database, of type ``sqlite`` or ``postgres``.
+    :param warehouse_conn_id: Airflow connection of the database, of type ``sqlite``, ``postgres``, ``duckdb``, or one for
+        which another package offers a warehouse.
     :param drchrono_conn_id: Airflow connection of DrChrono.
     :param table: name of the table; the resource's by default.
     :param schema: schema of the table, for databases that have schemas; the connection's own by default.

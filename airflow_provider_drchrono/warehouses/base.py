@@ -44,8 +44,6 @@ STATE_COLUMNS = (
 )
 STATE_KEY = ("source", "practice", "resource", "table_name", "selection")
 
-SUPPORTED = ("postgres", "sqlite")
-
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -70,6 +68,7 @@ class Capabilities:
     :param greatest: the function that returns the larger one of two values.
     :param differs: the operator that compares two values and takes NULL for a value like others.
     :param casts: whether a parameter has to say its type.
+    :param partial_indexes: whether an index can be one of some of the rows.
     """
 
     types: Mapping[ColumnType, str]
@@ -79,6 +78,7 @@ class Capabilities:
     greatest: str
     differs: str
     casts: bool
+    partial_indexes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,29 +302,6 @@ class Warehouse(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the connection."""
-
-
-def open_warehouse(conn_id: str) -> Warehouse:
-    """Connect to the database of an Airflow connection.
-
-    :raises WarehouseError: the database does not answer, or there is no way to load into databases of its type.
-    """
-    from airflow_provider_drchrono.compat import BaseHook
-
-    conn_type = BaseHook.get_connection(conn_id).conn_type
-    if conn_type == "sqlite":
-        from airflow_provider_drchrono.warehouses.sqlite import SqliteWarehouse
-
-        return SqliteWarehouse(conn_id)
-    if conn_type == "postgres":
-        from airflow_provider_drchrono.warehouses.postgres import PostgresWarehouse
-
-        return PostgresWarehouse(conn_id)
-    raise WarehouseError(
-        f"Connection {conn_id} is of type {conn_type}, which records cannot be loaded into; use a connection of type "
-        f"{' or '.join(SUPPORTED)}",
-        transient=False,
-    )
 
 
 def state_after(state: SyncState, complete: CompleteRead | None, counts: LoadCounts) -> SyncState:

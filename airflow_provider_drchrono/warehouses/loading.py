@@ -47,6 +47,9 @@ class Session(Protocol):
     def run(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run a statement, and return how many rows it has changed."""
 
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+
     def row(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
         """Return the only row of a query."""
 

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
-from airflow_provider_drchrono.incremental.window import SyncState
-from airflow_provider_drchrono.warehouses import history as history_sql
 from airflow_provider_drchrono.warehouses import sql
-from airflow_provider_drchrono.warehouses.base import (
-    STATE_TABLE,
-    Capabilities,
-    CompleteRead,
-    KnownPractice,
-    LoadCounts,
-    LoggedDeletion,
-    Run,
-    SyncKey,
-    Warehouse,
-    WarehouseError,
-    check_shape,
-    read_practice,
-    read_state,
-    state_after,
-    state_values,
-)
-from airflow_provider_drchrono.warehouses.loading import Loading, merge_statement, missing_values, select_missing
-from airflow_provider_drchrono.warehouses.table import Row, Shape, Table
+from airflow_provider_drchrono.warehouses.base import STATE_TABLE, Capabilities, SyncKey, WarehouseError
+from airflow_provider_drchrono.warehouses.loading import Session, merge_statement
+from airflow_provider_drchrono.warehouses.sql_warehouse import FoundColumn, SqlWarehouse
+from airflow_provider_drchrono.warehouses.table import Row, Table
 
 # COPY's text format, with separators that hardly any text holds, so that rows seldom need a second look.
 _DELIMITER = "\x1f"
@@ -85,7 +68,7 @@ _NO_CONNECTION = (
 )
 
 
-class PostgresWarehouse(Warehouse):
+class PostgresWarehouse(SqlWarehouse):
     """A PostgreSQL database, through a connection of Airflow's PostgreSQL provider and either of its drivers."""
 
     capabilities = Capabilities(
@@ -123,150 +106,68 @@ class PostgresWarehouse(Warehouse):
         with _explained(f"connect to {name}"):
             self._connection: Any = hook.get_conn()
 
-    def _prepare(self, table: Table, history: bool) -> list[str]:
-        with _explained(f"prepare table {table.label} in {self.name}"), self._transaction() as cursor:
-            # Tasks that start together must not create the same table at once: IF NOT EXISTS does not prevent that.
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (STATE_TABLE,))
-            self._check_schema(cursor, table)
-            added = self._shape(cursor, table.shape)
-            rights = {name: ["SELECT", "INSERT", "UPDATE"] for name in (table.name, STATE_TABLE)}
-            if self._columns(cursor, table.schema, table.history.name):
-                self._shape(cursor, table.history)
-                rights[table.history.name] = ["SELECT", "INSERT", "UPDATE", "DELETE"]
-            elif history:
-                self._shape(cursor, table.history)
-                cursor.execute(history_sql.index_of_open_versions(table))
-                cursor.execute(history_sql.convert(table))
-            if not self._columns(cursor, table.schema, STATE_TABLE):
-                cursor.execute(sql.create_state_table(table.schema, self.capabilities))
-            for name, needed in rights.items():
-                cursor.execute(_MAY_WRITE, (sql.qualified(table.schema, name), needed))
-                if _values(cursor.fetchone()) != (True,):
-                    raise WarehouseError(
-                        f"Could not write table {name} in {self.name}: permission was denied; grant the connection's "
-                        f"user {', '.join(needed[:-1])} and {needed[-1]} on it",
-                        transient=False,
-                    )
-        return added
-
-    def keeps_history(self, table: Table) -> bool:
-        with _explained(f"read table {table.history.label} in {self.name}"), self._transaction() as cursor:
-            return bool(self._columns(cursor, table.schema, table.history.name))
-
-    def state(self, table: Table, key: SyncKey) -> SyncState | None:
-        query = sql.select_state(table, self.capabilities)
-        with _explained(f"read table {STATE_TABLE} in {self.name}"), self._transaction() as cursor:
-            cursor.execute(query, key.values)
-            row = cursor.fetchone()
-        return None if row is None else read_state(_values(row))
-
-    def _number(self, table: Table, query: str, values: Sequence[Any]) -> int:
-        with _explained(f"read table {table.label} in {self.name}"), self._transaction() as cursor:
-            cursor.execute(query, tuple(values))
-            (number,) = _values(cursor.fetchone())
-        return int(number)
-
-    def practice_of(self, table: Table, source: str, grant_id: str) -> KnownPractice | None:
-        query = sql.select_practice(table, self.capabilities)
-        with _explained(f"read table {STATE_TABLE} in {self.name}"), self._transaction() as cursor:
-            cursor.execute(query, (source, grant_id))
-            row = cursor.fetchone()
-        return None if row is None else read_practice(_values(row))
-
-    def load(
-        self,
-        table: Table,
-        rows: Iterable[Row],
-        key: SyncKey,
-        state: SyncState,
-        run: Run,
-        *,
-        complete: CompleteRead | None = None,
-        deletions: Sequence[LoggedDeletion] = (),
-    ) -> LoadCounts:
-        with _explained(f"write table {table.label} in {self.name}"), self._transaction() as cursor:
-            read = self._fill_stage(cursor, table, rows)
-            counts = self._loading(cursor, table, key).load(read, complete, deletions)
-            values = state_values(key, state_after(state, complete, counts), run, counts)
-            cursor.execute(sql.write_state(table, self.capabilities, anew=run.anew), values)
-        return counts
-
-    def missing(self, table: Table, key: SyncKey, *, selects_all: bool, limit: int) -> list[tuple[Any, ...]]:
-        query = select_missing(table, self.capabilities, selects_all=selects_all)
-        with _explained(f"read table {table.label} in {self.name}"), self._transaction() as cursor:
-            cursor.execute(query, missing_values(key, selects_all=selects_all, limit=limit))
-            return [_values(row) for row in cursor.fetchall()]
-
-    def settle(self, table: Table, key: SyncKey, rows: Iterable[Row], gone: Sequence[tuple[Any, ...]]) -> LoadCounts:
-        with _explained(f"write table {table.label} in {self.name}"), self._transaction() as cursor:
-            read = self._fill_stage(cursor, table, rows)
-            return self._loading(cursor, table, key).settle(read, gone)
-
-    def _fill_stage(self, cursor: Any, table: Table, rows: Iterable[Row]) -> int:
-        columns = table.all_columns
-        identity = "BIGINT GENERATED ALWAYS AS IDENTITY"
-        cursor.execute(sql.create_stage(columns, self.capabilities, identity, "ON COMMIT DROP"))
-        copy = f"COPY {sql.quote(sql.STAGE)} ({sql.name_list(columns)}) FROM STDIN WITH {_COPY_OPTIONS}"
-        _copy(cursor, copy, _chunks(rows))
-        return int(cursor.rowcount)
-
-    def _loading(self, cursor: Any, table: Table, key: SyncKey) -> Loading:
-        session = _Session(cursor)
-
-        def merge() -> tuple[int, int]:
-            statement, values = merge_statement(table, self.capabilities, key)
-            # A row that was there keeps the number of this transaction in xmax; a new one has none.
-            new, changed = session.row(
-                f"WITH merged AS ({statement} RETURNING xmax = 0 AS added) "  # noqa: S608
-                f"SELECT count(*) FILTER (WHERE added) AS new, count(*) FILTER (WHERE NOT added) AS changed "
-                f"FROM merged",
-                values,
-            )
-            return int(new), int(changed)
-
-        has_history = bool(self._columns(cursor, table.schema, table.history.name))
-        return Loading(session, table, self.capabilities, key, merge, has_history)
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _check_schema(self, cursor: Any, table: Table) -> None:
+    def _begin_preparing(self, session: Session, table: Table) -> None:
+        # Tasks that start together must not create the same table at once: IF NOT EXISTS does not prevent that.
+        session.row("SELECT pg_advisory_xact_lock(hashtext(%s))", (STATE_TABLE,))
         if table.schema is None:
             return
-        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname = %s", (table.schema,))
-        if _values(cursor.fetchone()) == (0,):
+        if session.row("SELECT count(*) FROM pg_namespace WHERE nspname = %s", (table.schema,)) == (0,):
             raise WarehouseError(
                 f"Could not prepare table {table.label} in {self.name}: there is no schema {table.schema}; create it, "
                 f"or name another one",
                 transient=False,
             )
 
-    def _shape(self, cursor: Any, shape: Shape) -> list[str]:
-        found = self._columns(cursor, shape.schema, shape.name)
-        if not found:
-            cursor.execute(sql.create_table(shape, self.capabilities))
-            return []
-        types = {name: kind for name, kind, _ in found}
-        key = [name for name, _, in_key in found if in_key]
-        missing = check_shape(self.name, shape, types, key, self.capabilities.types)
-        for column in missing:
-            cursor.execute(sql.add_column(shape, column, self.capabilities))
-        return [column.name for column in missing]
+    def _check_rights(self, session: Session, table: Table, *, has_history: bool) -> None:
+        rights = {name: ["SELECT", "INSERT", "UPDATE"] for name in (table.name, STATE_TABLE)}
+        if has_history:
+            rights[table.history.name] = ["SELECT", "INSERT", "UPDATE", "DELETE"]
+        for name, needed in rights.items():
+            if session.row(_MAY_WRITE, (sql.qualified(table.schema, name), needed)) != (True,):
+                raise WarehouseError(
+                    f"Could not write table {name} in {self.name}: permission was denied; grant the connection's user "
+                    f"{', '.join(needed[:-1])} and {needed[-1]} on it",
+                    transient=False,
+                )
 
-    @staticmethod
-    def _columns(cursor: Any, schema: str | None, name: str) -> list[tuple[Any, ...]]:
-        cursor.execute(_EXISTING_COLUMNS, (sql.qualified(schema, name),))
-        return [_values(row) for row in cursor.fetchall()]
+    def _columns(self, session: Session, schema: str | None, name: str) -> list[FoundColumn]:
+        found = session.rows(_EXISTING_COLUMNS, (sql.qualified(schema, name),))
+        return [(column, kind, in_key) for column, kind, in_key in found]
+
+    def _fill_stage(self, session: Session, table: Table, rows: Iterable[Row], *, indexed: bool) -> int:
+        columns = table.all_columns
+        identity = "BIGINT GENERATED ALWAYS AS IDENTITY"
+        session.run(sql.create_stage(columns, self.capabilities, identity, "ON COMMIT DROP"))
+        copy = f"COPY {sql.quote(sql.STAGE)} ({sql.name_list(columns)}) FROM STDIN WITH {_COPY_OPTIONS}"
+        assert isinstance(session, _Session)  # noqa: S101 - it is that of _transaction
+        return session.copy(copy, _chunks(rows))
+
+    def _merge(self, session: Session, table: Table, key: SyncKey) -> tuple[int, int]:
+        statement, values = merge_statement(table, self.capabilities, key)
+        # A row that was there keeps the number of this transaction in xmax; a new one has none.
+        new, changed = session.row(
+            f"WITH merged AS ({statement} RETURNING xmax = 0 AS added) "  # noqa: S608
+            f"SELECT count(*) FILTER (WHERE added) AS new, count(*) FILTER (WHERE NOT added) AS changed "
+            f"FROM merged",
+            values,
+        )
+        return int(new), int(changed)
+
+    def close(self) -> None:
+        self._connection.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Any]:
+    def _transaction(self, *, writes: bool) -> Iterator[Session]:
         try:
             with closing(self._connection.cursor()) as cursor:
-                yield cursor
+                yield _Session(cursor)
             self._connection.commit()
         except BaseException:
             self._connection.rollback()
             raise
+
+    def _explained(self, purpose: str) -> AbstractContextManager[None]:
+        return _explained(f"{purpose} in {self.name}")
 
 
 class _Session:
@@ -279,6 +180,16 @@ class _Session:
         """Run a statement, and return how many rows it has changed."""
         self._cursor.execute(statement, values)
         return int(self._cursor.rowcount)
+
+    def copy(self, statement: str, chunks: Iterator[bytes]) -> int:
+        """Run a COPY, and return how many rows it has written."""
+        _copy(self._cursor, statement, chunks)
+        return int(self._cursor.rowcount)
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        self._cursor.execute(query, values)
+        return [_values(row) for row in self._cursor.fetchall()]
 
     def row(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
         """Return the only row of a query."""

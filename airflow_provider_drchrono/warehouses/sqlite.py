@@ -8,28 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from airflow_provider_drchrono.incremental.window import SyncState
-from airflow_provider_drchrono.warehouses import history as history_sql
 from airflow_provider_drchrono.warehouses import sql
-from airflow_provider_drchrono.warehouses.base import (
-    STATE_TABLE,
-    Capabilities,
-    CompleteRead,
-    KnownPractice,
-    LoadCounts,
-    LoggedDeletion,
-    Run,
-    SyncKey,
-    Warehouse,
-    WarehouseError,
-    check_shape,
-    read_practice,
-    read_state,
-    state_after,
-    state_values,
-)
-from airflow_provider_drchrono.warehouses.loading import Loading, merge_statement, missing_values, select_missing
-from airflow_provider_drchrono.warehouses.table import Row, Shape, Table
+from airflow_provider_drchrono.warehouses.base import Capabilities, WarehouseError
+from airflow_provider_drchrono.warehouses.loading import Session
+from airflow_provider_drchrono.warehouses.sql_warehouse import FoundColumn, SqlWarehouse
+from airflow_provider_drchrono.warehouses.table import Row, Table
 
 # Writers take turns; one that loads a whole practice for the first time keeps the others waiting this long, in ms.
 _BUSY_TIMEOUT = 300_000
@@ -58,7 +41,7 @@ _PROBLEMS = {
 }
 
 
-class SqliteWarehouse(Warehouse):
+class SqliteWarehouse(SqlWarehouse):
     """A SQLite file, through a connection of Airflow's SQLite provider."""
 
     capabilities = Capabilities(
@@ -95,100 +78,41 @@ class SqliteWarehouse(Warehouse):
             self._protect_new_file()
             self._let_readers_in()
 
-    def _prepare(self, table: Table, history: bool) -> list[str]:
-        with self._explained(f"prepare table {table.label}"), self._transaction():
-            added = self._shape(table.shape)
-            if self._has_table(table.history.name):
-                self._shape(table.history)
-            elif history:
-                self._shape(table.history)
-                self._connection.execute(history_sql.index_of_open_versions(table))
-                self._connection.execute(history_sql.convert(table))
-            self._connection.execute(sql.create_state_table(None, self.capabilities))
-        return added
+    def _columns(self, session: Session, schema: str | None, name: str) -> list[FoundColumn]:
+        found = session.rows(f"PRAGMA table_info({sql.quote(name)})")
+        return [(column, kind, bool(place)) for _, column, kind, *_, place in found]
 
-    def _shape(self, shape: Shape) -> list[str]:
-        found = self._connection.execute(f"PRAGMA table_info({sql.quote(shape.name)})").fetchall()
-        if not found:
-            self._connection.execute(sql.create_table(shape, self.capabilities))
-            return []
-        types = {name: kind for _, name, kind, *_ in found}
-        key = [name for _, name, *_, place in found if place]
-        missing = check_shape(self.name, shape, types, key, self.capabilities.types)
-        for column in missing:
-            self._connection.execute(sql.add_column(shape, column, self.capabilities))
-        return [column.name for column in missing]
+    @contextmanager
+    def _staged(self, table: Table, rows: Iterable[Row], *, indexed: bool) -> Iterator[tuple[Session, int]]:
+        # The temporary table is not in the file, which is locked for the merge only.
+        with self._in_transaction("BEGIN DEFERRED"):
+            read = self._fill_stage(self, table, rows, indexed=indexed)
+        with self._in_transaction("BEGIN IMMEDIATE"):
+            yield self, read
+        self.run(f"DROP TABLE temp.{sql.quote(sql.STAGE)}")
 
-    def _has_table(self, name: str) -> bool:
-        return bool(self._connection.execute(f"PRAGMA table_info({sql.quote(name)})").fetchall())
-
-    def keeps_history(self, table: Table) -> bool:
-        with self._explained(f"read table {table.history.label}"):
-            return self._has_table(table.history.name)
-
-    def state(self, table: Table, key: SyncKey) -> SyncState | None:
-        query = sql.select_state(table, self.capabilities)
-        with self._explained(f"read table {STATE_TABLE}"):
-            row = self._connection.execute(query, key.values).fetchone()
-        return None if row is None else read_state(row)
-
-    def practice_of(self, table: Table, source: str, grant_id: str) -> KnownPractice | None:
-        query = sql.select_practice(table, self.capabilities)
-        with self._explained(f"read table {STATE_TABLE}"):
-            row = self._connection.execute(query, (source, grant_id)).fetchone()
-        return None if row is None else read_practice(row)
-
-    def _number(self, table: Table, query: str, values: Sequence[Any]) -> int:
-        with self._explained(f"read table {table.label}"):
-            (number,) = self._connection.execute(query, tuple(values)).fetchone()
-        return int(number)
-
-    def load(
-        self,
-        table: Table,
-        rows: Iterable[Row],
-        key: SyncKey,
-        state: SyncState,
-        run: Run,
-        *,
-        complete: CompleteRead | None = None,
-        deletions: Sequence[LoggedDeletion] = (),
-    ) -> LoadCounts:
-        with self._explained(f"write table {table.label}"):
-            read = self._fill_stage(table, rows, indexed=complete is not None)
-            with self._transaction():
-                counts = self._loading(table, key).load(read, complete, deletions)
-                values = state_values(key, state_after(state, complete, counts), run, counts)
-                self._connection.execute(sql.write_state(table, self.capabilities, anew=run.anew), values)
-            self._connection.execute(f"DROP TABLE temp.{sql.quote(sql.STAGE)}")
-        return counts
-
-    def missing(self, table: Table, key: SyncKey, *, selects_all: bool, limit: int) -> list[tuple[Any, ...]]:
-        query = select_missing(table, self.capabilities, selects_all=selects_all)
-        values = missing_values(key, selects_all=selects_all, limit=limit)
-        with self._explained(f"read table {table.label}"):
-            return [tuple(row) for row in self._connection.execute(query, values)]
-
-    def settle(self, table: Table, key: SyncKey, rows: Iterable[Row], gone: Sequence[tuple[Any, ...]]) -> LoadCounts:
-        with self._explained(f"write table {table.label}"):
-            read = self._fill_stage(table, rows, indexed=False)
-            with self._transaction():
-                counts = self._loading(table, key).settle(read, gone)
-            self._connection.execute(f"DROP TABLE temp.{sql.quote(sql.STAGE)}")
-        return counts
-
-    def _loading(self, table: Table, key: SyncKey) -> Loading:
-        def merge() -> tuple[int, int]:
-            before = self._count(table)
-            merged = self.run(*merge_statement(table, self.capabilities, key))
-            new = self._count(table) - before
-            return new, merged - new
-
-        return Loading(self, table, self.capabilities, key, merge, self._has_table(table.history.name))
+    def _fill_stage(self, session: Session, table: Table, rows: Iterable[Row], *, indexed: bool) -> int:
+        columns = table.all_columns
+        stage = sql.quote(sql.STAGE)
+        self.run(f"DROP TABLE IF EXISTS temp.{stage}")
+        self.run(sql.create_stage(columns, self.capabilities, "INTEGER PRIMARY KEY", ""))
+        read = self._connection.executemany(
+            f"INSERT INTO temp.{stage} ({sql.name_list(columns)}) "  # noqa: S608
+            f"VALUES ({', '.join('?' * len(columns))})",
+            rows,
+        ).rowcount
+        if indexed and table.key:
+            keys = ", ".join(map(sql.quote, table.key))
+            self.run(f"CREATE INDEX temp.{sql.quote(sql.STAGE + '_key')} ON {stage} ({keys})")
+        return read
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run a statement, and return how many rows it has changed."""
         return self._connection.execute(statement, values).rowcount
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        return [tuple(row) for row in self._connection.execute(query, values)]
 
     def row(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
         """Return the only row of a query."""
@@ -196,26 +120,6 @@ class SqliteWarehouse(Warehouse):
 
     def close(self) -> None:
         self._connection.close()
-
-    def _fill_stage(self, table: Table, rows: Iterable[Row], *, indexed: bool) -> int:
-        columns = table.all_columns
-        stage = sql.quote(sql.STAGE)
-        self._connection.execute(f"DROP TABLE IF EXISTS temp.{sql.quote(sql.STAGE)}")
-        with self._transaction("BEGIN DEFERRED"):
-            self._connection.execute(sql.create_stage(columns, self.capabilities, "INTEGER PRIMARY KEY", ""))
-            read = self._connection.executemany(
-                f"INSERT INTO temp.{sql.quote(sql.STAGE)} ({sql.name_list(columns)}) "  # noqa: S608
-                f"VALUES ({', '.join('?' * len(columns))})",
-                rows,
-            ).rowcount
-            if indexed and table.key:
-                keys = ", ".join(map(sql.quote, table.key))
-                self._connection.execute(f"CREATE INDEX temp.{sql.quote(sql.STAGE + '_key')} ON {stage} ({keys})")
-            return read
-
-    def _count(self, table: Table) -> int:
-        (count,) = self._connection.execute(sql.count_rows(table)).fetchone()
-        return int(count)
 
     def _protect_new_file(self) -> None:
         """Make a new file readable by its owner only, before it is filled."""
@@ -232,7 +136,15 @@ class SqliteWarehouse(Warehouse):
             self._connection.execute("PRAGMA journal_mode = WAL")
 
     @contextmanager
-    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    def _transaction(self, *, writes: bool) -> Iterator[Session]:
+        if not writes:
+            yield self
+            return
+        with self._in_transaction("BEGIN IMMEDIATE"):
+            yield self
+
+    @contextmanager
+    def _in_transaction(self, begin: str) -> Iterator[None]:
         self._connection.execute(begin)
         try:
             yield

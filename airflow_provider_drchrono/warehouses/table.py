@@ -311,10 +311,10 @@ def _decimal(value: Any) -> Any:
         if _DECIMAL.fullmatch(value):
             return value
         return None if value == "" else _MISFIT
-    if value.__class__ is int:
-        return str(value)
-    if isinstance(value, float):
-        return repr(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # A number beyond these bounds is one that a database refuses, or rounds.
+        text = repr(value)
+        return text if _DECIMAL.fullmatch(text) else _MISFIT
     return _MISFIT
 
 

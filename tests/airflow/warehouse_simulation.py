@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,9 +26,13 @@ from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.sandbox.churn import churn
 from airflow_provider_drchrono.sandbox.wire import Request, Response
+from airflow_provider_drchrono.state import lease as variable_lease
 from tests.airflow.warehouse_checks import Fetch, differences
 
 Record = dict[str, Any]
+
+DAYS, PATIENTS = (100, 40) if os.environ.get("THOROUGH_TESTS") else (6, 12)
+SEED = int(os.environ.get("SIMULATION_SEED", "1"))
 
 EACH_RUN = timedelta(0)
 TROUBLES = ("killed", "omitted", "quota", "killed", "scopes", "none", "truncated", "none")
@@ -306,3 +313,35 @@ def compared(found: dict[str, str], expected: dict[str, str]) -> str:
         f"too many {sorted(found.keys() - expected.keys())}, missing {sorted(expected.keys() - found.keys())}, "
         f"different {sorted(key for key in found.keys() & expected.keys() if found[key] != expected[key])}"
     )
+
+
+def simulate(warehouse: str | dict[str, Any], fetch: Fetch, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let a practice live while it is synced into a database, and check each day.
+
+    :param warehouse: the Airflow connection of an empty database.
+    :param fetch: runs a query in it, and returns instants in UTC.
+    """
+    print(f"SIMULATION_SEED={SEED}")
+    # Tasks run one after another here, so a claim to the token need not settle.
+    patch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
+    patch.setenv("AIRFLOW__DRCHRONO__STAGING_PATH", str(folder / "staging"))
+    patch.setenv("AIRFLOW_CONN_DRCHRONO_WAREHOUSE", warehouse if isinstance(warehouse, str) else json.dumps(warehouse))
+    options: dict[str, Any] = {"quota_per_hour": None, "quota_per_second": None, "missing_scope": "empty"}
+    # In a hundred days from then on, the wall clock is changed.
+    start = datetime(2026, 1, 15, 12, tzinfo=UTC)
+    with Sandbox(
+        patients=PATIENTS, appointments_per_patient=2, start=start, frozen=True, order="updated_at", **options
+    ) as sandbox:
+
+        def connect(refresh_token: str | None) -> None:
+            connection = json.loads(sandbox.connection_json())
+            connection["extra"] |= {"refresh_token": refresh_token} if refresh_token else {}
+            patch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", json.dumps(connection))
+
+        connect(None)
+        simulation = Simulation(sandbox, fetch, patch, connect, SEED)
+
+        simulation.run(DAYS)
+
+    expected = ("backdated", "moved", "removed", "flagged", "killed", "quota", "omitted", "scopes")
+    assert [each for each in expected if not simulation.happened[each]] == []

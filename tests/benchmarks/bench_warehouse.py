@@ -263,6 +263,27 @@ def by_hand_postgres(records: Iterator[dict[str, Any]], url: str) -> None:
         )
 
 
+def by_hand_duckdb(records: Iterator[dict[str, Any]], database: Path) -> None:
+    import duckdb
+
+    types = {
+        "text": "VARCHAR", "integer": "BIGINT", "decimal": "DECIMAL(38,15)", "boolean": "BOOLEAN",
+        "date": "DATE", "timestamp": "TIMESTAMP", "json": "JSON",
+    }  # fmt: skip
+    listed = ", ".join(f'"{name}"' for name, _ in columns())
+    typed = ", ".join(f'"{name}" {types[kind]}' for name, kind in columns())
+    read = ", ".join(f"'{name}': '{types[kind]}'" for name, kind in columns())
+    lines = database.with_suffix(".ndjson")
+    with lines.open("w") as file:
+        file.writelines(json.dumps(each) + "\n" for each in records)
+    with closing(duckdb.connect(database)) as connection:
+        connection.execute(f'CREATE TABLE IF NOT EXISTS patients ({typed}, PRIMARY KEY ("id"))')
+        connection.execute(
+            f"INSERT OR REPLACE INTO patients ({listed}) SELECT {listed} FROM "
+            f"read_json('{lines}', format = 'newline_delimited', columns = {{{read}}})"
+        )
+
+
 def load_ours(open_warehouse: Callable[[], Any], staging: Any, checkpoint: Any) -> None:
     from airflow_provider_drchrono.catalog import load
     from airflow_provider_drchrono.incremental.window import Practice, SyncState
@@ -345,6 +366,37 @@ def sqlite_round(root: Path, base_url: str, batches: list[list[bytes]]) -> dict[
     )
 
 
+def duckdb_round(root: Path, base_url: str, batches: list[list[bytes]]) -> dict[tuple[str, int], Timing]:
+    import duckdb
+
+    from airflow_provider_drchrono.warehouses.duckdb import DuckDbWarehouse
+
+    hand, ours = root / "hand.duckdb", root / "ours.duckdb"
+    os.environ["AIRFLOW_CONN_BENCH"] = json.dumps({"conn_type": "duckdb", "host": str(ours)})
+
+    def empty() -> None:
+        for path in root.glob("*.duckdb*"):
+            path.unlink()
+
+    def compare() -> None:
+        query = "SELECT id, first_name, copay, updated_at FROM patients ORDER BY id"
+        rows = []
+        for path in (hand, ours):
+            with closing(duckdb.connect(path)) as connection:
+                rows.append(connection.execute(query).fetchall())
+        assert rows[0] == rows[1]
+
+    return round_of(
+        root,
+        base_url,
+        batches,
+        lambda records: by_hand_duckdb(records, hand),
+        partial(DuckDbWarehouse, "bench"),
+        empty,
+        compare,
+    )
+
+
 def postgres_round(url: str, root: Path, base_url: str, batches: list[list[bytes]]) -> dict[tuple[str, int], Timing]:
     import psycopg
 
@@ -409,6 +461,8 @@ def measure(rows: int, rounds: int, url: str | None = None) -> dict[str, dict[tu
             # The first round imports what all of them need, and does not count.
             times = [sqlite_round(root, base_url, batches) for _ in range(rounds + 1)][1:]
             ratios = {"SQLite": report("SQLite", batches, times)}
+            times = [duckdb_round(root, base_url, batches) for _ in range(rounds + 1)][1:]
+            ratios["DuckDB"] = report("DuckDB", batches, times)
             if url:
                 times = [postgres_round(url, root, base_url, batches) for _ in range(rounds + 1)][1:]
                 ratios["PostgreSQL"] = report("PostgreSQL", batches, times)

@@ -12,7 +12,8 @@ import pytest
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sandbox.churn import churn
 from airflow_provider_drchrono.transfers.drchrono_to_warehouse import DrChronoToWarehouseOperator
-from airflow_provider_drchrono.warehouses.base import WarehouseError, open_warehouse
+from airflow_provider_drchrono.warehouses.base import WarehouseError
+from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from airflow_provider_drchrono.warehouses.table import Table
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences
 from tests.support.running import connected_sandbox

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.warehouses.base import LoggedDeletion, Warehouse, WarehouseError, open_warehouse
+from airflow_provider_drchrono.warehouses.base import LoggedDeletion, Warehouse, WarehouseError
 from airflow_provider_drchrono.warehouses.deletions import is_believable
+from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from airflow_provider_drchrono.warehouses.table import (
     DELETED_AT,
     MISSING_SINCE,

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.warehouses import sqlite as sqlite_module
-from airflow_provider_drchrono.warehouses.base import WarehouseError, open_warehouse
+from airflow_provider_drchrono.warehouses.base import WarehouseError
+from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from tests.unit.warehouses.conformance import LATER, TABLE, Fetch, WarehouseConformance, load, visit
 from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
 
@@ -241,5 +242,7 @@ def test_a_file_that_is_read_only(database: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_database_that_is_not_supported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "snowflake://account")
 
-    with pytest.raises(WarehouseError, match=r"Connection warehouse is of type snowflake, .* type postgres or sqlite"):
+    with pytest.raises(
+        WarehouseError, match=r"Connection warehouse is of type snowflake, .* type duckdb or postgres or sqlite"
+    ):
         open_warehouse("warehouse")
