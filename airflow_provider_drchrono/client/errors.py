@@ -9,7 +9,8 @@ generator know nothing of the client and have errors of their own.
     ├── ConfigurationError                                       the connection's settings cannot work
     ├── InvalidArgumentError                                     an argument is wrong; nothing was sent
     │   ├── InvalidArgumentError (common.arguments)              the same, which Airflow does not retry
-    │   └── InvalidAssetError (assets.uri)
+    │   ├── InvalidAssetError (assets.uri)
+    │   └── PolicyError (privacy.policy)                         what may be held cannot be said like this
     ├── TransportError                                           no whole answer arrived
     │   ├── RequestTimeoutError
     │   ├── ConnectionFailedError                                unknown host, refused, or broken off

@@ -16,7 +16,16 @@ from typing import Any
 from airflow_provider_drchrono.catalog import Catalog
 from airflow_provider_drchrono.catalog.loader import INDEX, index_of_sources, load_sources
 from airflow_provider_drchrono.codegen.plan import Plan, plan
-from airflow_provider_drchrono.codegen.render import OPERATORS, REFERENCE, ROOT, SENSORS, TYPES, render, ruff_version
+from airflow_provider_drchrono.codegen.render import (
+    FIELDS,
+    OPERATORS,
+    REFERENCE,
+    ROOT,
+    SENSORS,
+    TYPES,
+    render,
+    ruff_version,
+)
 
 LOCK = "airflow_provider_drchrono/codegen/generated.lock"
 FACTS = "airflow_provider_drchrono/catalog"
@@ -30,6 +39,7 @@ WHOLLY_GENERATED = (
     (SENSORS, "*.py"),
     (TYPES, "*_types.py"),
     (f"{REFERENCE}/operators", "*.md"),
+    (FIELDS, "*.md"),
 )
 
 

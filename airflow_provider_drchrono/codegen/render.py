@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from airflow_provider_drchrono.catalog import Catalog, wording
+from airflow_provider_drchrono.catalog.privacy import privacy_reasons
 from airflow_provider_drchrono.codegen import labels, naming
 from airflow_provider_drchrono.codegen.assets import WatchPlan, plan_watches
 from airflow_provider_drchrono.codegen.bases import function_options, options_of
@@ -26,6 +27,7 @@ from airflow_provider_drchrono.codegen.docstrings import (
     sensor_docstring,
 )
 from airflow_provider_drchrono.codegen.examples import example
+from airflow_provider_drchrono.codegen.fields import plan_fields, treatment_label
 from airflow_provider_drchrono.codegen.plan import OF_THE_REQUEST, DomainPlan, Plan, index_rows
 from airflow_provider_drchrono.codegen.sensors import BASE, SensorDomain, plan_sensors
 
@@ -36,6 +38,7 @@ OPERATORS = "airflow_provider_drchrono/operators"
 SENSORS = "airflow_provider_drchrono/sensors"
 TYPES = "airflow_provider_drchrono/types"
 REFERENCE = "docs/reference"
+FIELDS = f"{REFERENCE}/fields"
 
 
 def render(catalog: Catalog, planned: Plan) -> dict[str, str]:
@@ -54,8 +57,9 @@ def render(catalog: Catalog, planned: Plan) -> dict[str, str]:
         others[f"{REFERENCE}/operators/{domain.name}.md"] = templates.get_template("page.md.jinja").render(values)
     sensors_python, sensors_others = _sensors(templates, plan_sensors(catalog))
     assets_python, assets_others = _assets(templates, plan_watches(catalog))
+    fields_others = _fields(templates, catalog)
     written = formatted({**python, **sensors_python, **assets_python})
-    return dict(sorted({**written, **others, **sensors_others, **assets_others}.items()))
+    return dict(sorted({**written, **others, **sensors_others, **assets_others, **fields_others}.items()))
 
 
 def _bases(domain: DomainPlan) -> list[dict[str, Any]]:
@@ -73,6 +77,15 @@ def _assets(templates: Environment, watches: Sequence[WatchPlan]) -> tuple[dict[
     values = {"watches": watches, "domains": domains, "options": function_options("drchrono_asset")}
     python = {OVERLOADS: templates.get_template("assets_overloads.py.jinja").render(values)}
     return python, {f"{REFERENCE}/assets.md": templates.get_template("assets.md.jinja").render(values)}
+
+
+def _fields(templates: Environment, catalog: Catalog) -> dict[str, str]:
+    """Return the pages that say of each field of each list what it is to privacy."""
+    pages = plan_fields(catalog)
+    template = templates.get_template("fields.md.jinja")
+    written = {f"{FIELDS}/{each.domain}.md": template.render(page=each) for each in pages}
+    index = templates.get_template("privacy.md.jinja").render(pages=pages, reasons=privacy_reasons().values())
+    return {**written, f"{REFERENCE}/privacy.md": index}
 
 
 def _sensors(templates: Environment, domains: Sequence[SensorDomain]) -> tuple[dict[str, str], dict[str, str]]:
@@ -127,6 +140,7 @@ def _environment(catalog: Catalog) -> Environment:
         "fields_shown_at": labels.fields_shown_at,
         "literal": repr,
         "module_docstring": module_docstring,
+        "treatment": treatment_label,
         "of_options": lambda name: name if name == "TaskOptions" else f"options.{name}",
         "of_types": qualified,
         "parameter_label": wording.parameter_label,

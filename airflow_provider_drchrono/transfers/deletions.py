@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
@@ -105,6 +105,7 @@ def settle_missing(
     selects_all: bool,
     verbose: bool,
     zone: str | None,
+    held: Callable[[Mapping[str, Any]], bytes] = canonical,
 ) -> LoadCounts | None:
     """Look up rows that are noted as missing, and mark those that the API knows no more; None if there are none.
 
@@ -112,6 +113,7 @@ def settle_missing(
     what the filters select. The rest waits for the next run.
 
     :param zone: IANA name of the zone of the records' timestamps.
+    :param held: returns what may be held of a record, as JSON.
     """
     if table.is_appended:
         return None
@@ -134,7 +136,7 @@ def settle_missing(
         if record is None:
             gone.append(suspect)
             continue
-        row = maker.row(canonical(record), _now(client).isoformat(" "))
+        row = maker.row(held(record), _now(client).isoformat(" "))
         if row is not None and str(record.get(table.key[0])) == str(suspect[0]):
             rows.append(row)
     if not rows and not gone:

@@ -38,6 +38,7 @@ from airflow_provider_drchrono.transfers.deletions import (
     known_practice,
 )
 from airflow_provider_drchrono.transfers.extraction import WAYS, ReadBy
+from airflow_provider_drchrono.transfers.shield import check_held, checked_policy, shield_of
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import staging_folder
 from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult, prepare
@@ -49,7 +50,9 @@ from airflow_provider_drchrono.warehouses.table import table_for
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_drchrono.catalog.privacy import Profile
     from airflow_provider_drchrono.client.filters import Filters
+    from airflow_provider_drchrono.privacy import FieldPolicy, MaskKind
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +108,12 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     :param on_suspicious: what follows where a list may hide records: it came back empty to a token that lacks its
         scopes, a page in the middle of it was empty, or a read of everything did not show many rows that the table has.
         ``warn`` in the log and mark none of these as deleted, ``fail``, or ``accept`` the list as it is.
+    :param columns: the fields to hold, by name; a field within another is named with a dot, such as
+        ``primary_insurance.subscriber_zip_code``. The id, and a field by which deletions are noticed, are held beside.
+    :param exclude: fields to leave out; ``class:free_text`` stands for all fields of a privacy class.
+    :param mask: fields to mask, with the mask: ``hash``, ``year``, ``shift``, ``zip3`` or ``number``.
+    :param profile: ``limited_data_set`` or ``safe_harbor``: leave out and mask by the field's privacy class.
+    :param privacy_conn_id: Airflow connection whose password is the key of ``hash``, ``shift`` and profiles.
     :param staging_path: folder or object storage URL for pages until they are loaded. By default ``staging_path`` in
         section ``[drchrono]`` of Airflow's configuration, else ``drchrono/staging`` in the folder ``AIRFLOW_HOME``.
     :param staging_retention: how long pages are kept that no run has resumed.
@@ -120,6 +129,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         "extra_filters",
         "since",
         "full_refresh",
+        "privacy_conn_id",
         "staging_path",
     )
     # Airflow declares it as an attribute of the instance.
@@ -145,6 +155,11 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         read_by: ReadBy = "auto",
         deferrable: bool | None = None,
         on_suspicious: OnSuspiciousSync = "warn",
+        columns: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        mask: Mapping[str, MaskKind] | None = None,
+        profile: Profile | None = None,
+        privacy_conn_id: str | None = None,
         staging_path: str | None = None,
         staging_retention: timedelta = timedelta(hours=24),
         **kwargs: Any,
@@ -159,6 +174,14 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             complete_every=complete_every,
             on_suspicious=on_suspicious,
         )
+        self.columns = columns
+        self.exclude = exclude
+        self.mask = mask
+        self.profile = profile
+        self.privacy_conn_id = privacy_conn_id
+        self.verbose = verbose
+        self.history = history
+        self._policy(resource)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
@@ -166,12 +189,10 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         self.schema = schema
         self.filters = filters
         self.extra_filters = extra_filters
-        self.verbose = verbose
         self.since = since
         self.lookback = lookback
         self.full_refresh = full_refresh
         self.complete_every = complete_every
-        self.history = history
         self.read_by = read_by
         self.deferrable = deferrable
         self.on_suspicious = on_suspicious
@@ -272,7 +293,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         name = request.staging_name(hook.settings.base_url, grant_id, self.warehouse_conn_id)
         folder = staging_folder(self._staging_root(), name)
         task = instance_of(context, self)
-        staging = Staging(folder, f"{task.dag_id}/{task.task_id}/{task.map_index}/{task.run_id}")
+        staging = Staging(folder, f"{task.dag_id}/{task.task_id}/{task.map_index}/{task.run_id}", request.shield)
         if not staging.acquire():
             raise AirflowException(
                 f"Another process is syncing {request.resource.name} into {request.table.label} at this moment; give "
@@ -285,6 +306,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             open_it = partial(open_warehouse, self.warehouse_conn_id)
             with closing(open_it()) as warehouse:
                 is_widened = prepare(warehouse, request)
+                check_held(warehouse, request.table, request.shield)
                 practice = known_practice(hook, warehouse, request.table, grant_id, staging.checkpoint())
             return Sync(
                 request,
@@ -315,12 +337,14 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             full_refresh = _as_bool(self.full_refresh)
         except (UnknownNameError, ValueError) as error:
             raise arguments.InvalidArgumentError(str(error)) from None
+        policy = self._policy(resource.name, catalog)
         table = table_for(
             catalog,
             resource,
             name=self.table or resource.name,
             schema=self.schema or None,
             verbose=self.verbose,
+            policy=policy,
         )
         return SyncRequest(
             resource=resource,
@@ -336,6 +360,20 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             history=self.history,
             read_by=self.read_by,
             on_suspicious=self.on_suspicious,
+            shield=shield_of(policy, self.privacy_conn_id),
+        )
+
+    def _policy(self, resource: object, catalog: Catalog | None = None) -> FieldPolicy | None:
+        return checked_policy(
+            resource,
+            columns=self.columns,
+            exclude=self.exclude,
+            mask=self.mask,
+            profile=self.profile,
+            privacy_conn_id=self.privacy_conn_id,
+            verbose=self.verbose,
+            history=self.history,
+            catalog=catalog,
         )
 
     def _staging_root(self) -> str:

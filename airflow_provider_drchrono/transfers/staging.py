@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, Protocol
 
 from isal import igzip, isal_zlib
 
@@ -199,6 +199,19 @@ class Checkpoint:
         return (part_name(number, mark) for number, mark in enumerate(marks))
 
 
+class Shield(Protocol):
+    """Hides what may not be held from what is written."""
+
+    def line(self, record: Mapping[str, Any] | bytes) -> bytes:
+        """Return what may be held of a record, as JSON in one line."""
+
+    def sealed(self, address: str) -> str:
+        """Return the address of a page such that nobody can read it who has not the key."""
+
+    def opened(self, text: str) -> str | None:
+        """Return the address that was sealed; None where it was sealed with another key."""
+
+
 def part_name(number: int, mark: str) -> str:
     """Return the file name of a part. The mark of its process keeps two processes from writing the same file."""
     return f"part-{number:06d}-{mark}.ndjson.gz"
@@ -208,11 +221,13 @@ class Staging:
     """The staged pages of one sync, in a folder that this process has taken.
 
     :param reader: who reads: the same for all attempts of one task in one run.
+    :param shield: hides, before anything is written, what may not be held.
     """
 
-    def __init__(self, folder: StagingFolder, reader: str) -> None:
+    def __init__(self, folder: StagingFolder, reader: str, shield: Shield | None = None) -> None:
         self._folder = folder
         self._reader = reader
+        self._shield = shield
         self._mark = uuid.uuid4().hex[:8]
 
     def acquire(self) -> bool:
@@ -232,7 +247,11 @@ class Staging:
     def checkpoint(self) -> Checkpoint | None:
         """Return how far the extraction in the folder has come; None if there is none that can be resumed."""
         content = self._folder.read(_CHECKPOINT)
-        return None if content is None else _parsed(content)
+        checkpoint = None if content is None else _parsed(content)
+        if checkpoint is None or self._shield is None or checkpoint.next_url is None:
+            return checkpoint
+        next_url = self._shield.opened(checkpoint.next_url)
+        return None if next_url is None else replace(checkpoint, next_url=next_url)
 
     def begin(self, plan: Plan, retention: timedelta) -> Checkpoint:
         """Return the checkpoint to resume: the one that is there, if it is of this plan and not too old."""
@@ -300,7 +319,7 @@ class Staging:
         :param bulk: how far a read in bulk has come with this page.
         :param gaps: pages without a record that came right before it.
         """
-        lines = [record if isinstance(record, bytes) else canonical(record) for record in records]
+        lines = list(map(self._shield.line, records)) if self._shield else list(map(_line, records))
         parts = dict(checkpoint.parts)
         if lines:
             content = igzip.compress(b"\n".join(lines), _COMPRESSION, mtime=int(read_at.timestamp()))
@@ -354,12 +373,18 @@ class Staging:
 
     def _write(self, checkpoint: Checkpoint, reader: str | None) -> None:
         stamped = replace(checkpoint, touched=datetime.now(UTC).isoformat(), reader=reader)
+        if self._shield is not None and stamped.next_url is not None:
+            stamped = replace(stamped, next_url=self._shield.sealed(stamped.next_url))
         content = json.dumps(asdict(stamped), separators=(",", ":")).encode()
         # Losing the latest checkpoint with the power costs calls and no rows; each wait for the disk costs time.
         self._folder.write(_CHECKPOINT, content, durable=False)
 
     def _is_busy(self, checkpoint: Checkpoint) -> bool:
         return checkpoint.reader not in (None, self._reader) and _age(checkpoint) < ABANDONED_AFTER
+
+
+def _line(record: Mapping[str, Any] | bytes) -> bytes:
+    return record if isinstance(record, bytes) else canonical(record)
 
 
 def _parsed(content: bytes) -> Checkpoint | None:

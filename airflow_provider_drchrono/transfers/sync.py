@@ -20,6 +20,7 @@ from airflow_provider_drchrono.incremental.clocks import (
     is_ahead,
     own_clock,
 )
+from airflow_provider_drchrono.incremental.detection import canonical
 from airflow_provider_drchrono.incremental.lists import moment_of, needed_start
 from airflow_provider_drchrono.incremental.suspicion import ReadFacts, Suspicion, act_on
 from airflow_provider_drchrono.incremental.window import (
@@ -38,6 +39,7 @@ from airflow_provider_drchrono.transfers.deletions import (
 )
 from airflow_provider_drchrono.transfers.extraction import ReadBy
 from airflow_provider_drchrono.transfers.reading import ListReader
+from airflow_provider_drchrono.transfers.shield import RecordShield
 from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
 from airflow_provider_drchrono.warehouses.base import (
     CompleteRead,
@@ -69,6 +71,7 @@ class SyncRequest:
     :param history: whether each version of a row is kept.
     :param read_by: the way of reading that is asked for.
     :param on_suspicious: what follows where the list may hide records.
+    :param shield: what may be held of the records; None: everything.
     """
 
     resource: Resource
@@ -84,12 +87,14 @@ class SyncRequest:
     read_by: ReadBy = "auto"
     on_suspicious: OnSuspiciousSync = "warn"
     extra_filters: Mapping[str, Any] = field(default_factory=dict)
+    shield: RecordShield | None = None
 
     @property
     def selection(self) -> str:
         """A hash of what chooses the records: another choice is another sync."""
         extra = {"extra_filters": self.extra_filters} if self.extra_filters else {}
-        return _hash({"filters": self.filters, "verbose": self.verbose, **extra})
+        chosen = _hash({"filters": self.filters, "verbose": self.verbose, **extra})
+        return f"{chosen}-{self.shield.identity}" if self.shield else chosen
 
     @property
     def selects_all(self) -> bool:
@@ -379,11 +384,12 @@ class Sync:
     def _witnessed(self, rows: Iterable[Row], witness: ZoneWitness) -> Iterator[Row]:
         """Yield the rows, and note when they changed."""
         incremental = self._request.resource.incremental
-        names = [column.name for column in self._request.table.all_columns]
-        if incremental is None or not incremental.tracks_updates or incremental.cursor_field not in names:
+        # None also where the times are masked, which then say nothing about clocks.
+        changed = self._request.table.changed
+        if incremental is None or not incremental.tracks_updates or changed is None:
             yield from rows
             return
-        place = names.index(incremental.cursor_field)
+        place = [column.name for column in self._request.table.all_columns].index(changed)
         for row in rows:
             witness.note(moment_of(row[place]))
             yield row
@@ -416,6 +422,8 @@ class Sync:
         deletions: list[LoggedDeletion] = []
         if log_of and not plan.is_complete:
             deletions = logged_deletions(self._hook, log_of, request.resource, plan.since, plan.practice)
+            if request.shield:
+                deletions = [replace(each, key=request.shield.masked_key(each.key)) for each in deletions]
         incremental = request.resource.incremental
         # Only the change times of such a list are in that zone; of the others it is known what the connection says.
         apart = incremental is not None and incremental.timezone is not None
@@ -431,10 +439,14 @@ class Sync:
             )  # fmt: skip
             # A run that was overtaken by another one finds a later watermark there.
             stored = warehouse.state(request.table, self._key) or state
-            settled = settle_missing(
-                self._hook, warehouse, request.table, self._key, request.resource,
-                selects_all=request.selects_all, verbose=request.verbose, zone=zone,
-            )  # fmt: skip
+            settled = None
+            # By a masked id nothing can be looked up; the next complete read tells.
+            if request.shield is None or not request.shield.masks_the_key:
+                settled = settle_missing(
+                    self._hook, warehouse, request.table, self._key, request.resource,
+                    selects_all=request.selects_all, verbose=request.verbose, zone=zone,
+                    held=request.shield.line if request.shield else canonical,
+                )  # fmt: skip
         if settled:
             counts = replace(counts, changed=counts.changed + settled.changed, deleted=counts.deleted + settled.deleted)
         _report(maker, request.table)

@@ -87,7 +87,8 @@ class SyncKey:
 
     :param source: base URL of the API.
     :param practice: text that tells the practice from others, see ``DrChronoHook.practice_key``.
-    :param selection: hash of the filters and options that choose the records.
+    :param selection: hash of the filters and options that choose the records; where a part of them is masked or left
+        out, a hyphen and what tells that from other choices follow.
     """
 
     source: str
@@ -242,6 +243,20 @@ class Warehouse(ABC):
         if self._number(table, sql.count_other_syncs(table, self.capabilities), values):
             return None
         return self._number(table, sql.count_rows(table, deleted=False), ())
+
+    def holds_as(self, table: Table, policy: str) -> bool:
+        """Tell whether what a table holds was masked as a policy says; a table without rows holds nothing else.
+
+        :param policy: the end of the selections of its syncs, see :attr:`SyncKey.selection`; empty for none.
+        """
+        from airflow_provider_drchrono.warehouses import sql
+
+        if not self.row_count(table):
+            return True
+        if not self._number(table, sql.count_states(table, self.capabilities), (table.name,)):
+            return not policy
+        query = sql.count_latest_states(table, self.capabilities, like=bool(policy))
+        return self._number(table, query, (table.name, table.name, f"%-{policy or '%'}")) > 0
 
     def row_count(self, table: Table) -> int:
         """Return how many rows a table has."""

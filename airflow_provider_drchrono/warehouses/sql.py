@@ -112,13 +112,16 @@ def merge(table: Table, capabilities: Capabilities) -> str:
         flag = f"COALESCE(excluded.{quote(table.deletion_flag)}, false)"
         deleted = f"CASE WHEN {flag} THEN kept.{quote(DELETED_AT)} END"
         returns += f" AND NOT {flag}"
+    # Where rows say only in which year they were read, the order of readings does not show.
+    later = "true" if table.hides_times else f"excluded.{quote(SYNCED_AT)} >= kept.{quote(SYNCED_AT)}"
+    since_deleted = "true" if table.hides_times else f"excluded.{quote(SYNCED_AT)} >= kept.{quote(DELETED_AT)}"
     return (
         f"INSERT INTO {qualified(table.schema, table.name)} AS kept ({columns}) "
         f"SELECT {name_list(table.all_columns)}, {own} FROM {quote(STAGE)} WHERE true "
         f"ON CONFLICT ({_keys(table.key)}) DO UPDATE SET {assignments}, {quote(MISSING_SINCE)} = NULL, "
         f"{quote(DELETED_AT)} = {deleted} "
-        f"WHERE ({differs} OR ({returns})) AND (excluded.{quote(SYNCED_AT)} >= kept.{quote(SYNCED_AT)} "
-        f"AND (kept.{quote(DELETED_AT)} IS NULL OR excluded.{quote(SYNCED_AT)} >= kept.{quote(DELETED_AT)}) "
+        f"WHERE ({differs} OR ({returns})) AND ({later} "
+        f"AND (kept.{quote(DELETED_AT)} IS NULL OR {since_deleted}) "
         f"OR kept.{quote(SYNCED_AT)} > {parameter('instant', capabilities)})"
     )
 
@@ -152,6 +155,27 @@ def count_other_syncs(table: Table, capabilities: Capabilities) -> str:
     return (
         f"SELECT count(*) FROM {qualified(table.schema, STATE_TABLE)} "
         f"WHERE {quote('table_name')} = {capabilities.placeholder} AND NOT ({same})"
+    )
+
+
+def count_states(table: Table, capabilities: Capabilities) -> str:
+    """Return the query for how many syncs have loaded a table; its parameter is the table's name."""
+    state = qualified(table.schema, STATE_TABLE)
+    return f"SELECT count(*) FROM {state} WHERE table_name = {capabilities.placeholder}"
+
+
+def count_latest_states(table: Table, capabilities: Capabilities, *, like: bool) -> str:
+    """Return the query for how many of the syncs that loaded a table last select by a pattern, or not by it.
+
+    Its parameters are the table's name, twice, and the pattern.
+    """
+    state = qualified(table.schema, STATE_TABLE)
+    mark = capabilities.placeholder
+    when = "COALESCE(synced_at, watermark)"
+    return (
+        f"SELECT count(*) FROM {state} WHERE table_name = {mark} "
+        f"AND {when} = (SELECT max({when}) FROM {state} WHERE table_name = {mark}) "
+        f"AND selection {'LIKE' if like else 'NOT LIKE'} {mark}"
     )
 
 

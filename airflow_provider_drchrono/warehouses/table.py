@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.catalog import Catalog, Field, Resource
 from airflow_provider_drchrono.incremental.detection import canonical, comparable, parsed, storable
+from airflow_provider_drchrono.privacy import FieldPolicy
 from airflow_provider_drchrono.warehouses.plain_records import PlainRecords
 
 ColumnType = Literal["text", "integer", "decimal", "boolean", "date", "time", "timestamp", "json", "instant"]
@@ -113,6 +114,7 @@ class Table:
     :param key: columns that tell two records apart; empty where nothing does, and rows are only ever added.
     :param changed: the column with the time of a record's last change, if it has one.
     :param deletion_flag: the column that says that the record is deleted, if it has one.
+    :param hides_times: whether rows say of when they were read no more than the year, as days are masked in them.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Table:
     key: tuple[str, ...]
     changed: str | None
     deletion_flag: str | None = None
+    hides_times: bool = False
 
     @property
     def is_appended(self) -> bool:
@@ -180,16 +183,25 @@ def column_kind(catalog: Catalog, field: Field) -> ColumnType:
     return kind_of(catalog.record(resource.record).fields[resource.key[0]])
 
 
-def table_for(catalog: Catalog, resource: Resource, *, name: str, schema: str | None, verbose: bool) -> Table:
+def table_for(
+    catalog: Catalog,
+    resource: Resource,
+    *,
+    name: str,
+    schema: str | None,
+    verbose: bool,
+    policy: FieldPolicy | None = None,
+) -> Table:
     """Return the table for the records of a resource's list.
 
     :param verbose: whether the records are read with ``verbose=true`` and so have the verbose fields.
+    :param policy: what of the records is held; None: everything.
     """
     fields = catalog.record(resource.record or "").fields
     columns = tuple(
-        Column(field.name, column_kind(catalog, field), required=field.name in resource.key)
+        Column(field.name, _kind_held(catalog, field, policy), required=field.name in resource.key)
         for field in fields.values()
-        if verbose or not field.verbose
+        if (verbose or not field.verbose) and (policy is None or policy.keeps(field.name))
     )
     changed = resource.incremental.cursor_field if resource.incremental else None
     return Table(
@@ -197,9 +209,19 @@ def table_for(catalog: Catalog, resource: Resource, *, name: str, schema: str | 
         schema=schema,
         columns=columns,
         key=resource.key,
-        changed=changed if any(column.name == changed for column in columns) else None,
+        # A masked time does not tell which of two versions is the later one.
+        changed=changed
+        if any(column.name == changed and (policy is None or policy.is_untouched(changed)) for column in columns)
+        else None,
         deletion_flag=resource.deletions.flag if resource.deletions else None,
+        hides_times=policy is not None and policy.hides_times,
     )
+
+
+def _kind_held(catalog: Catalog, field: Field, policy: FieldPolicy | None) -> ColumnType:
+    kind = column_kind(catalog, field)
+    masked = policy.type_of(field.name) if policy else None
+    return masked if masked and kind != "json" else kind
 
 
 def digest(line: bytes, beside: Iterable[str] = ()) -> str:
@@ -229,6 +251,8 @@ class RowMaker:
         self.without_key = 0
         self._table = table
         self._timezone = timezone
+        # Some zones are smaller than a state, and without times of day none is needed.
+        self._shown_timezone = None if table.hides_times else timezone
         self._names = [column.name for column in table.columns]
         self._known = set(self._names)
         self._plain = PlainRecords(table.columns)
@@ -265,12 +289,17 @@ class RowMaker:
         for index in self._key:
             if row[index] is None or row[index] == "":
                 return None
+        # Of a record without an id a part was masked: then it says itself what tells it from others.
+        given = unknown.pop(DIGEST, None) if self._table.is_appended else None
         extra = None
         if misfits or unknown:
             self.misfits.update(misfits.keys())
             self.unknown.update(unknown.keys())
             extra = misfits | unknown
-        row += (digest(content, extra or ()), _json(extra) if extra else None, self._timezone, read_at)
+        told_apart_by = given or digest(content, extra or ())
+        if self._table.hides_times:
+            read_at = f"{read_at[:4]}-01-01 00:00:00+00:00"
+        row += (told_apart_by, _json(extra) if extra else None, self._shown_timezone, read_at)
         return row
 
     def _convert(self, row: Row, conversions: Iterable[tuple[int, type | None, Converter]]) -> dict[str, Any]:
