@@ -245,13 +245,16 @@ class Warehouse(ABC):
         return self._number(table, sql.count_rows(table, deleted=False), ())
 
     def holds_as(self, table: Table, policy: str) -> bool:
-        """Tell whether what a table holds was masked as a policy says; a table without rows holds nothing else.
+        """Tell whether what a table holds was masked as a policy says, its history included.
 
         :param policy: the end of the selections of its syncs, see :attr:`SyncKey.selection`; empty for none.
         """
         from airflow_provider_drchrono.warehouses import sql
 
-        if not self.row_count(table):
+        held = self.row_count(table)
+        if self.keeps_history(table):
+            held += self._number(table, sql.count_versions(table), ())
+        if not held:
             return True
         if not self._number(table, sql.count_states(table, self.capabilities), (table.name,)):
             return not policy

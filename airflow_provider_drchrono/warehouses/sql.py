@@ -149,6 +149,11 @@ def count_rows(table: Table, *, deleted: bool = True) -> str:
     return f"SELECT count(*) FROM {qualified(table.schema, table.name)}{condition}"
 
 
+def count_versions(table: Table) -> str:
+    """Return the query for the number of rows in the history of a table."""
+    return f"SELECT count(*) FROM {qualified(table.schema, table.history_name)}"
+
+
 def count_other_syncs(table: Table, capabilities: Capabilities) -> str:
     """Return the query for how many other syncs write the table; its parameters are the table's name and the key."""
     same = " AND ".join(f"{quote(name)} = {capabilities.placeholder}" for name in STATE_KEY)

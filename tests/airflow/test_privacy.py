@@ -252,6 +252,26 @@ def test_a_table_holds_what_one_choice_lets_it_hold(
     assert sync("doctors", **keyed)["rows_new"] == 0
 
 
+def test_what_a_history_shows_counts_too(sandbox: Sandbox, home: Path) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    sync("offices", history=True)
+    with closing(sqlite3.connect(home / "warehouse.db")) as database:
+        database.execute("DROP TABLE offices")
+    with pytest.raises(AirflowFailException, match="Drop offices and offices_history"):
+        sync("offices", exclude=["address"])
+    with closing(sqlite3.connect(home / "warehouse.db")) as database:
+        database.execute("DROP TABLE offices_history")
+    assert sync("offices", exclude=["address"], full_refresh=True)["rows_new"] > 0
+
+
+def test_a_bulk_list_is_masked_like_pages(sandbox: Sandbox, home: Path, fetch: Fetch) -> None:
+    sync("patients", table="by_pages", **SAFE)
+    sync("patients", table="in_bulk", read_by="bulk", **SAFE)
+    digests = "SELECT id, _drchrono_digest FROM {} ORDER BY id"
+    assert fetch(digests.format("in_bulk")) == fetch(digests.format("by_pages")) != []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -20,6 +20,7 @@ from tests.support.running import connected_sandbox
 from tests.support.running import execute as execute_operator
 from tests.unit.warehouses.conformance import LATER, SECRET, TABLE, Fetch, WarehouseConformance, load, visit
 from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
+from tests.unit.warehouses.conformance_privacy import MaskedTablesConformance
 
 pytestmark = [pytest.mark.integration, pytest.mark.postgres]
 
@@ -70,6 +71,10 @@ class TestDeletions(DeletionsConformance):
 
 
 class TestHistory(HistoryConformance):
+    pass
+
+
+class TestMaskedTables(MaskedTablesConformance):
     pass
 
 
@@ -295,6 +300,26 @@ def test_charges_join_their_visits_and_tasks_their_users(
         assert rows > strangers
         assert joined == rows - strangers
     assert fetch("SELECT id FROM line_items WHERE appointment = '2026-01-31_7'") == [(visit_of["id"],)]
+
+
+def test_masked_tables_join_and_hold_no_name(
+    conn_id: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PRIVACY_KEY", '{"conn_type": "generic", "password": "' + "0f" * 32 + '"}')
+    with connected_sandbox(monkeypatch, patients=5) as sandbox:
+        for resource in ("patients", "appointments", "audit_log"):
+            sync = DrChronoToWarehouseOperator(
+                task_id=resource, resource=resource, warehouse_conn_id=conn_id, staging_path=str(tmp_path),
+                profile="safe_harbor", privacy_conn_id="privacy_key",
+            )  # fmt: skip
+            execute_operator(sync)
+            assert execute_operator(sync)["rows_changed"] == 0
+        visits = [each for each in sandbox.practice.records("appointments") if each["patient"]]
+    found = fetch("SELECT count(*) FROM appointments a JOIN patients p ON p.id = a.patient")
+    assert found == [(len(visits),)]
+    types = dict(fetch("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'patients'"))
+    assert (types["id"], types["date_of_birth"], types["zip_code"]) == ("text", "bigint", "text")
+    assert "last_name" not in types
 
 
 def wait_until_blocked(fetch: Fetch) -> None:

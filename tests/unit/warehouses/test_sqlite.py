@@ -20,6 +20,7 @@ from airflow_provider_drchrono.warehouses.base import WarehouseError
 from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from tests.unit.warehouses.conformance import LATER, TABLE, Fetch, WarehouseConformance, load, visit
 from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
+from tests.unit.warehouses.conformance_privacy import MaskedTablesConformance
 
 
 @pytest.fixture
@@ -65,6 +66,10 @@ class TestDeletions(DeletionsConformance):
 
 
 class TestHistory(HistoryConformance):
+    pass
+
+
+class TestMaskedTables(MaskedTablesConformance):
     pass
 
 
