@@ -223,6 +223,10 @@ def test_records_without_an_id_are_all_there_once(sandbox: Sandbox, fetch: Fetch
     alike = {"columns": ["action"], "privacy_conn_id": "privacy_key", "table": "short_log"}
     assert sync("audit_log", **alike)["rows_new"] == entries
     assert sync("audit_log", full_refresh=True, **alike)["rows_in_table"] == entries
+    # What is held of it is what is held of another one, and it is another one.
+    action = sandbox.practice.records("audit_log")[0]["action"]
+    sandbox.practice.create("audit_log", {"action": action, "description": "later"})
+    assert sync("audit_log", **alike)["rows_new"] == 1
     assert fetch("SELECT count(*) FROM short_log WHERE _drchrono_extra IS NOT NULL") == [(0,)]
 
 
