@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_drchrono.catalog.privacy import Profile
     from airflow_provider_drchrono.client.filters import Filters
-    from airflow_provider_drchrono.privacy import FieldPolicy, MaskKind
+    from airflow_provider_drchrono.privacy import MaskKind
 
 log = logging.getLogger(__name__)
 
@@ -173,15 +173,19 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             read_by=read_by,
             complete_every=complete_every,
             on_suspicious=on_suspicious,
+            columns=columns,
+            exclude=exclude,
+            mask=mask,
+            profile=profile,
+            privacy_conn_id=privacy_conn_id,
+            verbose=verbose,
+            history=history,
         )
         self.columns = columns
         self.exclude = exclude
         self.mask = mask
         self.profile = profile
         self.privacy_conn_id = privacy_conn_id
-        self.verbose = verbose
-        self.history = history
-        self._policy(resource)
         self.resource = resource
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
@@ -189,10 +193,12 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         self.schema = schema
         self.filters = filters
         self.extra_filters = extra_filters
+        self.verbose = verbose
         self.since = since
         self.lookback = lookback
         self.full_refresh = full_refresh
         self.complete_every = complete_every
+        self.history = history
         self.read_by = read_by
         self.deferrable = deferrable
         self.on_suspicious = on_suspicious
@@ -337,7 +343,17 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             full_refresh = _as_bool(self.full_refresh)
         except (UnknownNameError, ValueError) as error:
             raise arguments.InvalidArgumentError(str(error)) from None
-        policy = self._policy(resource.name, catalog)
+        policy = checked_policy(
+            resource.name,
+            columns=self.columns,
+            exclude=self.exclude,
+            mask=self.mask,
+            profile=self.profile,
+            privacy_conn_id=self.privacy_conn_id,
+            verbose=self.verbose,
+            history=self.history,
+            catalog=catalog,
+        )
         table = table_for(
             catalog,
             resource,
@@ -361,19 +377,6 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             read_by=self.read_by,
             on_suspicious=self.on_suspicious,
             shield=shield_of(policy, self.privacy_conn_id),
-        )
-
-    def _policy(self, resource: object, catalog: Catalog | None = None) -> FieldPolicy | None:
-        return checked_policy(
-            resource,
-            columns=self.columns,
-            exclude=self.exclude,
-            mask=self.mask,
-            profile=self.profile,
-            privacy_conn_id=self.privacy_conn_id,
-            verbose=self.verbose,
-            history=self.history,
-            catalog=catalog,
         )
 
     def _staging_root(self) -> str:
@@ -405,16 +408,19 @@ def check_arguments(
     read_by: object = "auto",
     complete_every: object = "auto",
     on_suspicious: object = "warn",
+    **held: Any,
 ) -> None:
     """Judge arguments of a sync while the DAG is parsed, as far as they are no templates.
 
     :param where: what has these arguments, for messages.
+    :param held: those that say what may be held, as ``checked_policy`` takes them.
     :raises InvalidArgumentError: one of them cannot be right.
     """
     _check_literals(resource, filters, extra_filters)
     _check_way(where, resource, read_by, extra_filters)
     _check_complete_every(complete_every)
     arguments.check_choice(where, "on_suspicious", on_suspicious, get_args(OnSuspiciousSync))
+    checked_policy(resource, **held)
 
 
 def _check_literals(resource: object, filters: object, extra_filters: object) -> None:

@@ -77,12 +77,12 @@ class RecordShield:
 def checked_policy(
     resource: object,
     *,
-    columns: Iterable[str] | None,
-    exclude: Iterable[str] | None,
-    mask: Mapping[str, str] | None,
-    profile: str | None,
-    privacy_conn_id: str | None,
-    verbose: bool,
+    columns: Iterable[str] | None = None,
+    exclude: Iterable[str] | None = None,
+    mask: Mapping[str, str] | None = None,
+    profile: str | None = None,
+    privacy_conn_id: str | None = None,
+    verbose: bool = False,
     history: bool = False,
     catalog: Catalog | None = None,
 ) -> FieldPolicy | None:

@@ -33,7 +33,10 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 # What the group says itself for each sync.
 _OURS = frozenset({"resource", "warehouse_conn_id", "drchrono_conn_id", "kwargs", "self"})
-_CHECKED_EARLY = ("filters", "extra_filters", "read_by", "complete_every", "on_suspicious")
+_CHECKED_EARLY = (
+    "filters", "extra_filters", "read_by", "complete_every", "on_suspicious",
+    "columns", "exclude", "mask", "profile", "privacy_conn_id", "verbose", "history",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

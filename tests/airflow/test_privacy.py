@@ -23,6 +23,7 @@ from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.state import lease as variable_lease
+from airflow_provider_drchrono.transfers import bulk_reading
 from tests.support.answering import answering, editing
 
 pytestmark = pytest.mark.airflow
@@ -45,7 +46,10 @@ def home(airflow_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 @pytest.fixture
 def sandbox(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    with Sandbox(quota_per_hour=None, quota_per_second=None, patients=60, appointments_per_patient=4) as running:
+    # This practice makes its bulk lists at once.
+    monkeypatch.setattr(bulk_reading, "LONGEST_LOOK", 0.01)
+    unlimited = {"quota_per_hour": None, "quota_per_second": None}
+    with Sandbox(patients=60, appointments_per_patient=4, bulk_polls=0, **unlimited) as running:
         monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", running.connection_json())
         yield running
 
@@ -134,7 +138,7 @@ def test_canaries_of_all_classes_are_nowhere_after_syncs_that_were_cut_off(
     planted |= {"canary-vehicle": "vehicle", "canary-biometric": "biometric"}
     assert {*planted.values()} >= {*IDENTIFIERS, "free_text"} - {"other_identifier"}
     visits = {str(each["id"]) for each in sandbox.practice.records("appointments")}
-    sandbox.faults.add(Fault(kind="html", resource="appointments", skip=2, times=None))
+    sandbox.faults.add(Fault(kind="status", status=403, resource="appointments", skip=2, times=None))
     with answering(sandbox, editing("/api/*", with_unknown_fields)):
         with pytest.raises(Exception, match="appointments") as cut_off:
             sync("appointments", verbose=True, **SAFE)
@@ -289,6 +293,21 @@ def test_a_bulk_list_is_masked_like_pages(sandbox: Sandbox, home: Path, fetch: F
 def test_what_cannot_be_right_fails_when_the_dag_is_parsed(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
         operator(**{"resource": "patients"} | arguments)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"profile": "safe_harbor"}, "privacy_conn_id"),
+        ({"overrides": {"patients": {"exclude": ["frist_name"]}}}, "did you mean 'first_name'"),
+    ],
+)
+def test_whole_practices_are_judged_when_their_dags_are_parsed(arguments: dict[str, Any], message: str) -> None:
+    from airflow_provider_drchrono.transfers.sync_dags import drchrono_sync
+
+    with pytest.raises(InvalidArgumentError) as refused:
+        drchrono_sync(warehouse_conn_id="drchrono_warehouse", **arguments)
     assert message in str(refused.value)
 
 
