@@ -82,8 +82,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     Where records have no key, as those of ``audit_log``, rows are only ever added, each record once.
 
     :param resource: what to sync, such as ``patients``: any resource that can be listed.
-    :param warehouse_conn_id: Airflow connection of the database, of type ``sqlite``, ``postgres``, ``duckdb``, or one for
-        which another package offers a warehouse.
+    :param warehouse_conn_id: Airflow connection of the database, of type ``sqlite``, ``postgres``, ``duckdb``, or one
+        for which another package offers a warehouse.
     :param drchrono_conn_id: Airflow connection of DrChrono.
     :param table: name of the table; the resource's by default.
     :param schema: schema of the table, for databases that have schemas; the connection's own by default.

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_drchrono.warehouses.base import LoggedDeletion, Warehouse, open_warehouse
+from airflow_provider_drchrono.warehouses.base import LoggedDeletion, Warehouse
+from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from airflow_provider_drchrono.warehouses.table import DELETED_AT, SYNCED_AT, TIMEZONE
 from tests.unit.warehouses.conformance import EARLIER, KEY, LAST, LATER, STATE, TABLE, Fetch, complete_read, load, visit
 

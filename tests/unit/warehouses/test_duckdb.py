@@ -17,6 +17,7 @@ from airflow_provider_drchrono.warehouses.base import WarehouseError
 from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from tests.unit.warehouses.conformance import TABLE, Fetch, WarehouseConformance, load, visit
 from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
+from tests.unit.warehouses.conformance_privacy import MaskedTablesConformance
 
 
 @pytest.fixture
@@ -67,6 +68,10 @@ class TestDeletions(DeletionsConformance):
 
 
 class TestHistory(HistoryConformance):
+    pass
+
+
+class TestPrivacy(MaskedTablesConformance):
     pass
 
 

@@ -16,6 +16,7 @@ from airflow_provider_drchrono.warehouses.base import WarehouseError
 from airflow_provider_drchrono.warehouses.registry import GROUP, open_warehouse, warehouse_types
 from tests.unit.warehouses.conformance import Fetch, WarehouseConformance
 from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
+from tests.unit.warehouses.conformance_privacy import MaskedTablesConformance
 
 # A warehouse as somebody else would write one: a file of SQLite under another connection type.
 FOREIGN = """
@@ -157,6 +158,10 @@ class TestDeletionsOfAForeignOne(DeletionsConformance):
 
 
 class TestHistoryOfAForeignOne(HistoryConformance):
+    pass
+
+
+class TestPrivacyOfAForeignOne(MaskedTablesConformance):
     pass
 
 
