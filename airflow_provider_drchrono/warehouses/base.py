@@ -69,6 +69,7 @@ class Capabilities:
     :param differs: the operator that compares two values and takes NULL for a value like others.
     :param casts: whether a parameter has to say its type.
     :param partial_indexes: whether an index can be one of some of the rows.
+    :param comments: whether it keeps a line on what each column holds.
     """
 
     types: Mapping[ColumnType, str]
@@ -79,6 +80,7 @@ class Capabilities:
     differs: str
     casts: bool
     partial_indexes: bool = True
+    comments: bool = False
 
 
 @dataclass(frozen=True, slots=True)

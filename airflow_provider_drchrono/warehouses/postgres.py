@@ -89,6 +89,7 @@ class PostgresWarehouse(SqlWarehouse):
         greatest="GREATEST",
         differs="IS DISTINCT FROM",
         casts=True,
+        comments=True,
     )
 
     def __init__(self, name: str) -> None:

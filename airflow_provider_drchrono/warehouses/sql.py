@@ -73,6 +73,19 @@ def create_stage(columns: Sequence[Column], capabilities: Capabilities, sequence
     return f"CREATE TEMPORARY TABLE {quote(STAGE)} ({', '.join(lines)}) {ending}".rstrip()
 
 
+def describe(shape: Shape, columns: Sequence[Column]) -> list[str]:
+    """Return the statements that say of columns what they hold, in a database that keeps that."""
+    target = qualified(shape.schema, shape.name)
+    described = [each for each in columns if each.about]
+    return [f"COMMENT ON COLUMN {target}.{quote(each.name)} IS {_literal(each.about)}" for each in described]
+
+
+def _literal(text: str) -> str:
+    # The E makes backslashes mean the same whatever the server is set to; drivers take a percent sign for a parameter.
+    escaped = text.replace("\\", "\\\\").replace("'", "''").replace("%", "\\x25")
+    return f"E'{escaped}'"
+
+
 def add_column(shape: Shape, column: Column, capabilities: Capabilities) -> str:
     """Return the statement that widens a table."""
     target = qualified(shape.schema, shape.name)

@@ -35,7 +35,7 @@ from airflow_provider_drchrono.warehouses.loading import (
     missing_values,
     select_missing,
 )
-from airflow_provider_drchrono.warehouses.table import Row, Shape, Table
+from airflow_provider_drchrono.warehouses.table import Column, Row, Shape, Table
 
 FoundColumn = tuple[str, str, bool]
 """Of a table that is there: a column's name, the database's name for its type, and whether it is in the key."""
@@ -113,13 +113,21 @@ class SqlWarehouse(Warehouse):
         found = self._columns(session, shape.schema, shape.name)
         if not found:
             session.run(sql.create_table(shape, self.capabilities))
+            self._describe(session, shape, shape.columns)
             return []
         types = {name: kind for name, kind, _ in found}
         key = [name for name, _, in_key in found if in_key]
         missing = check_shape(self.name, shape, types, key, self.capabilities.types)
         for column in missing:
             session.run(sql.add_column(shape, column, self.capabilities))
+        self._describe(session, shape, missing)
         return [column.name for column in missing]
+
+    def _describe(self, session: Session, shape: Shape, columns: Sequence[Column]) -> None:
+        """Say what new columns hold; what somebody else has said of the others stays."""
+        if self.capabilities.comments:
+            for statement in sql.describe(shape, columns):
+                session.run(statement)
 
     def keeps_history(self, table: Table) -> bool:
         with self._reading(table.history.label) as session:

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import date, datetime, time
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo
 from airflow_provider_drchrono.catalog import Catalog, Field, Resource
 from airflow_provider_drchrono.incremental.detection import canonical, comparable, parsed, storable
 from airflow_provider_drchrono.privacy import FieldPolicy
+from airflow_provider_drchrono.warehouses.column_abouts import column_abouts
 from airflow_provider_drchrono.warehouses.plain_records import PlainRecords
 
 ColumnType = Literal["text", "integer", "decimal", "boolean", "date", "time", "timestamp", "json", "instant"]
@@ -67,18 +69,22 @@ _KINDS: dict[str, ColumnType] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column and what it holds; each database has its own name for the kind."""
+    """A column and what it holds; each database has its own name for the kind.
+
+    :param about: one line on what it holds, for databases that keep such lines.
+    """
 
     name: str
     kind: ColumnType
     required: bool = False
+    about: str = dataclass_field(default="", compare=False)
 
 
 METADATA = (
-    Column(DIGEST, "text", required=True),
-    Column(EXTRA, "json"),
-    Column(TIMEZONE, "text"),
-    Column(SYNCED_AT, "instant", required=True),
+    Column(DIGEST, "text", required=True, about="Hash of what the row shows; another one means that it has changed"),
+    Column(EXTRA, "json", about="Fields that the provider does not know, and values that do not fit their column"),
+    Column(TIMEZONE, "text", about="IANA zone of the row's timestamps, which are the practice's wall clock"),
+    Column(SYNCED_AT, "instant", required=True, about="When this version of the record was read"),
 )
 
 OWNERSHIP = (Column(PRACTICE, "text"), Column(SELECTION, "text"))
@@ -197,9 +203,15 @@ def table_for(
     :param verbose: whether the records are read with ``verbose=true`` and so have the verbose fields.
     :param policy: what of the records is held; None: everything.
     """
-    fields = catalog.record(resource.record or "").fields
+    record = catalog.record(resource.record or "")
+    fields, abouts = record.fields, column_abouts(catalog, record, policy)
     columns = tuple(
-        Column(field.name, _kind_held(catalog, field, policy), required=field.name in resource.key)
+        Column(
+            field.name,
+            _kind_held(catalog, field, policy),
+            required=field.name in resource.key,
+            about=abouts[field.name],
+        )
         for field in fields.values()
         if (verbose or not field.verbose) and (policy is None or policy.keeps(field.name))
     )

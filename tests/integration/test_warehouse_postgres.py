@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_drchrono.catalog import load as load_catalog
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sandbox.churn import churn
 from airflow_provider_drchrono.transfers.drchrono_to_warehouse import DrChronoToWarehouseOperator
 from airflow_provider_drchrono.warehouses.base import WarehouseError
 from airflow_provider_drchrono.warehouses.registry import open_warehouse
-from airflow_provider_drchrono.warehouses.table import Table
+from airflow_provider_drchrono.warehouses.table import Table, table_for
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences
 from tests.support.running import connected_sandbox
 from tests.support.running import execute as execute_operator
@@ -302,6 +303,26 @@ def test_charges_join_their_visits_and_tasks_their_users(
     assert fetch("SELECT id FROM line_items WHERE appointment = '2026-01-31_7'") == [(visit_of["id"],)]
 
 
+COMMENTS = """
+    SELECT attname, col_description(attrelid, attnum) FROM pg_attribute
+    WHERE attrelid = 'patients'::regclass AND attnum > 0
+"""
+
+
+def test_each_column_says_what_it_holds(conn_id: str, fetch: Fetch, execute: Callable[[str], None]) -> None:
+    catalog = load_catalog()
+    table = table_for(catalog, catalog.resource("patients"), name="patients", schema=None, verbose=True)
+    with closing(open_warehouse(conn_id)) as warehouse:
+        warehouse.prepare(table)
+        execute("COMMENT ON COLUMN patients.gender IS 'ours'")
+        execute("ALTER TABLE patients DROP COLUMN auto_accident_insurance")
+        assert warehouse.prepare(table) == ["auto_accident_insurance"]
+    abouts = dict(fetch(COMMENTS))
+    about = {each.name: each.about for each in table.all_columns}
+    assert abouts["gender"] == "ours"
+    assert [name for name, text in about.items() if abouts[name] != text] == ["gender"]
+
+
 def test_masked_tables_join_and_hold_no_name(
     conn_id: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -320,6 +341,10 @@ def test_masked_tables_join_and_hold_no_name(
     types = dict(fetch("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'patients'"))
     assert (types["id"], types["date_of_birth"], types["zip_code"]) == ("text", "bigint", "text")
     assert "last_name" not in types
+    abouts = dict(fetch(COMMENTS))
+    assert abouts["date_of_birth"] == "Birthday as YYYY-MM-DD; null if unknown. Privacy class: date. Masked: year"
+    assert abouts["_drchrono_synced_at"] == "When this version of the record was read"
+    assert abouts["id"].endswith("Privacy class: other_identifier. Masked: hash")
 
 
 def wait_until_blocked(fetch: Fetch) -> None:
