@@ -18,10 +18,11 @@ MUTATION_VENV := .venv-mutation
 
 FAST_TESTS = tests/unit tests/contract tests/airflow tests/typing
 # What no version of Airflow can change, and on the newest, what only the versions of our requirements can.
-SAME_ON_3.2 := tests/typing tests/unit/catalog tests/unit/codegen tests/unit/sandbox tests/contract/test_catalog.py \
-	tests/contract/test_catalog_rules.py tests/contract/test_generated.py tests/contract/test_third_party.py \
-	tests/airflow/test_warehouse_simulation.py
-SAME_ON_3.4 := $(SAME_ON_3.2) tests/unit/client tests/unit/conformance tests/unit/incremental
+SAME_ON_3.2 := tests/typing tests/unit/catalog tests/unit/codegen tests/unit/privacy tests/unit/sandbox \
+	tests/unit/warehouses/test_rows.py tests/unit/warehouses/test_table.py tests/contract/test_catalog.py \
+	tests/contract/test_catalog_rules.py tests/contract/test_generated.py tests/contract/test_privacy.py \
+	tests/contract/test_third_party.py tests/airflow/test_docs_code.py tests/airflow/test_warehouse_simulation.py
+SAME_ON_3.4 := $(SAME_ON_3.2) tests/unit/client tests/unit/conformance tests/unit/incremental tests/unit/warehouses
 ARGS ?=
 
 # Without bytecode each start of Airflow costs seconds more.
@@ -138,6 +139,7 @@ sandbox: $(READY) ## Serve the stand-in for the API on this machine
 .PHONY: docs
 docs: $(READY) ## Build the documentation into site/, warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@$(BIN)/python scripts/check_search.py
 	@! grep -rlE '<(script|link|img)[^>]+(src|href)="?https?://' --include='*.html' site || { \
 		echo "These pages load something from another host; serve it from docs/ instead." >&2; exit 1; }
 

@@ -76,3 +76,15 @@ def test_a_page_includes_a_file_in_a_way_that_is_carried_out() -> None:
 
     assert includes
     assert [line for line in includes if not line.startswith('--8<-- "')] == []
+
+
+def test_each_message_of_the_troubleshooting_page_is_one_of_the_code() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    messages = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    # Literals that stand one after the other, on several lines, are one text.
+    source = "".join(
+        re.sub(r'"\s*\n\s*f?r?"', "", path.read_text()) for path in PACKAGE.rglob("*.py") if "codegen" not in path.parts
+    )
+
+    assert len(messages) > 15
+    assert [message for message in messages if message not in source] == []
