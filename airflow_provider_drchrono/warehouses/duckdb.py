@@ -14,7 +14,7 @@ from airflow_provider_drchrono.incremental.detection import canonical
 from airflow_provider_drchrono.warehouses import sql
 from airflow_provider_drchrono.warehouses.base import Capabilities, WarehouseError
 from airflow_provider_drchrono.warehouses.loading import Session
-from airflow_provider_drchrono.warehouses.sql_warehouse import FoundColumn, SqlWarehouse
+from airflow_provider_drchrono.warehouses.sql_warehouse import FoundColumn, SqlWarehouse, explanation
 from airflow_provider_drchrono.warehouses.table import Row, Table
 
 # Rows handed over at once. A statement for each row would take a hundred times as long.
@@ -109,16 +109,10 @@ class DuckDbWarehouse(SqlWarehouse):
             self._connection: Any = _waiting_for_lock(lambda: hook_class(duckdb_conn_id=name).get_conn())
             # The driver gives instants in the zone of the session, and state is kept in UTC.
             self._connection.execute("SET TimeZone = 'UTC'")
-            self._refuse_memory()
-            self._protect_file()
+            self._protect(self._file())
 
-    def _begin_preparing(self, session: Session, table: Table) -> None:
-        if table.schema is not None and session.row(_HAS_SCHEMA, (table.schema,)) == (0,):
-            raise WarehouseError(
-                f"Could not prepare table {table.label} in {self.name}: there is no schema {table.schema}; create it, "
-                f"or name another one",
-                transient=False,
-            )
+    def _has_schema(self, session: Session, schema: str) -> bool:
+        return session.row(_HAS_SCHEMA, (schema,)) != (0,)
 
     def _columns(self, session: Session, schema: str | None, name: str) -> list[FoundColumn]:
         return [(column, kind, in_key) for column, kind, in_key in session.rows(_EXISTING_COLUMNS, (name, schema))]
@@ -162,25 +156,22 @@ class DuckDbWarehouse(SqlWarehouse):
     def close(self) -> None:
         self._connection.close()
 
-    def _refuse_memory(self) -> None:
-        if self._file() is None:
-            self.close()
-            raise WarehouseError(
-                f"Connection {self.name} names no file, so the tables would be gone when the task ends; put the path "
-                f"of a DuckDB file into the connection's host",
-                transient=False,
-            )
-
-    def _file(self) -> str | None:
+    def _file(self) -> Path:
         (path,) = self.row("SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
-        return path or None
+        if path:
+            return Path(path)
+        self.close()
+        raise WarehouseError(
+            f"Connection {self.name} names no file, so the tables would be gone when the task ends; put the path of a "
+            f"DuckDB file into the connection's host",
+            transient=False,
+        )
 
-    def _protect_file(self) -> None:
+    def _protect(self, path: Path) -> None:
         """Make a new file readable by its owner only, before it is filled."""
-        path = self._file()
         with suppress(OSError):
-            if path and not self.rows("SELECT 1 FROM duckdb_tables() LIMIT 1"):
-                Path(path).chmod(0o600)
+            if not self.rows("SELECT 1 FROM duckdb_tables() LIMIT 1"):
+                path.chmod(0o600)
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Session]:
@@ -227,8 +218,8 @@ def _is_locked(error: Exception) -> bool:
 def _explain(error: Exception, purpose: str, name: str) -> WarehouseError:
     kind = type(error).__name__
     if kind == "IOException":
-        what, remedy, transient = _LOCKED if _is_locked(error) else _NO_FILE
+        problem = _LOCKED if _is_locked(error) else _NO_FILE
     else:
         unknown = (f"DuckDB answered {kind}", "check the connection and the table, or use another table name", False)
-        what, remedy, transient = _PROBLEMS.get(kind, unknown)
-    return WarehouseError(f"Could not {purpose} in {name} (DuckDB): {what}; {remedy}", transient=transient)
+        problem = _PROBLEMS.get(kind, unknown)
+    return explanation("DuckDB", f"{purpose} in {name}", problem)

@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_drchrono.warehouses import sql
 from airflow_provider_drchrono.warehouses.base import STATE_TABLE, Capabilities, SyncKey, WarehouseError
 from airflow_provider_drchrono.warehouses.loading import Session, merge_statement
-from airflow_provider_drchrono.warehouses.sql_warehouse import FoundColumn, SqlWarehouse
+from airflow_provider_drchrono.warehouses.sql_warehouse import FoundColumn, SqlWarehouse, explanation
 from airflow_provider_drchrono.warehouses.table import Row, Table
 
 # COPY's text format, with separators that hardly any text holds, so that rows seldom need a second look.
@@ -107,17 +107,12 @@ class PostgresWarehouse(SqlWarehouse):
         with _explained(f"connect to {name}"):
             self._connection: Any = hook.get_conn()
 
-    def _begin_preparing(self, session: Session, table: Table) -> None:
+    def _begin_preparing(self, session: Session) -> None:
         # Tasks that start together must not create the same table at once: IF NOT EXISTS does not prevent that.
         session.row("SELECT pg_advisory_xact_lock(hashtext(%s))", (STATE_TABLE,))
-        if table.schema is None:
-            return
-        if session.row("SELECT count(*) FROM pg_namespace WHERE nspname = %s", (table.schema,)) == (0,):
-            raise WarehouseError(
-                f"Could not prepare table {table.label} in {self.name}: there is no schema {table.schema}; create it, "
-                f"or name another one",
-                transient=False,
-            )
+
+    def _has_schema(self, session: Session, schema: str) -> bool:
+        return session.row("SELECT count(*) FROM pg_namespace WHERE nspname = %s", (schema,)) != (0,)
 
     def _check_rights(self, session: Session, table: Table, *, has_history: bool) -> None:
         rights = {name: ["SELECT", "INSERT", "UPDATE"] for name in (table.name, STATE_TABLE)}
@@ -286,8 +281,8 @@ def _refusal(text: str) -> str | None:
 
 def _explain(kind: str, state: str | None, purpose: str) -> WarehouseError:
     if state is None and kind in ("OperationalError", "InterfaceError", "ConnectionTimeout"):
-        what, remedy, transient = _NO_CONNECTION
+        problem = _NO_CONNECTION
     else:
         unknown = (f"the server answered {kind} {state or ''}".rstrip(), "check the connection and the table", False)
-        what, remedy, transient = _PROBLEMS.get(state or "", _PROBLEMS.get((state or "")[:2], unknown))
-    return WarehouseError(f"Could not {purpose} (PostgreSQL): {what}; {remedy}", transient=transient)
+        problem = _PROBLEMS.get(state or "", _PROBLEMS.get((state or "")[:2], unknown))
+    return explanation("PostgreSQL", purpose, problem)

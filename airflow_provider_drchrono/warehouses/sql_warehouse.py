@@ -22,6 +22,7 @@ from airflow_provider_drchrono.warehouses.base import (
     Run,
     SyncKey,
     Warehouse,
+    WarehouseError,
     check_shape,
     read_practice,
     read_state,
@@ -39,6 +40,9 @@ from airflow_provider_drchrono.warehouses.table import Column, Row, Shape, Table
 
 FoundColumn = tuple[str, str, bool]
 """Of a table that is there: a column's name, the database's name for its type, and whether it is in the key."""
+
+Problem = tuple[str, str, bool]
+"""What went wrong, what to do about it, and whether trying again may help."""
 
 
 class SqlWarehouse(Warehouse):
@@ -82,8 +86,12 @@ class SqlWarehouse(Warehouse):
         new = self._count(session, table) - before
         return new, merged - new
 
-    def _begin_preparing(self, session: Session, table: Table) -> None:
+    def _begin_preparing(self, session: Session) -> None:
         """Do what has to be done in the transaction of :meth:`prepare` before the tables are looked at."""
+
+    def _has_schema(self, session: Session, schema: str) -> bool:
+        """Tell whether a schema is there; asked only of databases that have schemas."""
+        return True
 
     def _check_rights(self, session: Session, table: Table, *, has_history: bool) -> None:
         """Refuse tables that are there and cannot be written.
@@ -93,7 +101,13 @@ class SqlWarehouse(Warehouse):
 
     def _prepare(self, table: Table, history: bool) -> list[str]:
         with self._explained(f"prepare table {table.label}"), self._transaction(writes=True) as session:
-            self._begin_preparing(session, table)
+            self._begin_preparing(session)
+            if table.schema is not None and not self._has_schema(session, table.schema):
+                raise WarehouseError(
+                    f"Could not prepare table {table.label} in {self.name}: there is no schema {table.schema}; create "
+                    f"it, or name another one",
+                    transient=False,
+                )
             added = self._shape(session, table.shape)
             has_history = bool(self._columns(session, table.schema, table.history.name))
             if has_history:
@@ -194,3 +208,13 @@ class SqlWarehouse(Warehouse):
     def _reading(self, label: str) -> Iterator[Session]:
         with self._explained(f"read table {label}"), self._transaction(writes=False) as session:
             yield session
+
+
+def explanation(product: str, purpose: str, problem: Problem) -> WarehouseError:
+    """Return the error that says in one line what could not be done, why, and what to do.
+
+    :param product: the database's name as people write it.
+    :param purpose: what could not be done, and where.
+    """
+    what, remedy, transient = problem
+    return WarehouseError(f"Could not {purpose} ({product}): {what}; {remedy}", transient=transient)

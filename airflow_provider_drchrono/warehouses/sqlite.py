@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_drchrono.warehouses import sql
 from airflow_provider_drchrono.warehouses.base import Capabilities, WarehouseError
 from airflow_provider_drchrono.warehouses.loading import Session
-from airflow_provider_drchrono.warehouses.sql_warehouse import FoundColumn, SqlWarehouse
+from airflow_provider_drchrono.warehouses.sql_warehouse import FoundColumn, SqlWarehouse, explanation
 from airflow_provider_drchrono.warehouses.table import Row, Table
 
 # Writers take turns; one that loads a whole practice for the first time keeps the others waiting this long, in ms.
@@ -165,7 +165,5 @@ class SqliteWarehouse(SqlWarehouse):
 def _explain(error: Exception, purpose: str, name: str) -> WarehouseError:
     code = str(getattr(error, "sqlite_errorname", type(error).__name__))
     primary = "_".join(code.split("_")[:2])
-    what, remedy, transient = _PROBLEMS.get(
-        primary, (f"SQLite answered {code}", "check the connection and the table, or use another table name", False)
-    )
-    return WarehouseError(f"Could not {purpose} in {name} (SQLite): {what}; {remedy}", transient=transient)
+    unknown = (f"SQLite answered {code}", "check the connection and the table, or use another table name", False)
+    return explanation("SQLite", f"{purpose} in {name}", _PROBLEMS.get(primary, unknown))
