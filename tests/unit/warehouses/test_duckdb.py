@@ -18,6 +18,7 @@ from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from tests.unit.warehouses.conformance import TABLE, Fetch, WarehouseConformance, load, visit
 from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
 from tests.unit.warehouses.conformance_privacy import MaskedTablesConformance
+from tests.unit.warehouses.reading import executing, fetching
 
 
 @pytest.fixture
@@ -36,27 +37,24 @@ def connect(monkeypatch: pytest.MonkeyPatch, database: Path | str, **extra: Any)
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
 
 
-@pytest.fixture
-def fetch(database: Path, conn_id: str) -> Fetch:
-    def run(query: str) -> list[tuple[Any, ...]]:
-        from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
+def opened(conn_id: str) -> Any:
+    """The provider's own connection: a process opens a file with one configuration only."""
+    from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
 
-        with closing(DuckDBHook(duckdb_conn_id=conn_id).get_conn()) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            return connection.execute(query).fetchall()
-
-    return run
+    connection = DuckDBHook(duckdb_conn_id=conn_id).get_conn()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
 
 
 @pytest.fixture
-def execute(database: Path, conn_id: str) -> Callable[[str], None]:
-    def run(statement: str) -> None:
-        from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
+def fetch(conn_id: str) -> Fetch:
+    return fetching(lambda: opened(conn_id))
 
-        with closing(DuckDBHook(duckdb_conn_id=conn_id).get_conn()) as connection:
-            connection.execute(statement)
 
-    return run
+@pytest.fixture
+def execute(conn_id: str) -> Callable[[str], None]:
+    # A statement is a transaction of its own.
+    return executing(lambda: opened(conn_id))
 
 
 class TestConformance(WarehouseConformance):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from airflow_provider_drchrono.warehouses.registry import GROUP, open_warehouse,
 from tests.unit.warehouses.conformance import Fetch, WarehouseConformance
 from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
 from tests.unit.warehouses.conformance_privacy import MaskedTablesConformance
+from tests.unit.warehouses.reading import executing, fetching
 
 # A warehouse as somebody else would write one: a file of SQLite under another connection type.
 FOREIGN = """
@@ -129,24 +130,12 @@ def connect(monkeypatch: pytest.MonkeyPatch, conn_type: str, host: str = "") -> 
 
 @pytest.fixture
 def fetch(database: Path) -> Fetch:
-    import sqlite3
-
-    def run(query: str) -> list[tuple[object, ...]]:
-        with closing(sqlite3.connect(database)) as connection:
-            return connection.execute(query).fetchall()
-
-    return run
+    return fetching(lambda: sqlite3.connect(database))
 
 
 @pytest.fixture
 def execute(database: Path) -> Callable[[str], None]:
-    import sqlite3
-
-    def run(statement: str) -> None:
-        with closing(sqlite3.connect(database)) as connection, connection:
-            connection.execute(statement)
-
-    return run
+    return executing(lambda: sqlite3.connect(database))
 
 
 class TestConformanceOfAForeignOne(WarehouseConformance):

@@ -21,6 +21,7 @@ from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from tests.unit.warehouses.conformance import LATER, TABLE, Fetch, WarehouseConformance, load, visit
 from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
 from tests.unit.warehouses.conformance_privacy import MaskedTablesConformance
+from tests.unit.warehouses.reading import executing, fetching
 
 
 @pytest.fixture
@@ -41,20 +42,12 @@ def connect(monkeypatch: pytest.MonkeyPatch, database: Path, **extra: Any) -> No
 
 @pytest.fixture
 def fetch(database: Path) -> Fetch:
-    def run(query: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(database)) as connection:
-            return connection.execute(query).fetchall()
-
-    return run
+    return fetching(lambda: sqlite3.connect(database))
 
 
 @pytest.fixture
 def execute(database: Path) -> Callable[[str], None]:
-    def run(statement: str) -> None:
-        with closing(sqlite3.connect(database)) as connection, connection:
-            connection.execute(statement)
-
-    return run
+    return executing(lambda: sqlite3.connect(database))
 
 
 class TestConformance(WarehouseConformance):
