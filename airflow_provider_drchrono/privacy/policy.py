@@ -164,7 +164,7 @@ def check_arguments(columns: object, exclude: object, mask: object, profile: obj
             raise PolicyError(f"{argument} must be a list of names of fields, not {type(names).__name__}")
         if not all(isinstance(name, str) for name in names):
             raise PolicyError(f"{argument} must be a list of names of fields, which are text")
-    if columns is not None and not list(columns):  # type: ignore[call-overload]
+    if isinstance(columns, Iterable) and not list(columns):
         raise PolicyError("columns is empty; name the fields to keep, or leave it out")
     if mask is not None and not isinstance(mask, Mapping):
         raise PolicyError(f"mask must be a mapping of names of fields to masks, not {type(mask).__name__}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -36,8 +36,7 @@ class DrChronoSyncPlanOperator(BaseOperator):
     It returns, and pushes to XCom, ``calls`` (those of this run, about), ``calls_per_hour``, ``rows`` by resource, and
     ``overrun`` (why it does not fit, or None).
 
-    :param resource_names: what is synced.
-    :param tables: the names of the tables in that order; by default those of the resources.
+    :param tables: the names of the tables by resource, as in ``{"patients": "patients"}``.
     :param warehouse_conn_id: Airflow connection of the database.
     :param drchrono_conn_id: Airflow connection of DrChrono.
     :param schema: schema of the tables.
@@ -51,9 +50,8 @@ class DrChronoSyncPlanOperator(BaseOperator):
     def __init__(
         self,
         *,
-        resource_names: Sequence[str],
+        tables: Mapping[str, str],
         warehouse_conn_id: str,
-        tables: Sequence[str] | None = None,
         drchrono_conn_id: str = DrChronoHook.default_conn_name,
         schema: str | None = None,
         interval: timedelta | None = None,
@@ -64,8 +62,7 @@ class DrChronoSyncPlanOperator(BaseOperator):
         check_choice(type(self).__name__, "on_overrun", on_overrun, get_args(OnOverrun))
         if interval is not None and interval <= timedelta(0):
             raise InvalidArgumentError(f"{type(self).__name__}: interval has to be a timedelta above 0")
-        self.resource_names = list(resource_names)
-        self.tables = list(tables or resource_names)
+        self.tables = dict(tables)
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
         self.schema = schema
@@ -80,9 +77,8 @@ class DrChronoSyncPlanOperator(BaseOperator):
         """
         with airflow_outcome(), warehouse_outcome(), closing(DrChronoHook(self.drchrono_conn_id)) as hook:
             catalog, per_hour = hook.catalog, hook.settings.quota_per_hour
-            named = dict(zip(self.resource_names, self.tables, strict=True))
-            rows = rows_in_warehouse(self.warehouse_conn_id, catalog, named, schema=self.schema or None)
-        planned = forecast(catalog, self.resource_names, rows, calls_per_hour=per_hour)
+            rows = rows_in_warehouse(self.warehouse_conn_id, catalog, self.tables, schema=self.schema or None)
+        planned = forecast(catalog, list(self.tables), rows, calls_per_hour=per_hour)
         known = [each for each in planned.lists if each.rows is not None]
         log.info(
             "A run of these %s lists takes about %s calls; for %s of them there is no table yet, and their first load "

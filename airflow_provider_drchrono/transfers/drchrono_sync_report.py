@@ -38,8 +38,7 @@ class DrChronoSyncReportOperator(BaseOperator):
     and ``report_path`` as a page. There are names, counts and times in it, and no record.
 
     :param sync_task_id: the mapped task of :class:`DrChronoToWarehouseOperator`.
-    :param resource_names: what its instances sync, in the order of their map indexes.
-    :param tables: the names of their tables in that order; by default those of the resources.
+    :param tables: the names of the tables that its instances fill, by resource, in the order of their map indexes.
     :param left_out: names of lists that are not synced, with the reason.
     :param report_path: file to write the page to, ``.md`` or ``.html``: a path of the worker, or a URL that
         ``ObjectStoragePath`` takes. A template, as a rule with ``{{ run_id }}`` or ``{{ ds }}`` in it.
@@ -53,8 +52,7 @@ class DrChronoSyncReportOperator(BaseOperator):
         self,
         *,
         sync_task_id: str,
-        resource_names: Sequence[str],
-        tables: Sequence[str] | None = None,
+        tables: Mapping[str, str],
         left_out: Mapping[str, str] | None = None,
         report_path: str | None = None,
         drchrono_conn_id: str = DrChronoHook.default_conn_name,
@@ -63,13 +61,8 @@ class DrChronoSyncReportOperator(BaseOperator):
         super().__init__(**kwargs)
         if report_path is not None and not is_template(report_path):
             _check_ending(report_path)
-        if tables is not None and len(tables) != len(resource_names):
-            raise InvalidArgumentError(
-                f"{type(self).__name__}: tables has to name one table for each of resource_names"
-            )
         self.sync_task_id = sync_task_id
-        self.resource_names = list(resource_names)
-        self.tables = list(tables or resource_names)
+        self.tables = dict(tables)
         self.left_out = dict(left_out or {})
         self.report_path = report_path
         self.drchrono_conn_id = drchrono_conn_id
@@ -100,7 +93,7 @@ class DrChronoSyncReportOperator(BaseOperator):
         states = task.get_task_states(dag_id=task.dag_id, task_ids=[self.sync_task_id], run_ids=[task.run_id])
         by_name = states.get(task.run_id, {})
         runs = []
-        for index, (resource, table) in enumerate(zip(self.resource_names, self.tables, strict=True)):
+        for index, (resource, table) in enumerate(self.tables.items()):
             # Before its instances are made, and where there never are any, a mapped task has one state.
             found = by_name.get(f"{self.sync_task_id}_{index}", by_name.get(self.sync_task_id))
             state = None if found is None else str(found)

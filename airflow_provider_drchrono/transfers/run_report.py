@@ -10,7 +10,8 @@ from typing import Any, Literal
 RunState = Literal["success", "failed", "incomplete"]
 
 COUNTS = ("calls", "rows_read", "rows_new", "rows_changed", "rows_deleted", "rows_in_table", "records_set_aside")
-SUMMED = ("calls", "rows_read", "rows_new", "rows_changed", "rows_deleted", "records_set_aside")
+SUMMED = tuple(name for name in COUNTS if name != "rows_in_table")
+TITLES = ("Table", "State", "Calls", "Read", "New", "Changed", "Deleted", "In table", "Seconds", "Up to")
 
 # Of the charts, in units of the page.
 _BAR, _LABEL, _LINE = 420, 220, 22
@@ -64,8 +65,7 @@ def report_of(
 def as_markdown(report: Mapping[str, Any]) -> str:
     """Return the report as a page in Markdown."""
     lines = [f"# Sync {report['dag_id']}", "", f"Run `{report['run_id']}`: {sentence(report)}", ""]
-    titles = ("Table", "State", "Calls", "Read", "New", "Changed", "Deleted", "In table", "Seconds", "Up to")
-    lines += [_row(titles), _row(["---", "---", *["---:"] * 7, "---"])]
+    lines += [_row(TITLES), _row(["---", "---", *["---:"] * 7, "---"])]
     lines += [_row(_cells(line)) for line in report["tables"]]
     if report["left_out"]:
         lines += ["", "Not synced:", ""]
@@ -75,8 +75,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
 
 def as_html(report: Mapping[str, Any]) -> str:
     """Return the report as one page in HTML, with a chart of the calls and one of the rows, and nothing to load."""
-    titles = ("Table", "State", "Calls", "Read", "New", "Changed", "Deleted", "In table", "Seconds", "Up to")
-    head = "".join(f"<th>{title}</th>" for title in titles)
+    head = "".join(f"<th>{title}</th>" for title in TITLES)
     rows = "".join(
         f'<tr class="{"good" if line["state"] == "success" else "bad"}">'
         + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(line))
@@ -157,19 +156,25 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _chart(title: str, values: Sequence[tuple[str, int]]) -> str:
-    largest = max((value for _, value in values), default=0)
     shown = sorted(((name, value) for name, value in values if value), key=lambda each: -each[1])
-    if not largest:
+    if not shown:
         return ""
-    bars = "".join(
-        f'<text x="{_LABEL - 8}" y="{_LINE * place + 15}" text-anchor="end">{escape(name)}</text>'
-        f'<rect x="{_LABEL}" y="{_LINE * place + 3}" width="{max(1, round(_BAR * value / largest))}" '
-        f'height="{_LINE - 8}"/>'
-        f'<text x="{_LABEL + 6 + max(1, round(_BAR * value / largest))}" y="{_LINE * place + 15}">{value:,}</text>'
-        for place, (name, value) in enumerate(shown)
-    )
+    bars = "".join(_bar(place, name, value, value / shown[0][1]) for place, (name, value) in enumerate(shown))
     width, height = _LABEL + _BAR + 90, _LINE * len(shown)
     return (
         f'<h2>{escape(title)}</h2><svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="{escape(title)} by table">{bars}</svg>'
+    )
+
+
+def _bar(place: int, name: str, value: int, part: float) -> str:
+    """Return a line of a chart.
+
+    :param part: of the longest bar.
+    """
+    length, top = max(1, round(_BAR * part)), _LINE * place
+    return (
+        f'<text x="{_LABEL - 8}" y="{top + 15}" text-anchor="end">{escape(name)}</text>'
+        f'<rect x="{_LABEL}" y="{top + 3}" width="{length}" height="{_LINE - 8}"/>'
+        f'<text x="{_LABEL + 6 + length}" y="{top + 15}">{value:,}</text>'
     )

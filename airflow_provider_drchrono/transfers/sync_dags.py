@@ -31,6 +31,8 @@ REST: Literal["rest"] = "rest"
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
+_RUNS_COMPARED = 32
+
 # What the group says itself for each sync.
 _OURS = frozenset({"resource", "warehouse_conn_id", "drchrono_conn_id", "kwargs", "self"})
 _CHECKED_EARLY = (
@@ -104,7 +106,7 @@ def drchrono_sync(
     :raises InvalidArgumentError: a resource, a tier or an argument cannot be right.
     """
     chosen, left_out = _chosen(resources, exclude, overrides)
-    _check_tables(chosen, overrides, sync_arguments)
+    syncs = _syncs(chosen, overrides or {}, sync_arguments)
     divided = _divided(chosen, tiers, schedule, nightly_schedule, everything=resources == "all")
     dags = {}
     for name, (tier_schedule, tier_resources) in divided.items():
@@ -119,17 +121,16 @@ def drchrono_sync(
             doc_md=f"Keeps {len(tier_resources)} tables up to date with DrChrono: {', '.join(tier_resources)}.",
         ) as dag:
             _group(
-                resources=tier_resources,
+                syncs={each: syncs[each] for each in tier_resources},
                 left_out=left_out,
                 warehouse_conn_id=warehouse_conn_id,
                 drchrono_conn_id=drchrono_conn_id,
                 interval=interval_of(tier_schedule),
-                overrides=overrides,
+                schema=sync_arguments.get("schema"),
                 report_path=report_path,
                 on_overrun=on_overrun,
                 pool=pool,
                 parallel=parallel,
-                sync_arguments=sync_arguments,
                 group_id="drchrono",
             )
         dags[name] = dag
@@ -167,19 +168,17 @@ def drchrono_sync_group(
     The other parameters are those of :func:`drchrono_sync`.
     """
     chosen, left_out = _chosen(resources, exclude, overrides)
-    _check_tables(chosen, overrides, sync_arguments)
     return _group(
-        resources=chosen,
+        syncs=_syncs(chosen, overrides or {}, sync_arguments),
         left_out=left_out,
         warehouse_conn_id=warehouse_conn_id,
         drchrono_conn_id=drchrono_conn_id,
         interval=interval,
-        overrides=overrides,
+        schema=sync_arguments.get("schema"),
         report_path=report_path,
         on_overrun=on_overrun,
         pool=pool,
         parallel=parallel,
-        sync_arguments=sync_arguments,
         group_id=group_id,
     )
 
@@ -206,35 +205,29 @@ def interval_of(schedule: object) -> timedelta | None:
     return min(later - earlier for earlier, later in pairwise(runs))
 
 
-_RUNS_COMPARED = 32
-
-
 def _group(
     *,
-    resources: Sequence[str],
+    syncs: Mapping[str, Mapping[str, Any]],
     left_out: Mapping[str, str],
     warehouse_conn_id: str,
     drchrono_conn_id: str,
     interval: timedelta | None,
-    overrides: Overrides | None,
+    schema: str | None,
     report_path: str | None,
     on_overrun: OnOverrun,
     pool: str | None,
     parallel: int | None,
-    sync_arguments: Mapping[str, Any],
     group_id: str,
 ) -> TaskGroup:
-    single = [{"resource": name, **_checked(name, _arguments(name, overrides, sync_arguments))} for name in resources]
-    tables = [_table_of(each["resource"], each) for each in single]
+    tables = {name: _table_of(name, given) for name, given in syncs.items()}
     options = {} if pool is None else {"pool": pool}
     with TaskGroup(group_id) as group:
         plan = DrChronoSyncPlanOperator(
             task_id="plan",
-            resource_names=resources,
             tables=tables,
             warehouse_conn_id=warehouse_conn_id,
             drchrono_conn_id=drchrono_conn_id,
-            schema=sync_arguments.get("schema"),
+            schema=schema,
             interval=interval,
             on_overrun=on_overrun,
         )
@@ -245,11 +238,10 @@ def _group(
             map_index_template="{{ task.table or task.resource }}",
             max_active_tis_per_dagrun=parallel,
             **options,
-        ).expand_kwargs(single)
+        ).expand_kwargs([{"resource": name, **given} for name, given in syncs.items()])
         report = DrChronoSyncReportOperator(
             task_id="report",
             sync_task_id=sync.task_id,
-            resource_names=resources,
             tables=tables,
             left_out=left_out,
             report_path=report_path,
@@ -259,18 +251,16 @@ def _group(
     return group
 
 
-def _arguments(resource: str, overrides: Overrides | None, for_all: Mapping[str, Any]) -> dict[str, Any]:
-    return {**for_all, **(overrides or {}).get(resource, {})}
+def _syncs(resources: Sequence[str], overrides: Overrides, for_all: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the arguments of each sync, by resource.
 
-
-def _table_of(resource: str, given: Mapping[str, Any]) -> str:
-    return str(given.get("table") or resource)
-
-
-def _check_tables(resources: Sequence[str], overrides: Overrides | None, for_all: Mapping[str, Any]) -> None:
+    :raises InvalidArgumentError: one of them cannot be right, or two syncs would fill the same table.
+    """
+    syncs: dict[str, Mapping[str, Any]] = {}
     filled: dict[tuple[Any, str], str] = {}
     for name in resources:
-        given = _arguments(name, overrides, for_all)
+        given = {**for_all, **overrides.get(name, {})}
+        _check_sync(name, given)
         table = _table_of(name, given)
         other = filled.setdefault((given.get("schema"), table), name)
         if other != name:
@@ -278,13 +268,15 @@ def _check_tables(resources: Sequence[str], overrides: Overrides | None, for_all
                 f"drchrono_sync: {other} and {name} would fill the table {table}; give one of them another table in "
                 "overrides"
             )
+        syncs[name] = given
+    return syncs
 
 
-def _checked(resource: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of one sync.
+def _table_of(resource: str, given: Mapping[str, Any]) -> str:
+    return str(given.get("table") or resource)
 
-    :raises InvalidArgumentError: one of them cannot be right.
-    """
+
+def _check_sync(resource: str, given: Mapping[str, Any]) -> None:
     for name in given:
         if name not in _sync_parameters():
             raise InvalidArgumentError(
@@ -292,7 +284,6 @@ def _checked(resource: str, given: Mapping[str, Any]) -> dict[str, Any]:
             )
     early = {name: given[name] for name in _CHECKED_EARLY if name in given}
     check_arguments("drchrono_sync", resource=resource, **early)
-    return dict(given)
 
 
 @cache
@@ -344,13 +335,10 @@ def _all(exclude: Collection[str], overrides: Overrides) -> tuple[list[str], dic
 
 def _check_names(argument: str, names: Collection[str]) -> None:
     for name in names:
-        problem = ""
         try:
             load().resource(name)
         except UnknownNameError as error:
-            problem = str(error)
-        if problem:
-            raise InvalidArgumentError(f"drchrono_sync: {argument}: {problem}")
+            raise InvalidArgumentError(f"drchrono_sync: {argument}: {error}") from None
 
 
 def _divided(

@@ -196,7 +196,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., di
 
         operator = DrChronoSyncPlanOperator(
             task_id="plan",
-            resource_names=["problems", "patients"],
+            tables={"problems": "problems", "patients": "patients"},
             warehouse_conn_id="drchrono_warehouse",
             **arguments,
         )
