@@ -351,15 +351,18 @@ class Deletions:
     :param flag: the field of the record that is true once it is deleted.
     :param shown_by: the filter that must be true for the list to show records with that flag; None: it shows them.
     :param log: the resource that logs deletions, with the ids of the records and the times; its list goes by time.
+    :param part_of: the field with the id of the record of this list that a record is a part of: when that one changes,
+        this one may be gone, and nothing tells of it.
     """
 
     flag: str | None = None
     shown_by: str | None = None
     log: str | None = None
+    part_of: str | None = None
 
     @property
     def come_as_changes(self) -> bool:
-        """Whether a read of what has changed is certain to tell of every deletion."""
+        """Whether a read of what has changed tells of every deletion, or of what has to be looked up."""
         return self.shown_by is not None or self.log is not None
 
 

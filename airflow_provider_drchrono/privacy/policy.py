@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
-from airflow_provider_drchrono.catalog import Catalog, Resource
+from airflow_provider_drchrono.catalog import Catalog, Deletions, Resource
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.catalog.privacy import (
     PRIVACY_CLASSES,
@@ -187,10 +187,11 @@ class _Choice:
         self._resource = resource
         self._leaves = leaves
         self._by_path = {each.path: each for each in leaves}
-        flag = resource.deletions.flag if resource.deletions else None
         self._needed = {name: "by which rows are told apart" for name in resource.key}
-        if flag:
-            self._needed[flag] = "by which deletions are noticed"
+        deletions = resource.deletions or Deletions()
+        for name in (deletions.flag, deletions.part_of):
+            if name:
+                self._needed[name] = "by which deletions are noticed"
         record = catalog.record(resource.record or "")
         self._verbose_only = () if verbose else record.verbose_fields
         self.patient = _patient_field(catalog, resource, leaves)

@@ -301,7 +301,8 @@ class Warehouse(ABC):
         as deleted and is read again is marked no more.
 
         A row that a complete read did not see is noted as missing. It is marked as deleted when :meth:`settle` says
-        so, or when the next complete read does not see it either; that one must be without filters and breaks.
+        so, or when the next complete read does not see it either; that one must be without filters and breaks. So is
+        a row that is a part of one that was read (``table.part_of``), and was not read with it.
 
         :param rows: values of ``table.all_columns``, in order of detector.
         :param complete: says that the rows are all that the sync selects; None: they may be some of them.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from airflow_provider_drchrono.warehouses.base import (
@@ -69,10 +70,13 @@ class Loading:
     merge: Callable[[], tuple[int, int]]
     has_history: bool
 
-    def load(self, read: int, complete: CompleteRead | None, deletions: Sequence[LoggedDeletion]) -> LoadCounts:
+    def load(
+        self, read: int, complete: CompleteRead | None, deletions: Sequence[LoggedDeletion], began: datetime
+    ) -> LoadCounts:
         """Merge, mark what is deleted, and note what is missing.
 
         :param read: rows in the temporary table.
+        :param began: when the read began, by the server's clock.
         """
         if self.table.is_appended:
             new, changed = self.merge()
@@ -80,6 +84,8 @@ class Loading:
         new, changed, deleted = self._merged()
         self.session.run(self._update(f"{quote(MISSING_SINCE)} = NULL, {self._owner()}", self._SEEN), self._own)
         deleted += sum(self._mark_logged(each) for each in deletions)
+        if self.table.part_of and complete is None:
+            self._note_unseen_parts(self.table.part_of, began)
         known = missing = 0
         believed = True
         in_table = self._count()
@@ -173,6 +179,17 @@ class Loading:
             (found_at, self.key.practice, *deletion.key, at),
         )
         return marked
+
+    def _note_unseen_parts(self, part_of: str, began: datetime) -> None:
+        """Note the parts of rows that came in as missing, but for those that came with them."""
+        (key,) = self.table.key
+        came = f"(SELECT {quote(key)} FROM {quote(STAGE)})"
+        self.session.run(
+            f"UPDATE {self._target} SET {quote(MISSING_SINCE)} = {self._instant} "
+            f"WHERE {quote(MISSING_SINCE)} IS NULL AND {quote(DELETED_AT)} IS NULL "
+            f"AND {quote(PRACTICE)} = {self._text} AND {quote(part_of)} IN {came} AND {quote(key)} NOT IN {came}",
+            (instant_text(began), self.key.practice),
+        )
 
     def _scope(self, complete: CompleteRead) -> tuple[str, tuple[str, ...]]:
         """Return the condition for rows that a complete read should have seen.

@@ -175,7 +175,7 @@ class SqlWarehouse(Warehouse):
     ) -> LoadCounts:
         staged = self._staged(table, rows, indexed=complete is not None)
         with self._explained(f"write table {table.label}"), staged as (session, read):
-            counts = self._loading(session, table, key).load(read, complete, deletions)
+            counts = self._loading(session, table, key).load(read, complete, deletions, state.watermark)
             values = state_values(key, state_after(state, complete, counts), run, counts)
             session.run(sql.write_state(table, self.capabilities, anew=run.anew), values)
         return counts

@@ -16,7 +16,7 @@ from datetime import date, datetime, time
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from airflow_provider_drchrono.catalog import Catalog, Field, Resource
+from airflow_provider_drchrono.catalog import Catalog, Deletions, Field, Resource
 from airflow_provider_drchrono.incremental.detection import canonical, comparable, parsed, storable
 from airflow_provider_drchrono.privacy import FieldPolicy
 from airflow_provider_drchrono.warehouses.column_abouts import column_abouts
@@ -120,6 +120,8 @@ class Table:
     :param key: columns that tell two records apart; empty where nothing does, and rows are only ever added.
     :param changed: the column with the time of a record's last change, if it has one.
     :param deletion_flag: the column that says that the record is deleted, if it has one.
+    :param part_of: the column with the key of the row that a row is a part of, and with which it may go; see
+        :class:`airflow_provider_drchrono.catalog.Deletions`.
     :param hides_times: whether rows say of when they were read no more than the year, as days are masked in them.
     """
 
@@ -129,6 +131,7 @@ class Table:
     key: tuple[str, ...]
     changed: str | None
     deletion_flag: str | None = None
+    part_of: str | None = None
     hides_times: bool = False
 
     @property
@@ -216,6 +219,7 @@ def table_for(
         if (verbose or not field.verbose) and (policy is None or policy.keeps(field.name))
     )
     changed = resource.incremental.cursor_field if resource.incremental else None
+    deletions = resource.deletions or Deletions()
     return Table(
         name=name,
         schema=schema,
@@ -225,7 +229,8 @@ def table_for(
         changed=changed
         if any(column.name == changed and (policy is None or policy.is_untouched(changed)) for column in columns)
         else None,
-        deletion_flag=resource.deletions.flag if resource.deletions else None,
+        deletion_flag=deletions.flag,
+        part_of=deletions.part_of,
         hides_times=policy is not None and policy.hides_times,
     )
 

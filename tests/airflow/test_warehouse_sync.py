@@ -928,6 +928,36 @@ def test_deletions_of_visits_and_line_items_come_with_the_changes(practice: Call
         assert fetch(f"SELECT id FROM {name} WHERE _drchrono_deleted_at IS NOT NULL") == [(record["id"],)]
 
 
+@pytest.mark.parametrize("what", [{"deleted_flag": True}, {"recurring_days": ["Friday"]}], ids=str)
+def test_days_of_a_series_that_are_gone_unsaid_are_marked(
+    practice: Callable[..., Sandbox], fetch: Any, what: dict[str, Any]
+) -> None:
+    sandbox = practice(patients=5, start=datetime(2026, 1, 15, 12, tzinfo=UTC), frozen=True)
+    doctor, office = (sandbox.practice.records(name)[0]["id"] for name in ("doctors", "offices"))
+    series = sandbox.practice.create(
+        "appointments",
+        {
+            "doctor": doctor, "office": office, "exam_room": 1, "duration": 15, "patient": None,
+            "scheduled_time": "2026-02-02T09:00:00", "recurring_appointment": True,
+            "recurring_days": ["Thursday"], "recur_end_date": "2026-02-28",
+        },
+    )  # fmt: skip
+    sync("appointments")
+    thursdays = [(f"2026-02-{day:02}_{series['id']}",) for day in (5, 12, 19, 26)]
+    alive = f"SELECT id FROM appointments WHERE id LIKE '2026%_{series['id']}' AND _drchrono_deleted_at IS NULL"
+    assert sorted(fetch(alive)) == thursdays
+
+    sandbox.clock.advance(600)
+    sandbox.practice.change("appointments", series["id"], what)
+    sandbox.clock.advance(600)
+    result = sync("appointments", run_id="run 2")
+
+    there = [(each["id"],) for each in sandbox.practice.records("appointments") if str(series["id"]) in str(each["id"])]
+    assert sorted(fetch(alive)) == sorted(set(there) - {(series["id"],)})
+    assert not set(fetch(alive)) & set(thursdays)
+    assert result["rows_deleted"] == len(thursdays) + ("deleted_flag" in what)
+
+
 def test_a_list_that_demands_a_filter_is_synced_with_one_that_the_provider_does_not_know(
     practice: Callable[..., Sandbox], fetch: Callable[[str], list[tuple[Any, ...]]]
 ) -> None:

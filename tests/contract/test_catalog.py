@@ -166,7 +166,7 @@ def test_a_list_says_how_it_tells_of_deletions(resource: catalog.Resource) -> No
     assert deletions is not None
     assert record is not None
     assert listing is not None
-    given = {name for name in ("flag", "shown_by", "log") if getattr(deletions, name)}
+    given = {name for name in ("flag", "shown_by", "log", "part_of") if getattr(deletions, name)}
     assert given == {key.partition(".")[2] for key in resource.because if key.startswith("deletions.")} != set()
     soft = {each.soft_delete for each in resource.operations.values()} - {None}
     assert soft <= {deletions.flag}
@@ -174,6 +174,9 @@ def test_a_list_says_how_it_tells_of_deletions(resource: catalog.Resource) -> No
         assert record.fields[deletions.flag].type == "boolean"
     if deletions.shown_by:
         assert listing.parameter(deletions.shown_by).type == "boolean"
+    if deletions.part_of:
+        (key,) = resource.key
+        assert record.fields[deletions.part_of].type == record.fields[key].type
     if deletions.log:
         log = CATALOG.resource(deletions.log)
         logged = CATALOG.record_of(log.name)

@@ -27,6 +27,7 @@ from tests.unit.warehouses.conformance import (
     KEY,
     LAST,
     LATER,
+    STATE,
     TABLE,
     Fetch,
     complete_read,
@@ -36,6 +37,8 @@ from tests.unit.warehouses.conformance import (
 )
 
 FLAGGED = replace(TABLE, deletion_flag="done")
+IN_PARTS = replace(TABLE, part_of="note")
+"""A visit's note is the id of the visit that it is a day of."""
 DOCTOR_1, DOCTOR_2 = (replace(KEY, selection=f"doctor {number}") for number in (1, 2))
 SECOND_PRACTICE = replace(KEY, practice="practice_group:2")
 LOG = Table("log", None, (Column("what", "text"), Column("updated_at", "timestamp")), (), "updated_at")
@@ -101,6 +104,25 @@ class DeletionsConformance:
             load(prepared, [visit("1")], at=at, complete=complete_read(at, **weaker))
 
         assert marks() == {"1": (None, None), "2": (LATER, None)}
+
+    def test_parts_of_a_row_that_changes_are_looked_up_but_for_those_that_come_with_it(
+        self, prepared: Warehouse, marks: Any
+    ) -> None:
+        first = [visit("1"), visit("day 1", "1"), visit("day 2", "1"), visit("day 3", "3"), visit("3")]
+        load(prepared, first, table=IN_PARTS)
+        load(prepared, [visit("day 9", "1")], key=SECOND_PRACTICE, table=IN_PARTS)
+        assert prepared.missing(IN_PARTS, KEY, selects_all=True, limit=9) == []
+        later, last = (replace(STATE, watermark=datetime.fromisoformat(each)) for each in (LATER, LAST))
+
+        load(prepared, [visit("1", "moved"), visit("day 2", "1")], at=LATER, table=IN_PARTS, state=later)
+
+        assert {name: mark for name, mark in marks().items() if mark != (None, None)} == {"day 1": (LATER, None)}
+        assert prepared.missing(IN_PARTS, KEY, selects_all=False, limit=9) == [("day 1",)]
+        assert prepared.settle(IN_PARTS, KEY, [], [("day 1",)]).deleted == 1
+        # It was looked up, and the row that it is a part of comes once more.
+        load(prepared, [visit("1", "moved again")], at=LAST, table=IN_PARTS, state=last)
+        assert marks()["day 1"] == (None, LATER)
+        assert prepared.missing(IN_PARTS, KEY, selects_all=True, limit=9) == [("day 2",)]
 
     def test_what_is_settled_as_gone_is_marked_and_what_is_there_is_not(
         self, prepared: Warehouse, marks: Any, fetch: Fetch
