@@ -191,7 +191,8 @@ class _Group:
 
     async def _run(self) -> None:
         failures = 0
-        while True:
+        # A library below may swallow a cancellation. Without waiters nothing here would ever give up the event loop.
+        while self._waiters:
             await self._until_due()
             polled_for = [each for each in self._waiters if not each.has_summary]
             try:

@@ -161,4 +161,5 @@ def explained(request: pytest.FixtureRequest, airflow: "LiveAirflow") -> Iterato
     failed = request.session.testsfailed
     yield
     if request.session.testsfailed > failed:
+        airflow.show_where_the_triggerer_stands()
         print(airflow.tails())

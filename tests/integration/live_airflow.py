@@ -65,6 +65,7 @@ class LiveAirflow:
             inherited | settings(self.url, port, folder, dags, more) | {"NO_PROXY": "127.0.0.1,localhost"}
         )
         self.environment["AIRFLOW__LOGGING__LOGGING_LEVEL"] = log_level
+        self.environment["PYTHONFAULTHANDLER"] = "1"
         self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = url_of(server, database, "postgresql+psycopg2")
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
@@ -230,6 +231,13 @@ class LiveAirflow:
         """
         files = [path for path in sorted(self.folder.glob(pattern)) if path.is_file() and path.suffix == ".log"]
         return "\n".join(path.read_text(errors="replace") for path in files)
+
+    def show_where_the_triggerer_stands(self) -> None:
+        """Have its stacks in its log if it says that its event loop stands still; nothing else can tell why it does."""
+        triggerer = self.components.get("triggerer")
+        if triggerer is not None and "appears deadlocked" in triggerer.log.read_text(errors="replace"):
+            triggerer.show_stacks()
+            time.sleep(3)
 
     def tails(self) -> str:
         """Return the ends of the processes' logs."""

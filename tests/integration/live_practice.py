@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
@@ -54,6 +54,14 @@ class Component:
             self.process = subprocess.Popen(
                 command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
+
+    def show_stacks(self) -> None:
+        """End it, and have each Python process of it write to its log where all of its threads are.
+
+        For that it must have been started with ``PYTHONFAULTHANDLER``.
+        """
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGABRT)
 
     def kill(self) -> None:
         """End it as ``kill -9`` does, with all of its processes."""

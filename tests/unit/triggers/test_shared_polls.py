@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -409,6 +409,33 @@ def test_the_last_one_to_leave_ends_the_polls(sandbox: Sandbox) -> None:
         # And who comes then finds somebody who polls.
         async with waiting(triggers[:1]):
             await until_polled(sandbox, 1)
+
+    asyncio.run(run())
+
+
+def test_a_poll_that_swallows_its_cancellation_ends_with_the_last_one_to_leave(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = trigger_of(sandbox)
+    begun = asyncio.Event()
+
+    async def poll(*arguments: Any) -> float:
+        if begun.is_set():
+            await asyncio.sleep(PATIENCE)
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(PATIENCE)
+        return 0.0
+
+    monkeypatch.setattr(shared_polls._Group, "_poll", poll)
+
+    async def run() -> None:
+        async with waiting([trigger]):
+            await begun.wait()
+        others = asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+        if others:
+            await asyncio.wait(others, timeout=2.0)
+        assert not [task for task in others if not task.done()]
 
     asyncio.run(run())
 
