@@ -88,8 +88,8 @@ def _names(catalog: Catalog) -> dict[str, str]:
 def of_operation(catalog: Catalog, operation: Operation) -> Described:
     """Return what is known of an operation: plain values, in the order in which they are printed."""
     row = next(each for each in index_rows() if each["operation_id"] == operation.id)
-    data = catalog.data_fields(operation)
     required = catalog.required_fields(operation)
+    data = sorted(catalog.data_fields(operation), key=lambda each: each.name not in required)
     record = catalog.record(operation.response.record) if operation.response.record else None
     if operation.kind == "bulk_start":
         record = catalog.record_of(operation.resource)
@@ -117,7 +117,7 @@ def of_operation(catalog: Catalog, operation: Operation) -> Described:
             for each in row["parameters"]
             if each["place"] in ("path", "query")
         ],
-        "data": list(_fields(catalog, (each for each in data), required, writable=True)),
+        "data": list(_fields(catalog, data, required, writable=True)),
         "returned": list(_fields(catalog, record.fields.values(), (), writable=False)) if record else [],
     }
 

@@ -52,6 +52,16 @@ def test_a_resource_names_its_operations_and_fields(capsys: pytest.CaptureFixtur
     assert "  date_of_birth (date)" in shown
 
 
+def test_what_has_to_be_given_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
+    run("describe", "appointments_create", "-o", "json")
+
+    fields = [each for each in json.loads(capsys.readouterr().out)["data"] if not set(".[") & set(each["name"])]
+    asked = [each["required"] for each in fields]
+    assert asked == sorted(asked, reverse=True)
+    required = CATALOG.required_fields(CATALOG.operation("appointments_create"))
+    assert {each["name"] for each in fields if each["required"]} == set(required)
+
+
 def test_json_has_everything_as_values(capsys: pytest.CaptureFixture[str]) -> None:
     run("describe", "patients_list", "-o", "json")
 
