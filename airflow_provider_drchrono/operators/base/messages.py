@@ -84,13 +84,14 @@ def bad_request_message(operation_id: str, error: BadRequestError, places: Place
     """Return one line that puts each complaint of a 400 next to the argument it is about."""
     problems: list[str] = []
     asked = error.operation_id or operation_id
+    reads = _only_reads(asked)
     for name, messages in error.field_errors.items():
         shown = [rule for each in messages if (rule := one_line(each)) in error.rules]
         if name in OF_NO_FIELD and shown:
             problems += shown
         else:
-            problems.append(f"{_place(name, places)} {_meaning(messages)}")
-    if error.rules and _only_reads(asked):
+            problems.append(f"{_place(name, places, reads=reads)} {_meaning(messages)}")
+    if error.rules and reads:
         problems.append(GIVE_FILTER)
     told = "; ".join(problems) or "the request as a whole was refused"
     return f"{asked}: the API refused the request (400): {told}"
@@ -101,10 +102,10 @@ def _only_reads(operation_id: str) -> bool:
     return operation is not None and operation.method == "GET"
 
 
-def _place(name: str, places: Places) -> str:
+def _place(name: str, places: Places, *, reads: bool) -> str:
     """Return ``data[2]['doctor']`` for ``2.doctor``; what is no name of a field is not repeated."""
     if name in OF_NO_FIELD:
-        return "the record as a whole"
+        return "the request as a whole" if reads else "the record as a whole"
     if argument := places(name):
         return argument
     place = "data"

@@ -77,6 +77,13 @@ def test_each_complaint_names_its_argument() -> None:
     )
 
 
+def test_a_list_that_is_refused_without_a_field_has_no_record() -> None:
+    reasons = {"detail": ["Not with these."]}
+    told = raised(BadRequestError("refused", operation_id="patients_list", status=400, field_errors=reasons))
+    assert told.startswith("patients_list: the API refused the request (400): the request as a whole ")
+    assert "record" not in told
+
+
 def test_a_refusal_without_reasons_is_told_as_one() -> None:
     assert bad_request() == "patients_create: the API refused the request (400): the request as a whole was refused"
 
