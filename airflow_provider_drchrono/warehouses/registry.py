@@ -7,7 +7,9 @@ package are registered in the same way.
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+import sys
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 
 from airflow_provider_drchrono.compat import BaseHook
 from airflow_provider_drchrono.warehouses.base import Warehouse, WarehouseError
@@ -26,7 +28,7 @@ def open_warehouse(conn_id: str) -> Warehouse:
 
 def warehouse_types() -> list[str]:
     """Return the connection types for which there is a warehouse, in alphabetical order."""
-    return sorted({each.name for each in entry_points(group=GROUP)})
+    return sorted({each.name for each in _offered(tuple(sys.path))})
 
 
 def warehouse_class(conn_type: str, conn_id: str) -> type[Warehouse]:
@@ -35,7 +37,7 @@ def warehouse_class(conn_type: str, conn_id: str) -> type[Warehouse]:
     :param conn_id: the connection, for messages.
     :raises WarehouseError: there is none, more than one, or one that cannot be imported.
     """
-    found = {each.value: each for each in entry_points(group=GROUP, name=conn_type)}
+    found = {each.value: each for each in _offered(tuple(sys.path)).select(name=conn_type)}
     if not found:
         raise WarehouseError(
             f"Connection {conn_id} is of type {conn_type}, which records cannot be loaded into; use a connection of "
@@ -50,6 +52,12 @@ def warehouse_class(conn_type: str, conn_id: str) -> type[Warehouse]:
         )
     (entry_point,) = found.values()
     return _loaded(entry_point)
+
+
+@lru_cache(maxsize=8)
+def _offered(path: tuple[str, ...]) -> EntryPoints:
+    """Return the entry points of all packages on a path; looking through them takes as long as a query or two."""
+    return entry_points(group=GROUP)
 
 
 def _loaded(entry_point: EntryPoint) -> type[Warehouse]:
