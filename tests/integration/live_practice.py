@@ -16,6 +16,7 @@ from threading import Event
 from typing import Any, TypeVar
 
 import httpx
+import psutil
 import pytest
 
 DEADLINE_S = 150
@@ -56,12 +57,14 @@ class Component:
             )
 
     def show_stacks(self) -> None:
-        """End it, and have each Python process of it write to its log where all of its threads are.
+        """End the processes that it has started; each writes first where all of its threads are.
 
-        For that it must have been started with ``PYTHONFAULTHANDLER``.
+        For that it must have been started with ``PYTHONFAULTHANDLER``. It lives on itself: what they write may go
+        through it.
         """
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGABRT)
+        for each in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(signal.SIGABRT)
 
     def kill(self) -> None:
         """End it as ``kill -9`` does, with all of its processes."""

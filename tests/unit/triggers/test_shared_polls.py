@@ -432,7 +432,7 @@ def test_a_poll_that_swallows_its_cancellation_ends_with_the_last_one_to_leave(
     async def run() -> None:
         async with waiting([trigger]):
             await begun.wait()
-        others = asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         if others:
             await asyncio.wait(others, timeout=2.0)
         assert not [task for task in others if not task.done()]
