@@ -24,7 +24,7 @@ from airflow_provider_drchrono.client.errors import InvalidArgumentError
 SCHEME = "drchrono"
 SHAPE = "drchrono://<connection id>/<resource>"
 
-WATCH_OPTIONS = ("name", "start", "verbose")
+WATCH_OPTIONS = ("name", "start", "verbose", "watch_fields")
 """What the URI of a watched list may say besides ``watch`` and filters."""
 
 TABLE_KEYS = {"table", "warehouse"}

@@ -38,6 +38,7 @@ class Watch:
     """What is watched, and how, in canonical form.
 
     :param filters: values as JSON has them.
+    :param watch_fields: in the order of the alphabet, as their order means nothing; None for any change.
     :param start: ``now``, ``beginning``, or a time in ISO 8601.
     :param lookback: seconds.
     :param poll_interval: seconds.
@@ -48,6 +49,7 @@ class Watch:
     resource: str
     filters: Mapping[str, Any]
     change: Change
+    watch_fields: tuple[str, ...] | None
     verbose: bool
     start: str
     lookback: float
@@ -61,6 +63,7 @@ class Watch:
         *,
         filters: object,
         change: object,
+        watch_fields: object,
         verbose: object,
         start: object,
         lookback: object,
@@ -85,6 +88,7 @@ class Watch:
             resource=str(resource),
             filters=_filters(str(resource), filters),
             change=chosen,
+            watch_fields=_watch_fields(facts.operation_id, watch_fields, chosen, verbose=bool(verbose)),
             verbose=bool(verbose),
             start=_start(start),
             lookback=facts.lookback if lookback is None else _seconds("lookback", lookback, 0.0),
@@ -110,6 +114,7 @@ class Watch:
             ("name", self.given_name or "", ""),
             ("start", self.start, WORDS[0]),
             ("verbose", _spelt(self.verbose), _spelt(False)),
+            ("watch_fields", ",".join(self.watch_fields or ()), ""),
         )
         return {name: value for name, value, default in all_options if value != default}
 
@@ -162,6 +167,18 @@ def _filters(resource: str, given: object) -> dict[str, Any]:
     else:
         return dict(sorted(checked.items()))
     raise InvalidAssetError(problem.removesuffix(". Nothing was sent"))
+
+
+def _watch_fields(operation_id: str, given: object, change: str, *, verbose: bool) -> tuple[str, ...] | None:
+    from airflow_provider_drchrono.common.arguments import checked_watch_fields
+
+    try:
+        names = checked_watch_fields(operation_id, given, change=change, verbose=verbose)
+    except InvalidArgumentError as error:
+        problem = str(error)
+    else:
+        return None if names is None else tuple(sorted(names))
+    raise InvalidAssetError(problem)
 
 
 def _text(argument: str, value: object) -> str:

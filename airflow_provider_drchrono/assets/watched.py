@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +26,7 @@ def drchrono_asset(
     *,
     filters: Mapping[str, Any] | None = None,
     change: str = "any",
+    watch_fields: Sequence[str] | None = None,
     verbose: bool = False,
     start: date | str = "now",
     lookback: timedelta | float | None = None,
@@ -44,6 +45,8 @@ def drchrono_asset(
     :param resource: the list, such as ``patients``.
     :param filters: what to select; filters that may name a person are not taken, as Airflow stores what is watched.
     :param change: ``created``, ``updated``, or ``any``.
+    :param watch_fields: only a record in which one of these fields has another value counts, and the records that are
+        read say which. Airflow stores the names of the fields, and no value.
     :param verbose: ask also for the fields that come only with ``verbose=true``.
     :param start: where the first poll begins: ``now``, ``beginning``, or a time.
     :param lookback: how long a change may take until lists show it, as a timedelta or in seconds.
@@ -60,6 +63,7 @@ def drchrono_asset(
         resource,
         filters=filters,
         change=change,
+        watch_fields=watch_fields,
         verbose=verbose,
         start=start,
         lookback=lookback,
@@ -73,6 +77,7 @@ def drchrono_asset(
         resource=watch.resource,
         filters=watch.filters,
         change=watch.change,
+        watch_fields=watch.watch_fields,
         verbose=watch.verbose,
         start=watch.start,
         # What is not given is what the facts of the connection say, which are known when the list is polled.

@@ -131,8 +131,10 @@ def check_names(operation_id: str, argument: str, names: Iterable[str], known: C
             raise InvalidArgumentError(f"{operation_id}: {argument} names no field {name!r}{did_you_mean(name, known)}")
 
 
-def checked_fields(operation_id: str, fields: object, *, verbose: bool) -> tuple[str, ...] | None:
-    """Return the names of the fields to keep of each record of an operation's answer; None keeps all.
+def checked_fields(
+    operation_id: str, fields: object, *, verbose: bool, argument: str = "fields"
+) -> tuple[str, ...] | None:
+    """Return names of fields of the records of an operation's answer, such as those to keep; None is for all.
 
     :raises InvalidArgumentError: the record has no such field, or shows it only with ``verbose=True``.
     """
@@ -140,17 +142,47 @@ def checked_fields(operation_id: str, fields: object, *, verbose: bool) -> tuple
         return None
     names = tuple(fields) if isinstance(fields, Iterable) and not isinstance(fields, str) else ()
     if not names or not all(isinstance(name, str) for name in names):
-        raise InvalidArgumentError(f"{operation_id}: fields must be a list of names of fields, or None for all")
+        raise InvalidArgumentError(f"{operation_id}: {argument} must be a list of names of fields, or None for all")
     catalog = load()
     operation = catalog.operation(operation_id)
     record_name = operation.response.record or catalog.resource(operation.resource).record
     if record_name is None:
         return names
     record = catalog.record(record_name)
-    check_names(operation_id, "fields", names, record.fields)
+    check_names(operation_id, argument, names, record.fields)
     if not verbose and (needs := [name for name in names if name in record.verbose_fields]):
         raise InvalidArgumentError(
-            f"{operation_id}: {', '.join(needs)} come{'s' if len(needs) == 1 else ''} only with verbose=True; set it"
+            f"{operation_id}: {argument}: {', '.join(needs)} come{'s' if len(needs) == 1 else ''} only with "
+            "verbose=True; set it"
+        )
+    return names
+
+
+def checked_watch_fields(
+    operation_id: str, watch_fields: object, *, change: str, verbose: bool
+) -> tuple[str, ...] | None:
+    """Return the names of the fields of a list whose changes count; None where all count.
+
+    :param change: which changes count.
+    :raises InvalidArgumentError: the records have no such field, or nobody could tell a change of it.
+    """
+    from airflow_provider_drchrono.incremental.watched_fields import MOST_WATCHED
+
+    if watch_fields is None:
+        return None
+    names = checked_fields(operation_id, watch_fields, verbose=verbose, argument="watch_fields") or ()
+    if len(set(names)) < len(names) or len(names) > MOST_WATCHED:
+        raise InvalidArgumentError(
+            f"{operation_id}: watch_fields must be at most {MOST_WATCHED} fields, each of them once"
+        )
+    if change == "created":
+        raise InvalidArgumentError(
+            f"{operation_id}: watch_fields needs change='any' or 'updated'; a record that was created has no earlier "
+            "values to compare"
+        )
+    if not load().resource(load().operation(operation_id).resource).key:
+        raise InvalidArgumentError(
+            f"{operation_id}: watch_fields cannot be given, as the records have no id by which to find earlier values"
         )
     return names
 

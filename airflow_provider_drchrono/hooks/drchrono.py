@@ -80,6 +80,16 @@ class DrChronoHook(CallsDirectly, BaseHook):
         return with_facts(load(), self.settings.facts)
 
     @cached_property
+    def hash_key(self) -> bytes:
+        """The key by which values are compared that may not be kept; it is made of the client secret.
+
+        :raises ConfigurationError: the connection cannot work.
+        """
+        from airflow_provider_drchrono.state.sealing import hash_key
+
+        return hash_key(self.settings.client_id, self.settings.client_secret.get_secret_value())
+
+    @cached_property
     def token_store(self) -> VariableTokenStore:
         """Where the connection's tokens are kept, shared with every process of this Airflow."""
         return token_store_of(self.settings, self.drchrono_conn_id)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.detection import Position, Window, pack, unpack
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
+from airflow_provider_drchrono.incremental.watched_fields import FieldMemory, WindowChanges
 from airflow_provider_drchrono.incremental.window import Practice
 
 VERSION = 1
@@ -151,6 +152,7 @@ class Cursor:
     :param source: whose list it is; None before a poll has told.
     :param pending_event: the last one of an asset's watcher, as long as it is not known to have reached Airflow. The
         windows of events are kept as those of DAG runs are, under the events' ``until``.
+    :param memory: what is known of the watched fields of records.
     """
 
     resource: str
@@ -163,6 +165,7 @@ class Cursor:
     forgotten: tuple[str, ...] = ()
     source: CursorSource | None = None
     pending_event: ChangeEvent | None = None
+    memory: FieldMemory | None = None
 
     def delivered_to(self, run_id: str, cleared_from: datetime | None = None) -> Window | None:
         """Return what a DAG run was given, or None if that was nothing.
@@ -210,18 +213,22 @@ class Cursor:
 
         :param start: where the first poll is to begin.
         """
-        return replace(self, position=None, start=start)
+        # What changed since then is to be given again, also if it is known by now.
+        return replace(self, position=None, start=start, memory=None)
 
-    def with_delivery(self, run_id: str, position: Position) -> Cursor:
-        """Return the cursor after a DAG run was given all changes up to a position."""
+    def with_delivery(self, run_id: str, position: Position, changes: WindowChanges | None = None) -> Cursor:
+        """Return the cursor after a DAG run was given all changes up to a position.
+
+        :param changes: what had changed in each record, where fields are watched.
+        """
         if self.position is None:
             raise ValueError("A cursor without a position cannot be moved")
-        runs = {**self.runs, run_id: Window(self.position, position)}
+        runs = {**self.runs, run_id: Window(self.position, position, changes)}
         return replace(self.moved_to(position), runs=runs)
 
-    def with_event(self, event: ChangeEvent, after: Position) -> Cursor:
+    def with_event(self, event: ChangeEvent, after: Position, changes: WindowChanges | None = None) -> Cursor:
         """Return the cursor after an event was made of all changes up to a position, which Airflow may not have yet."""
-        return replace(self.with_delivery(event.until, after), pending_event=event)
+        return replace(self.with_delivery(event.until, after, changes), pending_event=event)
 
     def acknowledged(self) -> Cursor:
         """Return the cursor after its last event has reached Airflow."""
@@ -231,7 +238,9 @@ class Cursor:
         """Return the text that is stored; of too many DAG runs the oldest are forgotten."""
         kept = self._without_oldest(max(0, len(self.runs) - MOST_RUNS))
         text = kept._text()
-        while len(text) > MOST_CHARACTERS and len(kept.runs) > 1:
+        # Forgetting runs makes this part no shorter.
+        most = MOST_CHARACTERS + sum(map(len, self.memory.dump() if self.memory else ()))
+        while len(text) > most and len(kept.runs) > 1:
             kept = kept._without_oldest((len(kept.runs) + 1) // 2)
             text = kept._text()
         return text
@@ -258,7 +267,10 @@ class Cursor:
                 positions.append(position)
             return positions.index(position)
 
-        runs = [[run_id, place(window.before), place(window.after)] for run_id, window in self.runs.items()]
+        runs = [
+            [run_id, place(window.before), place(window.after), window.changes.dump() if window.changes else None]
+            for run_id, window in self.runs.items()
+        ]
         at = None if self.position is None else place(self.position)
         state = {
             "version": VERSION,
@@ -277,6 +289,7 @@ class Cursor:
             "forgotten": " ".join(self.forgotten),
             "source": asdict(self.source) if self.source else None,
             "pending_event": self.pending_event.payload() if self.pending_event else None,
+            "memory": self.memory.dump() if self.memory else None,
         }
         return json.dumps(state)
 
@@ -336,11 +349,17 @@ def _cursor(state: Mapping[str, Any]) -> Cursor:
         Position(_aware(until), _moment(since), _moment(created_since), unpack(fingerprints))
         for until, since, created_since, fingerprints in state["positions"]
     ]
-    runs = {str(run_id): Window(positions[_index(a)], positions[_index(b)]) for run_id, a, b in state["runs"]}
+    runs = {
+        str(run_id): Window(
+            positions[_index(a)], positions[_index(b)], WindowChanges.read(changes) if changes else None
+        )
+        for run_id, a, b, changes in state["runs"]
+    }
     zones = tuple(map(str, state["timezones"]))
     read_at = state["timezones_read_at"]
-    event = state.get("pending_event")
-    source = state.get("source")
+    event = state["pending_event"]
+    source = state["source"]
+    memory = state["memory"]
     return Cursor(
         resource=str(state["resource"]),
         salt=str(state["salt"]),
@@ -352,6 +371,7 @@ def _cursor(state: Mapping[str, Any]) -> Cursor:
         forgotten=tuple(str(state["forgotten"]).split()),
         source=None if source is None else CursorSource(**{name: str(value) for name, value in source.items()}),
         pending_event=None if event is None else ChangeEvent.read(event),
+        memory=None if memory is None else FieldMemory.read(memory),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,67 +11,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from airflow_provider_drchrono.incremental.canonical import canonical, comparable
 from airflow_provider_drchrono.incremental.lists import Change, IncrementalList
 from airflow_provider_drchrono.incremental.window import is_repeating, read_from
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client.paging import Record
+    from airflow_provider_drchrono.incremental.watched_fields import FieldComparison, WindowChanges
 
 HASH_BYTES = 6
 """Of each of the two hashes of a fingerprint. Two records are taken for one only where both agree."""
 
 HASH_CHARACTERS = HASH_BYTES * 8 // 6
 """Of one hash in base64."""
-
-_REPLACEMENT = "\ufffd"
-
-_encode = msgspec.json.Encoder(order="sorted").encode
-_decode = msgspec.json.Decoder().decode
-
-
-def canonical(value: Any) -> bytes:
-    """Return JSON that is always the same for the same value: one line, compact, keys sorted, UTF-8."""
-    try:
-        return _encode(value)
-    except UnicodeEncodeError:
-        return _encode(storable(value))
-
-
-def parsed(line: bytes) -> Any:
-    """Return the value of a line of JSON, whoever wrote it.
-
-    :raises ValueError: it is not JSON.
-    """
-    try:
-        return _decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        # The standard library also takes numbers beyond all bounds, and halves of characters.
-        return _decode(canonical(json.loads(line)))
-
-
-def comparable(line: bytes) -> bytes:
-    """Return what is compared of a record: its canonical form without the queries of links, at any depth.
-
-    :param line: of :func:`canonical`.
-    """
-    # Hardly any record holds a link with a query, and looking for one byte costs next to nothing.
-    if b"?" not in line or b"://" not in line:
-        return line
-    return _encode(_without_link_queries(_decode(line)))
-
-
-def storable(value: Any) -> Any:
-    """Return the value with U+FFFD for NULs and halves of characters, at any depth: no database takes these."""
-    if isinstance(value, str):
-        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return whole.replace("\0", _REPLACEMENT)
-    if isinstance(value, Mapping):
-        return {storable(key): storable(each) for key, each in value.items()}
-    if isinstance(value, Sequence):
-        return [storable(each) for each in value]
-    return value
 
 
 class Fingerprinter:
@@ -155,16 +106,6 @@ def _compared(record: Mapping[str, Any]) -> bytes:
     return comparable(canonical(record))
 
 
-def _without_link_queries(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.partition("?")[0] if value.startswith(("https://", "http://")) else value
-    if isinstance(value, dict):
-        return {name: _without_link_queries(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_without_link_queries(each) for each in value]
-    return value
-
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -192,10 +133,14 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What one DAG run was given: the changes between two positions."""
+    """What one DAG run was given: the changes between two positions.
+
+    :param changes: what had changed in each record, where fields are watched.
+    """
 
     before: Position
     after: Position
+    changes: WindowChanges | None = None
 
 
 class ChangeDetector:
@@ -207,6 +152,9 @@ class ChangeDetector:
     :param again: where it ended when it was made the first time; exactly what was new then is new now, less what has
         changed since, which a later poll is given.
     :param compared: returns the bytes of a record that are compared.
+    :param fields: compares the watched fields; a record in which none of them has changed is not wanted.
+    :param given: what had changed when the poll was made the first time, where fields are watched. Exactly these
+        records are new now, as they are by now: a later poll may be silent about what has changed since.
     :ivar pages: how many pages were read.
     :ivar unwanted: how many records have changed, but not in the way that counts.
     """
@@ -219,6 +167,8 @@ class ChangeDetector:
         change: Change = "any",
         again: Position | None = None,
         compared: Callable[[Mapping[str, Any]], bytes] | None = None,
+        fields: FieldComparison | None = None,
+        given: WindowChanges | None = None,
     ) -> None:
         self.pages = 0
         self.unwanted = 0
@@ -227,6 +177,8 @@ class ChangeDetector:
         self._before = before
         self._change = change
         self._again = again
+        self._fields = fields
+        self._given = given
         self._met: dict[str, tuple[str, datetime | None]] = {}
 
     def new_records(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -238,9 +190,15 @@ class ChangeDetector:
                 continue
             moved_at = self._list.moved_at(record)
             self._met[identity] = content, moved_at
-            if self._before.fingerprints.get(identity) == content:
-                continue
-            if not self._is_wanted(record, identity):
+            if self._given is not None:
+                if change := self._given.changes.get(identity):
+                    yield change.added_to(record)
+            elif self._before.fingerprints.get(identity) == content:
+                if self._fields is not None:
+                    self._fields.note(record, identity)
+            elif self._fields is not None:
+                yield from self._with_change(self._fields, record, identity)
+            elif not self._is_wanted(record, identity):
                 self.unwanted += 1
             elif self._again is None or self._was_there(self._again, record, identity, content, moved_at):
                 yield record
@@ -266,7 +224,8 @@ class ChangeDetector:
             since = max(since, self._before.since)
         # A record that changes while several pages are read may slip through between them, and be met for the first
         # time long after it was created. In an hour that comes twice, one may change earlier than it was created.
-        slipping = self._change != "any" and self.pages > lists
+        tells_created = self._change != "any" or self._fields is not None
+        slipping = tells_created and self.pages > lists
         keep_all = slipping or is_repeating(until - lookback, timezones) or is_repeating(until, timezones)
         fingerprints = dict(self._before.fingerprints) if keep_all else {}
         for identity, (content, moved_at) in self._met.items():
@@ -277,10 +236,25 @@ class ChangeDetector:
     def _is_wanted(self, record: Record, identity: str) -> bool:
         if self._change == "any":
             return True
+        return self._is_created(record, identity) == (self._change == "created")
+
+    def _is_created(self, record: Record, identity: str) -> bool:
+        """Tell whether a record was created since the last poll."""
         created_at = self._list.created_at(record)
         start = self._before.created_since
         in_time = start is None or (created_at is not None and created_at >= start)
-        return (in_time and identity not in self._before.fingerprints) == (self._change == "created")
+        return in_time and identity not in self._before.fingerprints
+
+    def _with_change(self, fields: FieldComparison, record: Record, identity: str) -> Iterator[Record]:
+        """Yield a record in which a watched field has changed, with what has."""
+        # A list whose records do not say when they were created cannot tell.
+        is_created = self._list.created_field is not None and self._is_created(record, identity)
+        change = fields.change_of(record, identity, is_created=is_created)
+        if change is None or not self._is_wanted(record, identity):
+            self.unwanted += 1
+        else:
+            fields.give(identity, change)
+            yield change.added_to(record)
 
     def _was_there(
         self, after: Position, record: Record, identity: str, content: str, moved_at: datetime | None

@@ -16,6 +16,7 @@ from airflow_provider_drchrono.incremental.window import BEGINNING
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client import DrChronoClient, Page
     from airflow_provider_drchrono.client.paging import Record
+    from airflow_provider_drchrono.incremental.watched_fields import WatchedFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class Selection:
     :param change: which changes count.
     :param lookback: how long a change may take until the list shows it.
     :param extra_filters: filters that the catalogue does not know.
+    :param watched: the fields whose changes count; None for all.
     :param start: where a cursor begins: ``now``, ``beginning``, or a time.
     """
 
@@ -118,6 +120,7 @@ class Selection:
     lookback: timedelta
     start: str
     extra_filters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    watched: WatchedFields | None = None
 
     @property
     def identity(self) -> str:

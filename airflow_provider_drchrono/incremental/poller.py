@@ -30,6 +30,7 @@ from airflow_provider_drchrono.incremental.cursor import (
 from airflow_provider_drchrono.incremental.detection import EPOCH, ChangeDetector, Position, Window
 from airflow_provider_drchrono.incremental.lists import Selection
 from airflow_provider_drchrono.incremental.suspicion import ReadFacts
+from airflow_provider_drchrono.incremental.watched_fields import FieldComparison, FieldMemory, WindowChanges
 from airflow_provider_drchrono.incremental.window import (
     Practice,
     TimezoneSource,
@@ -193,9 +194,9 @@ class Poller:
         """Return the window that is to be given again, if there is one."""
         return cursor.delivered_to(self._run_id, self._cleared_from)
 
-    def _after_delivery(self, cursor: Cursor, position: Position, result: Any) -> Cursor:
+    def _after_delivery(self, cursor: Cursor, position: Position, result: Any, changes: WindowChanges | None) -> Cursor:
         """Return the cursor after all that is new up to a position was given."""
-        return cursor.with_delivery(self._run_id, position)
+        return cursor.with_delivery(self._run_id, position, changes)
 
     def _opened(self, text: str | None) -> Cursor:
         if text is None:
@@ -225,11 +226,12 @@ class Poller:
         """Return the cursor to store, None if storing gains nothing; whether anything is new; and the result of it."""
         before = self._position(cursor, practice)
         if before is None:
-            position = self._baseline(drchrono, cursor, practice)
+            position, memory = self._baseline(drchrono, cursor, practice)
             self.quiet_since = position.until
-            return replace(cursor, practice=practice).moved_to(position), False, None
+            return replace(cursor, practice=practice, memory=memory).moved_to(position), False, None
         poll = self._begun()
-        detector = ChangeDetector(self._list, cursor.salt, before, self._selection.change)
+        fields = self._compared_fields(cursor)
+        detector = ChangeDetector(self._list, cursor.salt, before, self._selection.change, fields=fields)
         new_records = self._new_records(drchrono, detector, before.since, poll)
         first = next(new_records, None)
         result = None if first is None else deliver(chain([first], new_records))
@@ -241,10 +243,11 @@ class Poller:
         self.polled_at = poll.began
         self.quiet_since = None if before.until == EPOCH else before.until
         position = detector.position_after(poll.began, self._selection.lookback, practice.timezones, self._lists)
-        known = replace(cursor, practice=practice, position=before)
+        known = replace(cursor, practice=practice, position=before, memory=fields.memory if fields else None)
         if first is not None:
-            self.window = Window(before, position)
-            return self._after_delivery(known, position, result), True, result
+            changes = fields.changes if fields else None
+            self.window = Window(before, position, changes)
+            return self._after_delivery(known, position, result, changes), True, result
         # An empty poll is stored only where the next one gets cheaper by it.
         shrinks = len(before.fingerprints) > len(position.fingerprints) + WORTH_STORING
         if poll.pages > self._lists or detector.unwanted or shrinks or practice != cursor.practice:
@@ -278,13 +281,19 @@ class Poller:
         )
         return replace(position, since=since)
 
-    def _baseline(self, drchrono: DrChronoClient, cursor: Cursor, practice: Practice) -> Position:
-        """Return the present position, with what changed so shortly before that the next poll returns it again."""
+    def _baseline(
+        self, drchrono: DrChronoClient, cursor: Cursor, practice: Practice
+    ) -> tuple[Position, FieldMemory | None]:
+        """Return the present position, with what changed so shortly before that the next poll returns it again.
+
+        Where fields are watched, return also what is known of them now.
+        """
         instant = self._now() - CLOCKS_DIFFER
         while True:
             poll = self._begun()
             since = read_from(instant, self._selection.lookback, practice.timezones)
-            detector = ChangeDetector(self._list, cursor.salt, Position.at_start(since))
+            fields = self._compared_fields(cursor)
+            detector = ChangeDetector(self._list, cursor.salt, Position.at_start(since), fields=fields)
             for _ in self._new_records(drchrono, detector, since, poll):
                 pass
             assert poll.began is not None  # noqa: S101 - every list has a first page
@@ -294,9 +303,22 @@ class Poller:
                 self._warn_of_zone(detector, poll, practice)
                 self._judge(poll.facts)
                 log.info("%s: changes are given from %s on", self._name, position.until)
-                return position
+                return position, fields.memory if fields else None
             # This machine's clock is ahead of the server's.
             instant = poll.began
+
+    def _compared_fields(self, cursor: Cursor) -> FieldComparison | None:
+        """Return what compares the watched fields of a poll's records; None where none are watched."""
+        watched = self._selection.watched
+        if watched is None:
+            return None
+        if cursor.memory is not None and not cursor.memory.serves(watched, cursor.salt):
+            log.warning(
+                "%s: other fields are watched than before, or the client secret is another one. What is known of "
+                "records does not serve any more, so the next change of each is given as first_seen",
+                self._name,
+            )
+        return FieldComparison(watched, cursor.salt, cursor.memory)
 
     def _begun(self) -> Poll:
         return Poll(str(self._name), self._now)
@@ -362,7 +384,12 @@ def read_again(
     :param judge: says whether a read may hide records.
     """
     incremental_list = selection.incremental_list
-    detector = ChangeDetector(incremental_list, cursor.salt, window.before, selection.change, window.after)
+    # Records whose changes nobody has told apart yet are given like those of which nothing is known.
+    given = window.changes if selection.watched else None
+    fields = FieldComparison(selection.watched, cursor.salt, None) if selection.watched and given is None else None
+    detector = ChangeDetector(
+        incremental_list, cursor.salt, window.before, selection.change, window.after, fields=fields, given=given
+    )
     zones = cursor.practice.timezones if cursor.practice else ()
     return read_closed_window(drchrono, detector, window.before.since, selection, zones, now=now, judge=judge)
 

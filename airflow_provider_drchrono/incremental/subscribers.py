@@ -17,10 +17,12 @@ from airflow_provider_drchrono.incremental.cursor import Cursor, CursorError, re
 from airflow_provider_drchrono.incremental.detection import ChangeDetector, ComparedCache, Position, key_of
 from airflow_provider_drchrono.incremental.events.event import MOST_IDS
 from airflow_provider_drchrono.incremental.lists import Change, IncrementalList
+from airflow_provider_drchrono.incremental.watched_fields import FieldComparison
 from airflow_provider_drchrono.incremental.window import read_from
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client.paging import Record
+    from airflow_provider_drchrono.incremental.watched_fields import FieldMemory, WatchedFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,14 @@ class SubscriberPosition:
 
     :param known_since: wall-clock time from which on the fingerprints of ``position`` know every record; None: all.
     :param timezones: the practice's; empty where they are not known, and then the position is never moved.
+    :param memory: what is known of the watched fields of records.
     """
 
     salt: str
     position: Position
     known_since: datetime | None
     timezones: tuple[str, ...]
+    memory: FieldMemory | None = None
 
     @classmethod
     def of_cursor(cls, cursor: Cursor, incremental_list: IncrementalList) -> SubscriberPosition | None:
@@ -64,7 +68,8 @@ class SubscriberPosition:
             # Fingerprints are kept of all that the last window returned, and that began earlier.
             befores = [window.before.since for window in cursor.runs.values() if window.after == position]
             known_since = befores[-1] if befores else known_since
-        return cls(cursor.salt, position, known_since, cursor.practice.timezones if cursor.practice else ())
+        zones = cursor.practice.timezones if cursor.practice else ()
+        return cls(cursor.salt, position, known_since, zones, cursor.memory)
 
     def advanced_to(self, until: datetime, lookback: timedelta) -> SubscriberPosition:
         """Return the position after its owner has polled by itself and found nothing new.
@@ -85,6 +90,7 @@ class Subscriber:
 
     :param filters: ids that a record has to have, by the names of its fields.
     :param lookback: how long a change may take until lists show it.
+    :param watched: the fields whose changes count; None for all.
     :param load: returns the stored cursor, whose position counts. It may block.
     :param at: the position, where there is no cursor.
     :param polled_at: when the owner has polled by itself and found nothing new, by the server's clock.
@@ -97,6 +103,7 @@ class Subscriber:
         filters: Mapping[str, int],
         change: Change,
         lookback: timedelta,
+        watched: WatchedFields | None = None,
         load: Callable[[], str | None] | None = None,
         at: SubscriberPosition | None = None,
         polled_at: datetime | None = None,
@@ -105,11 +112,13 @@ class Subscriber:
         self._list = incremental_list
         self._change = change
         self._lookback = lookback
+        self._watched = watched
         self._load = load
         self._at = at
         self._text: str | None = None
         self._polled_at = polled_at
         self._detector: ChangeDetector | None = None
+        self._fields: FieldComparison | None = None
         self._polled_since: datetime | None = None
         self._count = 0
         self._ids: list[int | str] = []
@@ -162,7 +171,10 @@ class Subscriber:
         :param cache: shared by all subscribers of the poll.
         """
         at = self._position
-        self._detector = ChangeDetector(self._list, at.salt, at.position, self._change, compared=cache)
+        self._fields = FieldComparison(self._watched, at.salt, at.memory) if self._watched else None
+        self._detector = ChangeDetector(
+            self._list, at.salt, at.position, self._change, compared=cache, fields=self._fields
+        )
         self._polled_since = since
         self._count, self._ids = 0, []
 
@@ -193,7 +205,8 @@ class Subscriber:
         if at.timezones:
             position = detector.position_after(began, self._lookback, at.timezones, lists)
             known_since = self._polled_since if self._list.moving_field is None else position.since
-            self._at = replace(at, position=position, known_since=known_since)
+            memory = self._fields.memory if self._fields else None
+            self._at = replace(at, position=position, known_since=known_since, memory=memory)
         return None
 
     def _concerning(self, records: Iterable[Record]) -> Iterator[Record]:

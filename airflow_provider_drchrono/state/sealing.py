@@ -24,11 +24,20 @@ NONCE = 12
 """Bytes, as AES-GCM wants them. With random ones a key is good for four thousand million values."""
 
 KEY = 32
-"""Bytes: AES-256."""
+"""Bytes: AES-256, and the key of a hash."""
 
 
 class SealError(DrChronoError, ValueError):
     """A value was sealed with another key, for another place, or is no sealed value at all."""
+
+
+def hash_key(client_id: str, client_secret: str) -> bytes:
+    """Return a key for hashes of values of which there are so few that a hash without a key would give them away.
+
+    :param client_id: the application's client id.
+    :param client_secret: its secret.
+    """
+    return _derived("hashes", client_id, client_secret)
 
 
 class Seal:
@@ -39,8 +48,7 @@ class Seal:
     """
 
     def __init__(self, client_id: str, client_secret: str) -> None:
-        info = f"airflow-provider-drchrono tokens {client_id}".encode()
-        self._cipher = AESGCM(HKDF(SHA256(), KEY, salt=None, info=info).derive(client_secret.encode()))
+        self._cipher = AESGCM(_derived("tokens", client_id, client_secret))
 
     def close(self, value: Any, place: str) -> str:
         """Return a value of plain JSON as sealed text.
@@ -64,3 +72,9 @@ class Seal:
             pass
         # Raised out here, so that no earlier exception is carried along.
         raise SealError("The value cannot be opened")
+
+
+def _derived(purpose: str, client_id: str, client_secret: str) -> bytes:
+    """Return a key that serves one purpose only."""
+    info = f"airflow-provider-drchrono {purpose} {client_id}".encode()
+    return HKDF(SHA256(), KEY, salt=None, info=info).derive(client_secret.encode())

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from airflow_provider_drchrono.catalog import Resource, load
 from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.incremental.canonical import canonical
 from airflow_provider_drchrono.incremental.clocks import earlier_clock, own_clock
-from airflow_provider_drchrono.incremental.detection import canonical
 from airflow_provider_drchrono.incremental.window import ZONES_LAST, Practice
 from airflow_provider_drchrono.transfers.staging import Checkpoint
 from airflow_provider_drchrono.warehouses.base import KnownPractice, LoadCounts, LoggedDeletion, SyncKey, Warehouse

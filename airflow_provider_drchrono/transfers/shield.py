@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_drchrono.catalog import Catalog, Resource, load
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, is_template
 from airflow_provider_drchrono.compat import BaseHook
-from airflow_provider_drchrono.incremental.detection import canonical, parsed
+from airflow_provider_drchrono.incremental.canonical import canonical, parsed
 from airflow_provider_drchrono.privacy import FieldPolicy, Masker, PolicyError
 from airflow_provider_drchrono.privacy.policy import check_arguments
 from airflow_provider_drchrono.state.sealing import Seal, SealError

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from isal import igzip, isal_zlib
 
 from airflow_provider_drchrono.client.errors import DrChronoError
-from airflow_provider_drchrono.incremental.detection import canonical
+from airflow_provider_drchrono.incremental.canonical import canonical
 from airflow_provider_drchrono.incremental.window import BEGINNING, Practice
 from airflow_provider_drchrono.transfers.staging_files import StagingError, StagingFolder
 

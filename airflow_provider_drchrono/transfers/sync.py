@@ -15,12 +15,12 @@ from typing import Any
 from airflow_provider_drchrono.catalog import Resource
 from airflow_provider_drchrono.client.errors import PermissionDeniedError
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.incremental.canonical import canonical
 from airflow_provider_drchrono.incremental.clocks import (
     ZoneWitness,
     is_ahead,
     own_clock,
 )
-from airflow_provider_drchrono.incremental.detection import canonical
 from airflow_provider_drchrono.incremental.lists import moment_of, needed_start
 from airflow_provider_drchrono.incremental.suspicion import ReadFacts, Suspicion, act_on
 from airflow_provider_drchrono.incremental.window import (

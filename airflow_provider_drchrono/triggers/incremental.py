@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, Selection
     from airflow_provider_drchrono.incremental.subscribers import PollSummary, Subscriber
     from airflow_provider_drchrono.incremental.suspicion import OnSuspicious
+    from airflow_provider_drchrono.incremental.watched_fields import WatchedFields
     from airflow_provider_drchrono.triggers.shared_polls import PolledList
 
 Status = Literal["changes", "timeout", "failed"]
@@ -99,6 +100,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
     :param resource: the resource that is polled, such as ``patients``.
     :param filters: filters of the list, but none that may name a person; a mapping, or one in JSON.
     :param change: which changes count.
+    :param watch_fields: names of the fields of which one has to have another value; None for any change.
     :param verbose: whether the fingerprints in the cursor are of verbose records.
     :param poll_interval: seconds between two polls.
     :param lookback: seconds that a change may take until the list shows it; None for what the catalogue says.
@@ -121,6 +123,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         resource: str,
         filters: Mapping[str, Any] | str | None = None,
         change: Change = "any",
+        watch_fields: Sequence[str] | None = None,
         verbose: bool = False,
         poll_interval: float = 360.0,
         lookback: float | None = None,
@@ -140,6 +143,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         self.resource = resource
         self.filters: dict[str, Any] = json.loads(filters) if isinstance(filters, str) else dict(filters or {})
         self.change: Change = change
+        self.watch_fields = list(watch_fields) if watch_fields is not None else None
         self.verbose = verbose
         self.poll_interval = poll_interval
         self.lookback = lookback
@@ -161,6 +165,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
             "resource": self.resource,
             "filters": self.filters,
             "change": self.change,
+            "watch_fields": self.watch_fields,
             "verbose": self.verbose,
             "poll_interval": self.poll_interval,
             "lookback": self.lookback,
@@ -200,7 +205,7 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
             in_time = await sleep_until(self.ends, self.not_before - time.time())
             return self._event("changes" if in_time else "timeout")
         try:
-            subscriber = self.subscriber(await asyncio.to_thread(self._catalog))
+            subscriber = self.subscriber(*await asyncio.to_thread(self._facts))
             summary = await self.wait_for_changes(subscriber, not_before=self.not_before, ends=self.ends)
         except Exception as error:
             # A trigger that raised it would have the task skipped with soft_fail, whatever it is.
@@ -257,10 +262,11 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
         sent, _ = split_filters(load(), self.resource, self.filters)
         return PolledList(self.drchrono_conn_id, self.resource, self.verbose, filters_key(sent))
 
-    def subscriber(self, catalog: Catalog) -> Subscriber:
+    def subscriber(self, catalog: Catalog, hash_key: bytes = b"") -> Subscriber:
         """Return the subscriber that takes part in the shared polls for this trigger.
 
         :param catalog: the one with the facts of the connection.
+        :param hash_key: of the connection, by which watched fields are compared.
         """
         from airflow_provider_drchrono.catalog import load
         from airflow_provider_drchrono.incremental.detection import Position
@@ -279,15 +285,17 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
             filters=filters,
             change=self.change,
             lookback=self._lookback(incremental_list),
+            watched=self._watched(hash_key),
             load=(lambda: VariableCursorStore().load(name)) if name else None,
             at=None if name else SubscriberPosition("", Position.at_start(since), since, tuple(self.timezones)),
             polled_at=datetime.fromisoformat(self.polled_at) if self.polled_at else None,
         )
 
-    def selection(self, catalog: Catalog) -> Selection:
+    def selection(self, catalog: Catalog, hash_key: bytes = b"") -> Selection:
         """Return what the watcher of an asset reads when it polls by itself.
 
         :param catalog: the one with the facts of the connection.
+        :param hash_key: of the connection, by which watched fields are compared.
         """
         from airflow_provider_drchrono.incremental.lists import IncrementalList, Selection
 
@@ -299,12 +307,19 @@ class DrChronoIncrementalTrigger(BaseEventTrigger):
             change=self.change,
             lookback=self._lookback(incremental_list),
             start=self.start,
+            watched=self._watched(hash_key),
         )
 
-    def _catalog(self) -> Catalog:
+    def _facts(self) -> tuple[Catalog, bytes]:
         from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 
-        return DrChronoHook(self.drchrono_conn_id).catalog
+        hook = DrChronoHook(self.drchrono_conn_id)
+        return hook.catalog, hook.hash_key
+
+    def _watched(self, hash_key: bytes) -> WatchedFields | None:
+        from airflow_provider_drchrono.incremental.watched_fields import WatchedFields
+
+        return WatchedFields(tuple(self.watch_fields), hash_key) if self.watch_fields is not None else None
 
     def _lookback(self, incremental_list: IncrementalList) -> timedelta:
         return incremental_list.lookback if self.lookback is None else timedelta(seconds=self.lookback)

@@ -41,10 +41,10 @@ class WatchingTrigger(Protocol):
     drchrono_conn_id: str
     poll_interval: float
 
-    def selection(self, catalog: Catalog) -> Selection:
+    def selection(self, catalog: Catalog, hash_key: bytes) -> Selection:
         """Return what is watched."""
 
-    def subscriber(self, catalog: Catalog) -> Subscriber:
+    def subscriber(self, catalog: Catalog, hash_key: bytes) -> Subscriber:
         """Return the subscriber that takes part in the shared polls for the trigger."""
 
     def due(self) -> float | None:
@@ -70,7 +70,7 @@ async def watch(trigger: WatchingTrigger, asset: str) -> AsyncIterator[ChangeEve
     begun, failures = False, 0
     while True:
         try:
-            subscriber = subscriber or trigger.subscriber(await asyncio.to_thread(watcher.catalog))
+            subscriber = subscriber or trigger.subscriber(*await asyncio.to_thread(watcher.facts))
             event = None
             if not begun and trigger.due() is not None:
                 # Airflow has begun the watcher anew, and the list was polled a moment ago.
@@ -108,9 +108,10 @@ class _Watcher:
         self._asset = asset
         self.polled_at: datetime | None = None
 
-    def catalog(self) -> Catalog:
-        """Return the catalogue with the facts of the connection."""
-        return self._hook().catalog
+    def facts(self) -> tuple[Catalog, bytes]:
+        """Return the catalogue with the facts of the connection, and the key by which watched fields are compared."""
+        hook = self._hook()
+        return hook.catalog, hook.hash_key
 
     def next_event(self) -> ChangeEvent | None:
         """Return the event that may not have arrived the last time, or else poll, and return what is new."""
@@ -141,7 +142,7 @@ class _Watcher:
         from airflow_provider_drchrono.incremental.suspicion import act_on
         from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 
-        selection = self._trigger.selection(hook.catalog)
+        selection = self._trigger.selection(hook.catalog, hook.hash_key)
 
         def judge(read: ReadFacts) -> bool:
             found = hook.suspicions(selection.incremental_list.operation_id, read)

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_drchrono.incremental.detection import canonical
+from airflow_provider_drchrono.incremental.canonical import canonical
 from airflow_provider_drchrono.warehouses import sql
 from airflow_provider_drchrono.warehouses.base import Capabilities, WarehouseError
 from airflow_provider_drchrono.warehouses.loading import Session

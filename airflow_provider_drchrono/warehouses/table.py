@@ -17,7 +17,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.catalog import Catalog, Deletions, Field, Resource
-from airflow_provider_drchrono.incremental.detection import canonical, comparable, parsed, storable
+from airflow_provider_drchrono.incremental.canonical import canonical, comparable, parsed, storable
 from airflow_provider_drchrono.privacy import FieldPolicy
 from airflow_provider_drchrono.warehouses.column_abouts import column_abouts
 from airflow_provider_drchrono.warehouses.plain_records import PlainRecords

@@ -16,8 +16,8 @@ import pytest
 from airflow_provider_drchrono.assets import drchrono_asset
 from airflow_provider_drchrono.catalog import Field, Resource, load
 from airflow_provider_drchrono.cli import index
+from airflow_provider_drchrono.incremental.canonical import canonical
 from airflow_provider_drchrono.incremental.cursor import MemoryCursorStore
-from airflow_provider_drchrono.incremental.detection import canonical
 from airflow_provider_drchrono.operators.assets import DrChronoChangedRecordsOperator
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sensors.base import IncrementalSensor

@@ -159,14 +159,30 @@ def merged(windows: Sequence[Window], selection: Selection) -> list[Window]:
     """Return windows that meet as one, where that makes no difference.
 
     It does for updates: a record that was created in one window and changed in the next is an update in that only. And
-    it does where records have no time of change: the end of a window knows only what its own poll returned.
+    it does where records have no time of change: the end of a window knows only what its own poll returned. Where it is
+    known of each record what has changed in it, both does not matter, and a record comes once with all that has.
     """
+    if selection.watched is not None:
+        return _with_changes(windows)
     if selection.change == "updated" or selection.incremental_list.moving_field is None:
         return list(windows)
     found: list[Window] = []
     for window in windows:
         if found and found[-1].after == window.before:
             found[-1] = Window(found[-1].before, window.after)
+        else:
+            found.append(window)
+    return found
+
+
+def _with_changes(windows: Sequence[Window]) -> list[Window]:
+    found: list[Window] = []
+    for window in windows:
+        last = found[-1] if found else None
+        if last is None or last.after != window.before or not last.changes or not window.changes:
+            found.append(window)
+        elif last.changes.names == window.changes.names:
+            found[-1] = Window(last.before, window.after, last.changes.followed_by(window.changes))
         else:
             found.append(window)
     return found

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.cursor import CursorSource, CursorStore
     from airflow_provider_drchrono.incremental.detection import Position, Window
     from airflow_provider_drchrono.incremental.lists import Selection
+    from airflow_provider_drchrono.incremental.watched_fields import WindowChanges
     from airflow_provider_drchrono.incremental.window import TimezoneSource
 
 
@@ -104,7 +105,7 @@ class EventWriter(Poller):
             raise _UnacknowledgedError(cursor.pending_event)
         return None
 
-    def _after_delivery(self, cursor: Cursor, position: Position, result: Any) -> Cursor:
+    def _after_delivery(self, cursor: Cursor, position: Position, result: Any, changes: WindowChanges | None) -> Cursor:
         count, ids = result
         since = cursor.position.since if cursor.position else None
         until = position.until
@@ -119,7 +120,7 @@ class EventWriter(Poller):
             count=count,
             ids=ids,
         )
-        return cursor.with_event(event, position)
+        return cursor.with_event(event, position, changes)
 
     def _saved(self, text: str | None, cursor: Cursor) -> bool:
         is_saved = super()._saved(text, cursor)

@@ -88,11 +88,14 @@ class DrChronoChangedRecordsOperator(BaseOperator):
         from airflow_provider_drchrono.common.arguments import checked_fields
         from airflow_provider_drchrono.common.outcomes import airflow_outcome
         from airflow_provider_drchrono.common.results import Output
+        from airflow_provider_drchrono.incremental.watched_fields import CHANGE_FIELD
 
         with airflow_outcome():
-            selection = watching_trigger(self.asset).selection(self.hook.catalog)
+            selection = watching_trigger(self.asset).selection(self.hook.catalog, self.hook.hash_key)
             operation_id = selection.incremental_list.operation_id
             fields = checked_fields(operation_id, self.fields, verbose=selection.verbose)
+            if fields is not None and selection.watched is not None:
+                fields = (*fields, CHANGE_FIELD)
             output = Output(operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
             result = self._read(context, selection, output)
         self.log.info("%s: %s", operation_id, output.summary(result))

@@ -64,6 +64,10 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         then polls on a worker, for which it is resumed at each poll.
     :param change: ``created``, ``updated``, or ``any``. A record that is created and changed between two polls counts
         as created.
+    :param watch_fields: wait until one of these fields has another value, and say which: each record is given
+        ``_drchrono_change``, such as ``{"kind": "updated", "fields": ["status"]}``. The kind is ``created`` for a new
+        record, and ``first_seen`` for an older one that changes for the first time since the sensor began, of which
+        nobody knows what has changed.
     :param fields: return only these fields of each record.
     :param verbose: ask also for the fields that come only with ``verbose=true``.
     :param since: read what changed from this time on, instead of continuing from the cursor: a date, a time of the
@@ -112,6 +116,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         filters: Mapping[str, Any] | XComArg | str | None = None,
         extra_filters: Mapping[str, Any] | XComArg | str | None = None,
         change: Change = "any",
+        watch_fields: Sequence[str] | None = None,
         fields: Sequence[str] | XComArg | str | None = None,
         verbose: bool = False,
         since: Time | XComArg = None,
@@ -137,6 +142,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         self.filters = filters
         self.extra_filters = extra_filters
         self.change = change
+        self.watch_fields = watch_fields
         self.fields = fields
         self.verbose = verbose
         self.since = since
@@ -251,6 +257,11 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             raise InvalidArgumentError(
                 f"{where}: change must be one of {', '.join(map(repr, changes))}, not {self.change!r}{why}"
             )
+        arguments.checked_watch_fields(where, self.watch_fields, change=self.change, verbose=self.verbose)
+        if self.watch_fields is not None and self.since is not None:
+            raise InvalidArgumentError(
+                f"{where}: watch_fields needs the cursor, which knows the earlier values; leave since out"
+            )
         arguments.check_choice(where, "on_suspicious", self.on_suspicious, ON_SUSPICIOUS)
         arguments.check_size(where, self.max_records, self.batch_size, self.output_path)
         arguments.checked_lookback(where, self.lookback, timedelta(0))
@@ -267,10 +278,13 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
         from airflow_provider_drchrono.common.results import Output
         from airflow_provider_drchrono.incremental.cursor import CursorError, ForgottenRunError
         from airflow_provider_drchrono.incremental.lists import IncrementalList
+        from airflow_provider_drchrono.incremental.watched_fields import CHANGE_FIELD
 
         incremental_list = IncrementalList.of(self.hook.catalog, self.resource)
         filters = self._checked_filters()
         fields = arguments.checked_fields(self.operation_id, self.fields, verbose=self.verbose)
+        if fields is not None and self.watch_fields is not None:
+            fields = (*fields, CHANGE_FIELD)
         output = Output(self.operation_id, fields, self.max_records, self.batch_size, self.output_path or None)
         span: tuple[datetime | None, datetime | None] = (None, None)
         try:
@@ -351,6 +365,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
                 resource=self.resource,
                 filters=arguments.incremental_filters(self.resource).public(filters),
                 change=self.change,
+                watch_fields=tuple(self.watch_fields) if self.watch_fields is not None else None,
                 verbose=self.verbose,
                 cursor=[name.dag_id, name.task_id, name.map_index] if window is None else None,
                 since=window.since.isoformat() if window else None,
@@ -383,7 +398,11 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
 
     def _selection(self, incremental_list: IncrementalList, filters: dict[str, Any]) -> Selection:
         from airflow_provider_drchrono.incremental.lists import Selection
+        from airflow_provider_drchrono.incremental.watched_fields import WatchedFields
 
+        watched = arguments.checked_watch_fields(
+            self.operation_id, self.watch_fields, change=self.change, verbose=self.verbose
+        )
         start = self.start.isoformat() if isinstance(self.start, date) else str(self.start or "")
         arguments.check_time(self.operation_id, "start", start, STARTS)
         return Selection(
@@ -394,6 +413,7 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             lookback=arguments.checked_lookback(self.operation_id, self.lookback, incremental_list.lookback),
             start=start,
             extra_filters=self._checked_extra_filters(),
+            watched=None if watched is None else WatchedFields(watched, self.hook.hash_key),
         )
 
     def _poller(self, context: Context, incremental_list: IncrementalList, filters: dict[str, Any]) -> Poller:

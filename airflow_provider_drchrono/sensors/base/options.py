@@ -23,6 +23,7 @@ class SensorOptions(TaskOptions, total=False):
     """What :class:`IncrementalSensor` takes where all changes of the list look the same and it has no verbose form."""
 
     extra_filters: Mapping[str, Any] | XComArg | str | None
+    watch_fields: Sequence[str] | None
     fields: Sequence[str] | XComArg | str | None
     since: Time
     until: Time

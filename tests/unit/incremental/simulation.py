@@ -24,7 +24,7 @@ from airflow_provider_drchrono.client import (
     DrChronoError,
     MemoryTokenStore,
 )
-from airflow_provider_drchrono.incremental.cursor import CursorName, MemoryCursorStore, read_cursor
+from airflow_provider_drchrono.incremental.cursor import Cursor, CursorName, MemoryCursorStore, read_cursor
 from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position
 from airflow_provider_drchrono.incremental.lists import IncrementalList
 from airflow_provider_drchrono.incremental.subscribers import Subscriber, SubscriberPosition
@@ -43,6 +43,7 @@ CHANGES_OF_CLOCKS = (datetime(2026, 3, 8, 7, tzinfo=UTC), datetime(2026, 11, 1, 
 MONTHS = (datetime(2026, 10, 18, 12, tzinfo=UTC), datetime(2026, 2, 24, 12, tzinfo=UTC))
 LATEST_WRITE = 30.0
 PAGE = 3
+HASH_KEY = b"of the client secret"
 MOST_TRIES = 100
 FAULTS = (
     {"kind": "status", "status": 500},
@@ -150,6 +151,7 @@ class Month:
             practice_timezones=lambda: (ZONE,),
             suspicions=lambda operation_id, read: [],
             continued_source=lambda known: known,
+            hash_key=HASH_KEY,
         )
         patch.setattr(IncrementalSensor, "hook", hook)
         patch.setattr(IncrementalSensor, "cursor_store", self.store)
@@ -244,7 +246,10 @@ class Month:
                 break
             self.app.clock.advance(60)
         assert again is not None, "a run that was cleared is given nothing"
-        first = self.given[run_id]
+        self._check_again(self.given[run_id], again)
+
+    def _check_again(self, first: list[tuple[Any, str]], again: list[tuple[Any, str]]) -> None:
+        """Make sure that a run that was cleared is given the same again."""
         if self.change == "created":
             assert {key for key, _ in again} == {key for key, _ in first}
         else:
@@ -272,7 +277,7 @@ class Month:
         path, arguments = trigger.serialize()
         assert path.endswith(DrChronoIncrementalTrigger.__name__)
         restarted = DrChronoIncrementalTrigger(**arguments)
-        subscriber = restarted.subscriber(load())
+        subscriber = restarted.subscriber(load(), HASH_KEY)
         for _ in range(self.chance.randrange(1, 6)):
             self._pass(120)
             if asyncio.run(self._is_notified(subscriber)):
@@ -313,7 +318,7 @@ class Month:
         """Poll from the stored position, as the sensor itself would."""
         cursor = read_cursor(next(iter(self.store.texts.values())))
         assert cursor.position is not None
-        detector = ChangeDetector(incremental_list, cursor.salt, cursor.position, self.change)  # type: ignore[arg-type]
+        detector = self._detector(incremental_list, cursor, cursor.position)
         self.app.faults.clear()
         found = False
         for query in incremental_list.queries({}, cursor.position.since):
@@ -321,7 +326,10 @@ class Month:
                 found = bool(list(detector.new_records(page.records))) or found
         return found
 
-    def _change(self) -> dict[str, str]:
+    def _detector(self, incremental_list: IncrementalList, cursor: Cursor, position: Position) -> ChangeDetector:
+        return ChangeDetector(incremental_list, cursor.salt, position, self.change)  # type: ignore[arg-type]
+
+    def _change(self) -> dict[str, Any]:
         return {} if self.change == "any" else {"change": self.change}
 
     def _pairs(self, records: list[dict[str, Any]] | None) -> list[tuple[Any, str]] | None:
@@ -414,13 +422,18 @@ class Month:
 
 def changing_field(resource: str) -> str:
     """Return a text field of a record that people may fill in freely."""
+    return changing_fields(resource)[0]
+
+
+def changing_fields(resource: str) -> list[str]:
+    """Return all such fields."""
     found = load().resource(resource)
     record = load().record_of(resource)
     assert record is not None
-    return next(
+    return [
         each.name
         for each in record.fields.values()
         if each.type == "string"
         and not (each.format or each.enum or each.verbose or each.refers_to)
         and each.name not in (*found.key, "code")
-    )
+    ]

@@ -16,7 +16,7 @@ from airflow_provider_drchrono.incremental.events.writer import EventWriter
 from airflow_provider_drchrono.operators.assets import DrChronoChangedRecordsOperator
 from airflow_provider_drchrono.sensors.base import IncrementalSensor
 from tests.support.running import execute
-from tests.unit.incremental.simulation import ZONE, FlakyStore, Killed, Month
+from tests.unit.incremental.simulation import HASH_KEY, ZONE, FlakyStore, Killed, Month
 
 
 class WatchedMonth(Month):
@@ -24,7 +24,7 @@ class WatchedMonth(Month):
 
     def __init__(self, patch: pytest.MonkeyPatch, kind: type[IncrementalSensor], seed: int, change: str) -> None:
         super().__init__(patch, kind, "watched", seed, change)
-        self.asset = drchrono_asset(kind.resource, change=change)  # type: ignore[call-overload]
+        self.asset = drchrono_asset(kind.resource, **self._change())  # type: ignore[call-overload]
         self.deliveries = FlakyStore(self.chance)
         self.writer: EventWriter | None = None
         self.sent: list[ChangeEvent] = []
@@ -33,7 +33,11 @@ class WatchedMonth(Month):
         patch.setattr(DrChronoChangedRecordsOperator, "cursor_store", self.store)
         patch.setattr(DrChronoChangedRecordsOperator, "deliveries_store", self.deliveries)
         hook = SimpleNamespace(
-            get_conn=lambda: self.client, close=lambda: None, catalog=load(), suspicions=lambda *_: []
+            get_conn=lambda: self.client,
+            close=lambda: None,
+            catalog=load(),
+            suspicions=lambda *_: [],
+            hash_key=HASH_KEY,
         )
         patch.setattr(DrChronoChangedRecordsOperator, "hook", hook)
 
@@ -83,7 +87,7 @@ class WatchedMonth(Month):
 
     def _writer(self) -> EventWriter:
         zones = SimpleNamespace(settings=SimpleNamespace(timezone=None), practice_timezones=lambda: (ZONE,))
-        selection = self.asset.watchers[0].trigger.selection(load())
+        selection = self.asset.watchers[0].trigger.selection(load(), HASH_KEY)
         return EventWriter(
             selection, store=self.store, asset=self.asset.name, timezones=zones, now=lambda: self.app.clock.now()
         )

@@ -6,16 +6,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.catalog import load
+from airflow_provider_drchrono.incremental.canonical import canonical, comparable, parsed, storable
 from airflow_provider_drchrono.incremental.detection import (
     ChangeDetector,
     ComparedCache,
     Fingerprinter,
     Position,
-    canonical,
-    comparable,
     pack,
-    parsed,
-    storable,
     unpack,
     within,
 )

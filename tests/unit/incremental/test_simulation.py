@@ -14,6 +14,7 @@ from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.codegen.sensors import plan_sensors
 from airflow_provider_drchrono.sensors.base import IncrementalSensor
 from tests.unit.incremental.simulation import Month
+from tests.unit.incremental.simulation_fields import FieldsAssetMonth, FieldsMonth
 from tests.unit.incremental.simulation_watched import WatchedMonth
 
 MODES = ("poke", "reschedule", "deferrable")
@@ -87,3 +88,28 @@ def test_events_do_come_twice_in_the_simulation() -> None:
         month.run(40)
 
     assert month.twice > 0
+
+
+@pytest.mark.parametrize("mode", [*MODES, "asset"])
+@pytest.mark.parametrize(
+    "kind",
+    [each for each in sensors() if each.resource in ("appointments", "patients", "documents", "lab_orders")],
+    ids=lambda kind: kind.resource,
+)
+def test_every_change_of_a_watched_field_is_given_and_no_other_one(kind: type[IncrementalSensor], mode: str) -> None:
+    for seed in seeds():
+        print(f"Repeat it with DRCHRONO_SEED={seed}")
+        with pytest.MonkeyPatch.context() as patch:
+            month = (
+                FieldsAssetMonth(patch, kind, seed, "any")
+                if mode == "asset"
+                else FieldsMonth(patch, kind, mode, seed, "any")
+            )
+            month.run(40)
+
+        assert month.kinds["updated"] > 5, "too little happened to prove anything"
+        assert month.unwatched_writes > 20, "too little happened to prove anything"
+        assert month.missing() == {}, f"lost with DRCHRONO_SEED={seed}"
+        # A record that the first poll did not find is met at its next change, whatever that is.
+        extra = {key: count for key, count in month.times_given().items() if count > month.writes[key] + 1}
+        assert extra == {}, f"given for other changes with DRCHRONO_SEED={seed}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.incremental.detection import canonical
+from airflow_provider_drchrono.incremental.canonical import canonical
 from airflow_provider_drchrono.incremental.window import Practice, SyncState
 from airflow_provider_drchrono.warehouses.base import (
     CompleteRead,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_drchrono.incremental.detection import canonical
+from airflow_provider_drchrono.incremental.canonical import canonical
 from airflow_provider_drchrono.warehouses.plain_records import PlainRecords
 from airflow_provider_drchrono.warehouses.table import (
     DIGEST,
