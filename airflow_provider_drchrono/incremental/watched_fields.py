@@ -119,7 +119,7 @@ class FieldMemory:
 
 @dataclass(frozen=True, slots=True)
 class WindowChanges:
-    """What had changed in the records of a window, which whoever reads it again is told again.
+    """What had changed in the records of a window, for whoever reads it again.
 
     :param changes: by the records' identities.
     """
@@ -145,7 +145,7 @@ class WindowChanges:
 
         :raises ValueError: it is something else.
         """
-        names, _, packed = text.partition(":")
+        names, packed = text.split(":")
         fields = tuple(names.split(","))
         marks = {identity: int(mark, 16) for identity, mark in _unpacked(packed, _MARK)}
         if any(mark % 4 >= len(_KINDS) or mark >= 4 << len(fields) for mark in marks.values()):

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.airflow
 
 @pytest.mark.parametrize("filters", [{}, {"doctor": 7}], ids=["everything", "filtered"])
 def test_it_comes_back_as_it_was(filters: dict[str, Any], airflow_db: object) -> None:
-    (watcher,) = drchrono_asset("patients", filters=filters, start="beginning").watchers
+    (watcher,) = drchrono_asset(
+        "patients", filters=filters, start="beginning", watch_fields=["email", "cell_phone"]
+    ).watchers
     encoded = encode_trigger(watcher.trigger)
     row = Trigger(**encoded)
 

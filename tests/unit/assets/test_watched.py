@@ -52,6 +52,7 @@ def test_an_asset_says_what_its_trigger_watches() -> None:
         "resource": "tasks",
         "filters": {"due_at_since": "2026-01-01", "status": 3},
         "change": "created",
+        "watch_fields": None,
         "verbose": True,
         "poll_interval": 60.0,
         "lookback": 300.0,
@@ -88,6 +89,7 @@ EQUAL = {
     "ids as text": [{"filters": {"doctor": 42}}, {"filters": {"doctor": "42"}}, {"filters": {"doctor": " 42 "}}],
     "switches as text": [{"filters": {"show_archived": True}}, {"filters": {"show_archived": "True"}}],
     "order": [{"filters": {"doctor": 1, "office": 2}}, {"filters": {"office": 2, "doctor": 1}}],
+    "order of fields": [{"watch_fields": ["status", "office"]}, {"watch_fields": ("office", "status")}],
     "ranges": [
         {"filters": {"date_range": "2026-01-01/2026-12-31"}},
         {"filters": {"date_range": [date(2026, 1, 1), date(2026, 12, 31)]}},
@@ -138,6 +140,8 @@ DIFFERENT: list[dict[str, Any]] = [
     {"start": "2026-01-31"},
     {"start": "2026-01-31T08:00:00"},
     {"start": "2026-01-31T08:00:00+00:00"},
+    {"watch_fields": ["status"]},
+    {"watch_fields": ["status", "office"]},
     {"name": "visits"},
     {"name": "visits of the north"},
 ]
@@ -170,6 +174,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "the filter of that kind of messages": (
         {"resource": "messages", "filters": {"updated_since": "2026-01-01"}},
         "use the argument since or start, not the filter",
+    ),
+    "a misspelt field": ({"watch_fields": ["statuss"]}, "no field 'statuss' (did you mean 'status'"),
+    "fields of what is created": (
+        {"watch_fields": ["status"], "change": "created"},
+        "watch_fields needs change='any' or 'updated'",
     ),
     "templated filters": ({"filters": "{{ params.filters }}"}, "filters must be a mapping"),
     "a template in a filter": ({"filters": {"doctor": "{{ params.doctor }}"}}, "filters['doctor'] must be a value"),
