@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from airflow_provider_drchrono.compat import BaseHook
+from airflow_provider_drchrono.compat.cached import cached_property
 from airflow_provider_drchrono.hooks.calls import CallsDirectly
 
 if TYPE_CHECKING:

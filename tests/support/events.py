@@ -26,8 +26,9 @@ def make_event(
     """
     trigger = watching_trigger(asset)
     zones = SimpleNamespace(settings=SimpleNamespace(timezone="America/New_York"))
-    writer = EventWriter(trigger.selection(load()), store=cursors, asset=asset.name, timezones=zones, now=now)
     hook = DrChronoHook(trigger.drchrono_conn_id)
+    selection = trigger.selection(load(), hook.hash_key)
+    writer = EventWriter(selection, store=cursors, asset=asset.name, timezones=zones, now=now)
     try:
         event = writer.next_event(hook.get_conn())
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice, check_size
 from airflow_provider_drchrono.compat import instance_of, run_of
+from airflow_provider_drchrono.compat.cached import cached_property
 from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious
 
 if TYPE_CHECKING:

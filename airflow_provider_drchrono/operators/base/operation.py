@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from airflow.sdk import BaseOperator
@@ -14,6 +13,7 @@ from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common.arguments import path_id
 from airflow_provider_drchrono.common.colours import colour_of
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
+from airflow_provider_drchrono.compat.cached import cached_property
 from airflow_provider_drchrono.operators.base.body_names import body_names
 from airflow_provider_drchrono.operators.base.links import DrChronoPatientLink
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
@@ -14,6 +13,7 @@ from airflow_provider_drchrono.client import errors
 from airflow_provider_drchrono.client.free_path import METHODS, SAFE, is_whole_address, path_segments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_size, is_template
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
+from airflow_provider_drchrono.compat.cached import cached_property
 from airflow_provider_drchrono.operators.base.messages import FIELD, explained
 
 if TYPE_CHECKING:
