@@ -21,4 +21,4 @@ def test_the_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
         for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
             exec(block, names)
 
-    assert made == ["newcomers", "in_batches", "in_a_file", "visits"]
+    assert made == ["newcomers", "moved_or_arrived", "in_batches", "in_a_file", "visits"]
