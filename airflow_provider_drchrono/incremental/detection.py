@@ -196,12 +196,8 @@ class ChangeDetector:
             elif self._before.fingerprints.get(identity) == content:
                 if self._fields is not None:
                     self._fields.note(record, identity)
-            elif self._fields is not None:
-                yield from self._with_change(self._fields, record, identity)
-            elif not self._is_wanted(record, identity):
-                self.unwanted += 1
             elif self._again is None or self._was_there(self._again, record, identity, content, moved_at):
-                yield record
+                yield from self._wanted(record, identity)
 
     @property
     def newest(self) -> datetime | None:
@@ -244,6 +240,14 @@ class ChangeDetector:
         start = self._before.created_since
         in_time = start is None or (created_at is not None and created_at >= start)
         return in_time and identity not in self._before.fingerprints
+
+    def _wanted(self, record: Record, identity: str) -> Iterator[Record]:
+        if self._fields is not None:
+            yield from self._with_change(self._fields, record, identity)
+        elif self._is_wanted(record, identity):
+            yield record
+        else:
+            self.unwanted += 1
 
     def _with_change(self, fields: FieldComparison, record: Record, identity: str) -> Iterator[Record]:
         """Yield a record in which a watched field has changed, with what has."""

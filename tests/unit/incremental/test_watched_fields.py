@@ -1,11 +1,14 @@
 """What is known of watched fields, and what a change is said to be about."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.incremental.cursor import MOST_CHARACTERS, MOST_RUNS, Cursor, read_cursor
-from airflow_provider_drchrono.incremental.detection import Position
+from airflow_provider_drchrono.incremental.detection import ChangeDetector, Position
+from airflow_provider_drchrono.incremental.lists import IncrementalList
 from airflow_provider_drchrono.incremental.watched_fields import (
     CHANGE_FIELD,
     FieldChange,
@@ -18,6 +21,7 @@ from airflow_provider_drchrono.incremental.watched_fields import (
 SALT = "0123456789abcdef"
 WATCHED = WatchedFields(("status", "scheduled_time"), b"a key")
 VISIT = {"id": 7, "status": "Confirmed", "scheduled_time": "2026-03-04T09:30:00", "notes": "none"}
+BEGAN = datetime(2026, 3, 4, 9, tzinfo=UTC)
 WHO = "AAAAAAA7"
 WHO_ELSE = "AAAAAAA8"
 
@@ -37,6 +41,22 @@ def test_a_record_is_met_before_it_can_be_compared() -> None:
     both = compared(memory, VISIT | {"status": "Arrived", "scheduled_time": None})[0]
     assert both == FieldChange("updated", ("status", "scheduled_time"))
     assert both.added_to(VISIT)[CHANGE_FIELD] == {"kind": "updated", "fields": ["status", "scheduled_time"]}
+
+
+def test_a_run_from_before_fields_were_watched_is_given_again_what_it_was_given() -> None:
+    """A cleared run is given no change that came after it: the later run, which was given that, would have it twice."""
+    visits = IncrementalList.of(load(), "appointments")
+    before = Position(BEGAN, datetime(2026, 3, 4, 9), datetime(2026, 3, 4, 9))
+    met = [VISIT | {"id": number, "updated_at": "2026-03-04T09:59:30"} for number in (1, 2)]
+    first = ChangeDetector(visits, SALT, before)
+    assert len(list(first.new_records(met))) == 2
+    after = first.position_after(BEGAN + timedelta(hours=1), timedelta(minutes=2), ("UTC",))
+
+    later = met[1] | {"status": "Arrived", "updated_at": "2026-03-04T10:30:00"}
+    comparison = FieldComparison(WATCHED, SALT, None)
+    again = list(ChangeDetector(visits, SALT, before, again=after, fields=comparison).new_records([met[0], later]))
+    assert [record["id"] for record in again] == [1]
+    assert again[0][CHANGE_FIELD] == {"kind": "first_seen", "fields": []}
 
 
 def test_a_missing_value_is_not_an_empty_one() -> None:
