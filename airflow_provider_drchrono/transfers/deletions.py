@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
-from airflow_provider_drchrono.catalog import Resource, load
+from airflow_provider_drchrono.catalog import Operation, Resource, load
 from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.incremental.canonical import canonical
@@ -118,25 +118,22 @@ def settle_missing(
     if table.is_appended:
         return None
     suspects = warehouse.missing(table, key, selects_all=selects_all, limit=MOST_LOOKUPS)
-    operation = next((each for each in resource.operations.values() if each.kind == "read"), None)
-    if not suspects or operation is None or len(table.key) != 1:
-        return None
-    needs_more = any(each.required and each.place == "query" for each in operation.parameters)
-    if needs_more:
+    operation = lookup_of(resource, table)
+    if not suspects or operation is None:
         return None
     maker = RowMaker(table, zone)
     rows, gone = [], []
     client = hook.get_conn()
     for suspect in suspects:
         try:
-            record = _looked_up(client, resource, suspect[0], verbose=verbose and operation.takes("verbose"))
+            record = looked_up(client, resource, suspect[0], verbose=verbose and operation.takes("verbose"))
         except DrChronoError as error:
             log.info("Not all missing records could be looked up (%s); the next run goes on", type(error).__name__)
             break
         if record is None:
             gone.append(suspect)
             continue
-        row = maker.row(held(record), _now(client).isoformat(" "))
+        row = maker.row(held(record), present(client).isoformat(" "))
         if row is not None and str(record.get(table.key[0])) == str(suspect[0]):
             rows.append(row)
     if not rows and not gone:
@@ -151,7 +148,17 @@ def settle_missing(
     return counts
 
 
-def _looked_up(client: DrChronoClient, resource: Resource, identifier: Any, *, verbose: bool) -> dict[str, Any] | None:
+def lookup_of(resource: Resource, table: Table) -> Operation | None:
+    """Return the operation by which a row's record is looked up; None where its id is not enough for that."""
+    operation = next((each for each in resource.operations.values() if each.kind == "read"), None)
+    if operation is None or len(table.key) != 1:
+        return None
+    needs_more = any(each.required and each.place == "query" for each in operation.parameters)
+    return None if needs_more else operation
+
+
+def looked_up(client: DrChronoClient, resource: Resource, identifier: Any, *, verbose: bool) -> dict[str, Any] | None:
+    """Return a record; None if the API knows none with this id."""
     from airflow_provider_drchrono.client import NotFoundError
 
     try:
@@ -160,7 +167,8 @@ def _looked_up(client: DrChronoClient, resource: Resource, identifier: Any, *, v
         return None
 
 
-def _now(client: DrChronoClient) -> datetime:
+def present(client: DrChronoClient) -> datetime:
+    """Return the present, by the clock that is behind: the API's or this machine's."""
     own = own_clock()
     return earlier_clock(client.server_time or own, own).replace(microsecond=0)
 

@@ -42,6 +42,13 @@ from airflow_provider_drchrono.transfers.shield import check_held, checked_polic
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import staging_folder
 from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult, prepare
+from airflow_provider_drchrono.transfers.verification import (
+    MOST_SAMPLED,
+    ON_DIFFERENCE,
+    OnDifference,
+    Verification,
+    Verifier,
+)
 from airflow_provider_drchrono.transfers.warehouse_outcome import warehouse_outcome
 from airflow_provider_drchrono.warehouses.deletions import CompleteEvery
 from airflow_provider_drchrono.warehouses.registry import open_warehouse
@@ -77,7 +84,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
 
     It returns, and pushes to XCom, counts and times and no record: ``resource``, ``table``, ``calls``, ``rows_read``,
     ``rows_new``, ``rows_changed``, ``rows_deleted``, ``rows_in_table``, ``records_set_aside``, ``seconds``, ``since``,
-    ``watermark``. A record without its id is set aside, since its row could not be found again; the others are loaded.
+    ``watermark``, ``verified``. A record without its id is set aside, since its row could not be found again; the
+    others are loaded.
 
     Where records have no key, as those of ``audit_log``, rows are only ever added, each record once.
 
@@ -108,6 +116,10 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
     :param on_suspicious: what follows where a list may hide records: it came back empty to a token that lacks its
         scopes, a page in the middle of it was empty, or a read of everything did not show many rows that the table has.
         ``warn`` in the log and mark none of these as deleted, ``fail``, or ``accept`` the list as it is.
+    :param verify: compare the table with DrChrono after the load, and ``warn`` in the log or ``fail`` where it lacks
+        what it should have: records are counted where the API makes bulk lists of them, and rows taken at random are
+        looked up. What it found is in ``verified``. None: do not compare.
+    :param verify_sample: rows to look up for that, up to 200; each costs a call.
     :param columns: the fields to hold, by name; a field within another is named with a dot, such as
         ``primary_insurance.subscriber_zip_code``. The id, and a field by which deletions are noticed, are held beside.
     :param exclude: fields to leave out; ``class:free_text`` stands for all fields of a privacy class.
@@ -155,6 +167,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         read_by: ReadBy = "auto",
         deferrable: bool | None = None,
         on_suspicious: OnSuspiciousSync = "warn",
+        verify: OnDifference | None = None,
+        verify_sample: int = 20,
         columns: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
         mask: Mapping[str, MaskKind] | None = None,
@@ -173,6 +187,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             read_by=read_by,
             complete_every=complete_every,
             on_suspicious=on_suspicious,
+            verify=verify,
+            verify_sample=verify_sample,
             columns=columns,
             exclude=exclude,
             mask=mask,
@@ -202,6 +218,8 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         self.read_by = read_by
         self.deferrable = deferrable
         self.on_suspicious = on_suspicious
+        self.verify = verify
+        self.verify_sample = verify_sample
         self.staging_path = staging_path
         self.staging_retention = staging_retention
         source = list_asset(resource, drchrono_conn_id)
@@ -221,11 +239,11 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
                 hook = DrChronoHook(self.drchrono_conn_id)
                 request = self._request(hook.catalog, hook.settings.timezone)
                 with closing(hook):
-                    result = self._sync(request, hook, context)
+                    result, verification = self._sync(request, hook, context)
         except BulkPendingError as error:
             pending = error
         else:
-            return self._report(context, result, request, monotonic() - started)
+            return self._report(context, result, verification, request, monotonic() - started)
         self._come_back(pending)
 
     def execute_complete(self, context: Context, event: object) -> dict[str, Any]:
@@ -255,12 +273,19 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             timeout=_LONGEST_DEFERRAL + GRACE + max(pending.retry_at - datetime.now(UTC), timedelta(0)),
         )
 
-    def _report(self, context: Context, result: SyncResult, request: SyncRequest, seconds: float) -> dict[str, Any]:
+    def _report(
+        self,
+        context: Context,
+        result: SyncResult,
+        verification: Verification | None,
+        request: SyncRequest,
+        seconds: float,
+    ) -> dict[str, Any]:
         self._tell(context, result)
         summary = {
             "resource": request.resource.name,
             "table": request.table.label,
-            "calls": result.calls,
+            "calls": result.calls + (verification.calls if verification else 0),
             "rows_read": result.counts.read,
             "rows_new": result.counts.new,
             "rows_changed": result.counts.changed,
@@ -270,6 +295,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             "seconds": round(seconds, 3),
             "since": result.since,
             "watermark": result.watermark,
+            "verified": verification.summary() if verification else None,
         }
         log.info(
             "Synced %(resource)s into %(table)s: calls %(calls)s, rows read %(rows_read)s, new %(rows_new)s, "
@@ -294,7 +320,9 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             until=result.watermark,
         )
 
-    def _sync(self, request: SyncRequest, hook: DrChronoHook, context: Context) -> SyncResult:
+    def _sync(
+        self, request: SyncRequest, hook: DrChronoHook, context: Context
+    ) -> tuple[SyncResult, Verification | None]:
         grant_id = grant_of(hook)
         name = request.staging_name(hook.settings.base_url, grant_id, self.warehouse_conn_id)
         folder = staging_folder(self._staging_root(), name)
@@ -314,16 +342,21 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
                 is_widened = prepare(warehouse, request)
                 check_held(warehouse, request.table, request.shield)
                 practice = known_practice(hook, warehouse, request.table, grant_id, staging.checkpoint())
-            return Sync(
+            key = request.key(hook.settings.base_url, practice.practice)
+            result = Sync(
                 request,
                 hook=hook,
                 open_warehouse=open_it,
-                key=request.key(hook.settings.base_url, practice.practice),
+                key=key,
                 staging=staging,
                 run_id=task.run_id,
                 practice=practice,
                 is_widened=is_widened,
             ).run()
+            if self.verify is None:
+                return result, None
+            verifier = Verifier(request, hook=hook, open_warehouse=open_it, key=key, set_aside=result.set_aside)
+            return result, verifier.verify(self.verify_sample, self.verify)
         finally:
             staging.release()
 
@@ -408,6 +441,8 @@ def check_arguments(
     read_by: object = "auto",
     complete_every: object = "auto",
     on_suspicious: object = "warn",
+    verify: object = None,
+    verify_sample: object = 20,
     **held: Any,
 ) -> None:
     """Judge arguments of a sync while the DAG is parsed, as far as they are no templates.
@@ -420,6 +455,12 @@ def check_arguments(
     _check_way(where, resource, read_by, extra_filters)
     _check_complete_every(complete_every)
     arguments.check_choice(where, "on_suspicious", on_suspicious, get_args(OnSuspiciousSync))
+    if verify is not None:
+        arguments.check_choice(where, "verify", verify, ON_DIFFERENCE)
+    if isinstance(verify_sample, bool) or not isinstance(verify_sample, int) or not 0 <= verify_sample <= MOST_SAMPLED:
+        raise arguments.InvalidArgumentError(
+            f"{where}: verify_sample has to be a number of rows from 0 to {MOST_SAMPLED}, not {verify_sample!r}"
+        )
     checked_policy(resource, **held)
 
 

@@ -54,6 +54,7 @@ def report_of(
         "state": _state_of(runs),
         "synced": sum(run.state == "success" for run in runs),
         "of": len(runs),
+        "different": sum(_is_different(line) for line in tables),
         **{name: sum(line[name] or 0 for line in tables) for name in SUMMED},
         "seconds": round(sum(line["seconds"] or 0 for line in tables), 3),
         "quota_left": quota_left,
@@ -77,7 +78,7 @@ def as_html(report: Mapping[str, Any]) -> str:
     """Return the report as one page in HTML, with a chart of the calls and one of the rows, and nothing to load."""
     head = "".join(f"<th>{title}</th>" for title in TITLES)
     rows = "".join(
-        f'<tr class="{"good" if line["state"] == "success" else "bad"}">'
+        f'<tr class="{"good" if line["state"] == "success" and not _is_different(line) else "bad"}">'
         + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(line))
         + "</tr>"
         for line in report["tables"]
@@ -102,8 +103,9 @@ def sentence(report: Mapping[str, Any]) -> str:
     """Return the whole in one sentence."""
     quota = report["quota_left"]
     left = "" if quota is None else f"; {quota:,} calls are left in this hour"
+    different = f" Not as in DrChrono: {report['different']}." if report["different"] else ""
     return (
-        f"{report['synced']} of {report['of']} tables are up to date. {report['calls']:,} calls, "
+        f"{report['synced']} of {report['of']} tables are up to date.{different} {report['calls']:,} calls, "
         f"{report['rows_new']:,} rows new, {report['rows_changed']:,} changed, {report['rows_deleted']:,} deleted"
         f"{left}."
     )
@@ -134,7 +136,12 @@ def _line(run: TableRun) -> dict[str, Any]:
         **{name: summary.get(name) for name in COUNTS},
         "seconds": summary.get("seconds"),
         "watermark": summary.get("watermark"),
+        "verified": summary.get("verified"),
     }
+
+
+def _is_different(line: Mapping[str, Any]) -> bool:
+    return bool(line["verified"] and line["verified"]["is_different"])
 
 
 def _written(line: Mapping[str, Any]) -> int:
@@ -148,6 +155,8 @@ def _cells(line: Mapping[str, Any]) -> list[str]:
     state = line["state"] or "not run"
     if state != "success":
         state += f", see {line['task']}"
+    elif _is_different(line):
+        state += f", but differs from DrChrono, see {line['task']}"
     return [line["table"], state, *told, seconds, line["watermark"] or ""]
 
 

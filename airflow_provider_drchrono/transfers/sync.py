@@ -116,6 +116,15 @@ class SyncRequest:
         incremental = self.resource.incremental
         return {incremental.filter: since} if since and incremental else {}
 
+    def zone_of_rows(self, practice: Practice, named: str | None) -> str | None:
+        """Return the IANA name of the zone of the records' timestamps; None where it is not known.
+
+        :param named: the zone that the connection names.
+        """
+        incremental = self.resource.incremental
+        # Only the change times of such a list are in that zone; of the others it is known what the connection says.
+        return named if incremental is not None and incremental.timezone is not None else practice.timezone
+
     def key(self, base_url: str, practice: str) -> SyncKey:
         """Return what the state of this sync is kept under."""
         return SyncKey(base_url, practice, self.resource.name, self.table.name, self.selection)
@@ -425,9 +434,7 @@ class Sync:
             if request.shield:
                 deletions = [replace(each, key=request.shield.masked_key(each.key)) for each in deletions]
         incremental = request.resource.incremental
-        # Only the change times of such a list are in that zone; of the others it is known what the connection says.
-        apart = incremental is not None and incremental.timezone is not None
-        zone = self._hook.settings.timezone if apart else plan.practice.timezone
+        zone = request.zone_of_rows(plan.practice, self._hook.settings.timezone)
         maker = RowMaker(request.table, zone)
         witness = ZoneWitness(request.resource.name, usual)
         rows = self._witnessed(maker.rows(self._staging.lines(checkpoint)), witness)

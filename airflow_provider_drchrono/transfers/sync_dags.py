@@ -36,7 +36,7 @@ _RUNS_COMPARED = 32
 # What the group says itself for each sync.
 _OURS = frozenset({"resource", "warehouse_conn_id", "drchrono_conn_id", "kwargs", "self"})
 _CHECKED_EARLY = (
-    "filters", "extra_filters", "read_by", "complete_every", "on_suspicious",
+    "filters", "extra_filters", "read_by", "complete_every", "on_suspicious", "verify", "verify_sample",
     "columns", "exclude", "mask", "profile", "privacy_conn_id", "verbose", "history",
 )  # fmt: skip
 

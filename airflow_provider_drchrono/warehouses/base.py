@@ -317,6 +317,15 @@ class Warehouse(ABC):
         """
 
     @abstractmethod
+    def sample(self, table: Table, key: SyncKey, *, selects_all: bool, limit: int) -> list[tuple[Any, ...]]:
+        """Return key, digest and, where the table has one, time of change of rows taken at random.
+
+        They are rows that the sync may judge, and that are neither missing nor deleted.
+
+        :param selects_all: no filter narrows the sync.
+        """
+
+    @abstractmethod
     def settle(self, table: Table, key: SyncKey, rows: Iterable[Row], gone: Sequence[tuple[Any, ...]]) -> LoadCounts:
         """Settle what is missing: merge the rows that are there after all, and mark those that are gone.
 

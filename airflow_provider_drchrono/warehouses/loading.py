@@ -34,6 +34,7 @@ from airflow_provider_drchrono.warehouses.sql import (
 )
 from airflow_provider_drchrono.warehouses.table import (
     DELETED_AT,
+    DIGEST,
     MISSING_SINCE,
     PRACTICE,
     SELECTION,
@@ -250,20 +251,40 @@ def merge_statement(table: Table, capabilities: Capabilities, key: SyncKey) -> t
     return merge(table, capabilities), (key.practice, key.selection, latest_reading())
 
 
-def missing_values(key: SyncKey, *, selects_all: bool, limit: int) -> tuple[Any, ...]:
-    """Return the parameters of :func:`select_missing`."""
+def own_values(key: SyncKey, *, selects_all: bool, limit: int) -> tuple[Any, ...]:
+    """Return the parameters of :func:`select_missing` and :func:`select_sample`."""
     return (key.practice, limit) if selects_all else (key.practice, key.selection, limit)
 
 
 def select_missing(table: Table, capabilities: Capabilities, *, selects_all: bool) -> str:
     """Return the query for keys of rows that are noted as missing.
 
-    :func:`missing_values` are its parameters.
+    :func:`own_values` are its parameters.
     """
     names = ", ".join(quote(name) for name in table.key)
-    mine = "" if selects_all else f"AND COALESCE({quote(SELECTION)}, '') IN ('', {capabilities.placeholder}) "
     return (
         f"SELECT {names} FROM {qualified(table.schema, table.name)} "
-        f"WHERE {quote(MISSING_SINCE)} IS NOT NULL AND {quote(PRACTICE)} = {capabilities.placeholder} {mine}"
+        f"WHERE {quote(MISSING_SINCE)} IS NOT NULL AND {_own(capabilities, selects_all=selects_all)} "
         f"ORDER BY {quote(MISSING_SINCE)}, {names} LIMIT {capabilities.placeholder}"
     )
+
+
+def select_sample(table: Table, capabilities: Capabilities, *, selects_all: bool) -> str:
+    """Return the query for rows taken at random of those that should be there, each with its digest.
+
+    :func:`own_values` are its parameters.
+    """
+    names = ", ".join(quote(name) for name in (*table.key, DIGEST, *filter(None, [table.changed])))
+    return (
+        f"SELECT {names} FROM {qualified(table.schema, table.name)} "
+        f"WHERE {quote(DELETED_AT)} IS NULL AND {quote(MISSING_SINCE)} IS NULL "
+        f"AND {_own(capabilities, selects_all=selects_all)} ORDER BY random() LIMIT {capabilities.placeholder}"
+    )
+
+
+def _own(capabilities: Capabilities, *, selects_all: bool) -> str:
+    """Return the condition that a sync may judge a row."""
+    practice = f"{quote(PRACTICE)} = {capabilities.placeholder}"
+    if selects_all:
+        return practice
+    return f"{practice} AND COALESCE({quote(SELECTION)}, '') IN ('', {capabilities.placeholder})"

@@ -33,8 +33,9 @@ from airflow_provider_drchrono.warehouses.loading import (
     Loading,
     Session,
     merge_statement,
-    missing_values,
+    own_values,
     select_missing,
+    select_sample,
 )
 from airflow_provider_drchrono.warehouses.table import Column, Row, Shape, Table
 
@@ -183,7 +184,12 @@ class SqlWarehouse(Warehouse):
     def missing(self, table: Table, key: SyncKey, *, selects_all: bool, limit: int) -> list[tuple[Any, ...]]:
         query = select_missing(table, self.capabilities, selects_all=selects_all)
         with self._reading(table.label) as session:
-            return session.rows(query, missing_values(key, selects_all=selects_all, limit=limit))
+            return session.rows(query, own_values(key, selects_all=selects_all, limit=limit))
+
+    def sample(self, table: Table, key: SyncKey, *, selects_all: bool, limit: int) -> list[tuple[Any, ...]]:
+        query = select_sample(table, self.capabilities, selects_all=selects_all)
+        with self._reading(table.label) as session:
+            return session.rows(query, own_values(key, selects_all=selects_all, limit=limit))
 
     def settle(self, table: Table, key: SyncKey, rows: Iterable[Row], gone: Sequence[tuple[Any, ...]]) -> LoadCounts:
         staged = self._staged(table, rows, indexed=False)

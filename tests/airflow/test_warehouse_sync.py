@@ -213,6 +213,7 @@ def test_a_first_run_reports_what_it_did(practice: Callable[..., Sandbox], caplo
         "rows_deleted": 0,
         "rows_in_table": 180,
         "records_set_aside": 0,
+        "verified": None,
         "since": "1970-01-01T00:00:00",
         "watermark": result["watermark"],
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_drchrono.warehouses.base import LoggedDeletion, Warehouse, WarehouseError
+from airflow_provider_drchrono.warehouses.base import LoggedDeletion, SyncKey, Warehouse, WarehouseError
 from airflow_provider_drchrono.warehouses.deletions import is_believable
 from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from airflow_provider_drchrono.warehouses.table import (
@@ -83,6 +83,26 @@ class DeletionsConformance:
         assert marks() == {"1": (None, None), "2": (LATER, None), "3": (LATER, None)}
         assert prepared.missing(TABLE, KEY, selects_all=True, limit=9) == [("2",), ("3",)]
         assert prepared.missing(TABLE, KEY, selects_all=True, limit=1) == [("2",)]
+
+    def test_rows_at_random_are_those_that_should_be_there(self, prepared: Warehouse) -> None:
+        load(prepared, [visit("1"), visit("2")], key=DOCTOR_1)
+        load(prepared, [visit("3")], key=DOCTOR_2)
+        load(prepared, [visit("4")], key=SECOND_PRACTICE)
+        load(prepared, [visit("1")], at=LATER, key=DOCTOR_1, complete=complete_read(selects_all=False))
+
+        def taken(key: SyncKey, *, selects_all: bool, limit: int = 9) -> list[str]:
+            rows = prepared.sample(TABLE, key, selects_all=selects_all, limit=limit)
+            assert all(len(digest) == 64 and changed is not None for _, digest, changed in rows)
+            return sorted(identifier for identifier, _, _ in rows)
+
+        assert taken(KEY, selects_all=True) == ["1", "3"]
+        assert taken(DOCTOR_2, selects_all=False) == ["3"]
+        assert taken(SECOND_PRACTICE, selects_all=True) == ["4"]
+        assert len(taken(KEY, selects_all=True, limit=1)) == 1
+        assert {row[0] for _ in range(60) for row in prepared.sample(TABLE, KEY, selects_all=True, limit=1)} == {
+            "1",
+            "3",
+        }, "never the same one, but for a chance of 2 in 2 ** 60"
 
     def test_what_the_next_complete_read_does_not_see_either_is_marked(self, prepared: Warehouse, marks: Any) -> None:
         load(prepared, [visit("1"), visit("2")])
