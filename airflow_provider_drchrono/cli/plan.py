@@ -66,6 +66,7 @@ def as_json(conn_id: str, found: Forecast) -> dict[str, Any]:
         "hours": _rounded(found.hours),
         "hourly_run": found.run("changes"),
         "full_reads": found.run("everything"),
+        "weekly_reads": found.weekly,
         "lists": [
             {
                 "resource": each.resource,
@@ -75,6 +76,7 @@ def as_json(conn_id: str, found: Forecast) -> dict[str, Any]:
                 "done_after_hours": _rounded(each.done_after),
                 "later_runs_read": each.reads,
                 "later_run": each.later.calls,
+                "weekly_read": each.weekly,
                 "needs_filters": list(each.needs),
             }
             for each in found.lists
@@ -91,6 +93,8 @@ def sentences(found: Forecast) -> Iterable[str]:
     )
     hourly, full = found.run("changes"), found.run("everything")
     yield f"A later run of the lists that tell what has changed: {hourly:,} calls."
+    if found.weekly:
+        yield f"Once a week they are read whole, to find what was deleted: {found.weekly:,} calls."
     if full:
         yield f"A later run of those that are read whole each time: {full:,} calls; once a night is enough for most."
     if found.calls_per_hour is not None and hourly + full > found.calls_per_hour:
@@ -116,6 +120,7 @@ def _row(each: ListForecast) -> dict[str, str]:
         "done_after_h": "" if each.done_after is None else f"{each.done_after:.1f}",
         "later_runs_read": each.reads,
         "later_run": f"{each.later.calls:,}",
+        "weekly": f"{each.weekly:,}" if each.weekly else "",
         "note": note,
     }
 

@@ -12,17 +12,25 @@ from airflow_provider_drchrono.warehouses.table import table_for
 
 
 def rows_in_warehouse(
-    conn_id: str, catalog: Catalog, tables: Mapping[str, str], *, schema: str | None = None
+    conn_id: str,
+    catalog: Catalog,
+    tables: Mapping[str, str],
+    *,
+    schema: str | None = None,
+    schemas: Mapping[str, str | None] | None = None,
 ) -> dict[str, int]:
     """Return how many rows the tables have that are there, by resource.
 
     :param tables: names of tables by resource.
+    :param schema: of the tables of which ``schemas`` says nothing.
+    :param schemas: schemas of single tables, by resource.
     :raises WarehouseError: the database does not answer.
     """
     rows = {}
     with closing(open_warehouse(conn_id)) as warehouse:
         for resource, name in tables.items():
-            table = table_for(catalog, catalog.resource(resource), name=name, schema=schema, verbose=False)
+            place = (schemas or {}).get(resource, schema) or None
+            table = table_for(catalog, catalog.resource(resource), name=name, schema=place, verbose=False)
             try:
                 rows[resource] = warehouse.row_count(table)
             except WarehouseError as error:

@@ -39,12 +39,13 @@ class DrChronoSyncPlanOperator(BaseOperator):
     :param tables: the names of the tables by resource, as in ``{"patients": "patients"}``.
     :param warehouse_conn_id: Airflow connection of the database.
     :param drchrono_conn_id: Airflow connection of DrChrono.
-    :param schema: schema of the tables.
+    :param schema: schema of the tables of which ``schemas`` says nothing.
+    :param schemas: schemas of single tables, by resource.
     :param interval: time between the beginnings of two runs; None if there is none, and nothing is judged.
     :param on_overrun: ``warn`` or ``fail`` where a run does not fit.
     """
 
-    template_fields: Sequence[str] = ("warehouse_conn_id", "drchrono_conn_id", "schema")
+    template_fields: Sequence[str] = ("warehouse_conn_id", "drchrono_conn_id", "schema", "schemas")
     ui_color = "#e3f0ea"
 
     def __init__(
@@ -54,6 +55,7 @@ class DrChronoSyncPlanOperator(BaseOperator):
         warehouse_conn_id: str,
         drchrono_conn_id: str = DrChronoHook.default_conn_name,
         schema: str | None = None,
+        schemas: Mapping[str, str | None] | None = None,
         interval: timedelta | None = None,
         on_overrun: OnOverrun = "warn",
         **kwargs: Any,
@@ -66,6 +68,7 @@ class DrChronoSyncPlanOperator(BaseOperator):
         self.warehouse_conn_id = warehouse_conn_id
         self.drchrono_conn_id = drchrono_conn_id
         self.schema = schema
+        self.schemas = dict(schemas or {})
         self.interval = interval
         self.on_overrun = on_overrun
 
@@ -77,7 +80,9 @@ class DrChronoSyncPlanOperator(BaseOperator):
         """
         with airflow_outcome(), warehouse_outcome(), closing(DrChronoHook(self.drchrono_conn_id)) as hook:
             catalog, per_hour = hook.catalog, hook.settings.quota_per_hour
-            rows = rows_in_warehouse(self.warehouse_conn_id, catalog, self.tables, schema=self.schema or None)
+            rows = rows_in_warehouse(
+                self.warehouse_conn_id, catalog, self.tables, schema=self.schema, schemas=self.schemas
+            )
         planned = forecast(catalog, list(self.tables), rows, calls_per_hour=per_hour)
         known = [each for each in planned.lists if each.rows is not None]
         log.info(

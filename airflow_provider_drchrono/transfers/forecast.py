@@ -10,6 +10,7 @@ from typing import Literal
 
 from airflow_provider_drchrono.catalog import Catalog
 from airflow_provider_drchrono.transfers.extraction import ListFacts, ReadCost, cost_of
+from airflow_provider_drchrono.warehouses.deletions import interval_of
 
 Reads = Literal["changes", "everything"]
 
@@ -57,6 +58,7 @@ class ListForecast:
     :param first: the read of the whole list.
     :param later: a later run.
     :param reads: what a later run reads: lists that do not tell what has changed are read whole each time.
+    :param weekly: calls of the read of the whole list that shows once a week what was deleted; 0 where changes tell.
     :param done_after: hours from the start of all first loads to the end of this one.
     :param needs: filters without which the API does not list these records.
     """
@@ -66,6 +68,7 @@ class ListForecast:
     first: ReadCost
     later: ReadCost
     reads: Reads
+    weekly: int
     done_after: float | None
     needs: tuple[str, ...]
 
@@ -99,6 +102,11 @@ class Forecast:
     def later_run(self) -> int:
         """Calls of one run of all lists after their first loads."""
         return sum(each.later.calls for each in self.lists)
+
+    @property
+    def weekly(self) -> int:
+        """Calls that the reads of whole lists add once a week, which show what was deleted."""
+        return sum(each.weekly for each in self.lists)
 
     def overrun(self, interval: timedelta) -> str | None:
         """Return why a run of all lists does not fit between two runs, with the arithmetic; None if it does.
@@ -159,6 +167,7 @@ def forecast(
                 first=first,
                 later=later,
                 reads="changes" if facts.by_change else "everything",
+                weekly=first.calls if facts.by_change and interval_of(resource.deletions) else 0,
                 done_after=_hours(calls, calls_per_hour),
                 needs=tuple(each.name for each in operation.filters if each.required) if operation else (),
             )

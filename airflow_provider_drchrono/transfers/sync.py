@@ -362,8 +362,9 @@ class Sync:
         since = start = None
         if incremental is not None:
             asked = first_start(self._request.since, practice.timezones)
+            resource = self._request.resource
             due = complete_is_due(
-                state, self._request.resource.deletions, self._request.complete_every, datetime.now(UTC)
+                resource.name, state, resource.deletions, self._request.complete_every, datetime.now(UTC)
             )
             whole = full_refresh or (due and asked is None)
             begin = next_start(state, practice, asked, self._request.lookback, full_refresh=whole)

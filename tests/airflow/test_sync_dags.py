@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.sandbox import Sandbox
@@ -230,3 +231,23 @@ def test_a_plan_that_fits_says_nothing(
     assert planned(interval=timedelta(hours=1), on_overrun="fail")["overrun"] is None
     assert planned(interval=None, on_overrun="fail")["overrun"] is None
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_the_plan_counts_each_table_in_its_own_schema(mocker: MockerFixture) -> None:
+    from airflow_provider_drchrono.transfers import counts
+    from airflow_provider_drchrono.transfers.sync_dags import drchrono_sync
+
+    dags = drchrono_sync(
+        warehouse_conn_id="drchrono_warehouse",
+        resources=["patients", "problems"],
+        nightly_schedule=None,
+        schema="clinic",
+        overrides={"problems": {"schema": "charts"}},
+    )
+    warehouse = mocker.patch.object(counts, "open_warehouse").return_value
+    warehouse.row_count.return_value = 7
+    plan = dags["hourly"].get_task("drchrono.plan")
+    counts.rows_in_warehouse("any", load(), plan.tables, schema=plan.schema, schemas=plan.schemas)
+
+    counted = [call.args[0].label for call in warehouse.row_count.call_args_list]
+    assert counted == ["clinic.patients", "charts.problems"]
