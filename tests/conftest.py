@@ -117,6 +117,8 @@ def run_dag(airflow_db: Path) -> Iterator[Callable[..., "DagRun"]]:
     """
     from airflow.dag_processing.dagbag import BundleDagBag
 
+    from airflow_provider_drchrono.compat.dag_runs import run as run_in_process
+
     dags_folder = AIRFLOW_HOME / "dags"
 
     def run(source: str | Path, **arguments: Any) -> "DagRun":
@@ -126,7 +128,8 @@ def run_dag(airflow_db: Path) -> Iterator[Callable[..., "DagRun"]]:
         found = BundleDagBag(dag_folder=file, bundle_path=dags_folder, bundle_name="dags-folder")
         assert found.import_errors == {}
         (dag,) = found.dags.values()
-        return dag.test(**arguments)
+        ended, _ = run_in_process(dag, **arguments)
+        return ended
 
     yield run
     shutil.rmtree(dags_folder)

@@ -75,6 +75,13 @@ SAVE = _option("--save", help="Write the report into this folder, too, in both f
 STATE = _option("--state", help="File that keeps what was found, to go on after an interruption", metavar="FILE")
 FRESH = _option("--fresh", help="Ask everything again", action="store_true")
 TO = _option("--to", help="With set: the time to continue from, in ISO 8601", metavar="TIME")
+LIST = _option("resource", help="The list, such as patients", metavar="RESOURCE")
+VERBOSE_FIELDS = _option("--verbose", help="With the fields that come only with verbose=true", action="store_true")
+SAMPLE_CONN_ID = _option(
+    "--conn-id", help="Write times in the time zone of this Airflow connection; none is needed", metavar="CONN_ID"
+)
+COUNT = _option("--count", help="How many records (default: %(default)s)", type=int, default=3, metavar="N")
+FORMAT = _option("--format", help="Output format (default: json)", choices=("json", "ndjson", "table"), default="json")
 RESOURCES = _option("--resources", help="What to sync (default: all lists)", metavar="RESOURCE", nargs="+")
 HOURLY_SHARE = _option(
     "--hourly-share", help="Part of the hour's calls that syncs may use (default: %(default)s)", type=float, default=0.8
@@ -136,6 +143,12 @@ def get_drchrono_cli_commands() -> list[CLICommand]:
                     help="Show what an operation or a resource takes, gives and insists on",
                     func=lazy_load_command("airflow_provider_drchrono.cli.describe.describe"),
                     args=(NAME, OUTPUT),
+                ),
+                ActionCommand(
+                    name="sample",
+                    help="Print synthetic records of a list, as the sandbox answers them; makes no call",
+                    func=lazy_load_command("airflow_provider_drchrono.cli.sample.sample"),
+                    args=(LIST, SAMPLE_CONN_ID, COUNT, VERBOSE_FIELDS, FORMAT),
                 ),
                 ActionCommand(
                     name="drift",

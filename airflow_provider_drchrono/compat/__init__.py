@@ -25,7 +25,12 @@ from airflow_provider_drchrono.compat.task_run import (
     waits_in_triggerer,
 )
 from airflow_provider_drchrono.compat.teams import team_of_connection
-from airflow_provider_drchrono.compat.variables import delete_variable, read_variable, write_variable
+from airflow_provider_drchrono.compat.variables import (
+    are_variables_in_memory,
+    delete_variable,
+    read_variable,
+    write_variable,
+)
 
 __all__ = [
     "AirflowException",
@@ -33,6 +38,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowRescheduleException",
     "BaseHook",
+    "are_variables_in_memory",
     "celery_redis",
     "configured_staging",
     "delete_variable",

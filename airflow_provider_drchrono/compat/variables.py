@@ -7,6 +7,8 @@ ground on which to spend a refresh token, so reading goes one level deeper here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 from airflow.sdk import Variable as TaskVariable
@@ -21,6 +23,30 @@ with mended_in(__name__):
 # Airflow sets it when a task or a trigger process starts. If it had another name, every process would be taken for one
 # that may use the database.
 check_annotation(task_runner, "SUPERVISOR_COMMS", __name__)
+
+
+_in_memory: dict[str, str] | None = None
+"""The variables of a test, in place of Airflow's."""
+
+
+@contextmanager
+def variables_in_memory() -> Iterator[dict[str, str]]:
+    """Keep all variables of the provider in this process while the block runs, and forget them at its end.
+
+    For tests: neither a database nor what others keep there is needed, or touched. Blocks may be nested.
+    """
+    global _in_memory
+    before = _in_memory
+    _in_memory = {}
+    try:
+        yield _in_memory
+    finally:
+        _in_memory = before
+
+
+def are_variables_in_memory() -> bool:
+    """Return whether no other process can see the variables."""
+    return _in_memory is not None
 
 
 class _Supervisor(Protocol):
@@ -38,6 +64,8 @@ def read_variable(key: str) -> str | None:
 
     :raises Exception: the read failed, so that nothing is known about the variable.
     """
+    if _in_memory is not None:
+        return _in_memory.get(key)
     supervisor = _supervisor()
     if supervisor is not None:
         return _read_through(supervisor, key)
@@ -56,6 +84,9 @@ def write_variable(key: str, value: str, description: str, team: str | None = No
         the team of the task.
     :raises Exception: the variable was not written, or it is not known whether it was.
     """
+    if _in_memory is not None:
+        _in_memory[key] = value
+        return
     if _supervisor() is not None:
         TaskVariable.set(key, value, description=description)
         return
@@ -70,6 +101,9 @@ def delete_variable(key: str) -> None:
 
     :raises Exception: the variable was not removed, or it is not known whether it was.
     """
+    if _in_memory is not None:
+        _in_memory.pop(key, None)
+        return
     if _supervisor() is not None:
         TaskVariable.delete(key)
         return

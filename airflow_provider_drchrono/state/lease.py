@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.compat import are_variables_in_memory
 from airflow_provider_drchrono.state.variables import Variables
 
 FREE = "{}"
@@ -180,7 +181,8 @@ class VariableLease:
         if self._clock() - asked > self.timing.write_limit:
             return False
         try:
-            self._sleep(self.timing.settle)
+            if not are_variables_in_memory():
+                self._sleep(self.timing.settle)
             return self._read() == mine
         except BaseException:
             # Somebody ends this process, or the variables cannot be read: spare the others the wait for our death.

@@ -1,7 +1,7 @@
 """Quick DAGs in the test's own process, and Airflow's own interfaces to look at what has become of them."""
 
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,14 @@ from airflow_provider_drchrono.state import lease as variable_lease
 
 
 @pytest.fixture
-def quick_dags(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_dags(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave out what takes longest in ``dag.test``, and proves nothing there."""
-    from airflow.sdk.execution_time import supervisor
+    from airflow_provider_drchrono.compat.dag_runs import one_api_server
 
-    # It builds an API in the process for each task.
-    monkeypatch.setattr(supervisor, "in_process_api_server", cache(supervisor.in_process_api_server))
     # Tasks run one after another, so a claim need not settle.
     monkeypatch.setattr(variable_lease, "Timing", partial(variable_lease.Timing, write_limit=30.0, settle=0.0))
+    with one_api_server():
+        yield
 
 
 @pytest.fixture(scope="module")

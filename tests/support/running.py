@@ -2,40 +2,35 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
 
-from airflow_provider_drchrono.client import MemoryTokenStore
-from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.compat.variables import variables_in_memory
 from airflow_provider_drchrono.sandbox import Sandbox
+from airflow_provider_drchrono.testing import MemoryTaskInstance, MemoryTaskStateStore
 
 
-class MemoryStore:
-    """What Airflow 3.3 gives a task as ``task_state_store``, for the life of a test."""
+class MemoryStore(MemoryTaskStateStore):
+    """Also knows what was done to it."""
 
     def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
+        super().__init__()
         self.log: list[str] = []
 
-    def get(self, key: str, default: Any = None) -> Any:
-        return self.values.get(key, default)
-
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, **options: Any) -> None:
         self.log.append(f"set {key}")
-        self.values[key] = value
+        super().set(key, value, **options)
 
     def delete(self, key: str) -> None:
         self.log.append(f"delete {key}")
-        self.values.pop(key, None)
+        super().delete(key)
 
 
 def context_of(store: MemoryStore | None = None) -> dict[str, Any]:
-    """Return as much of a task's context as the operators look at."""
-    ti = SimpleNamespace(dag_id="a_dag", run_id="a_run", task_id="a_task", map_index=-1, try_number=1)
+    """Return as much of a task's context as the operators look at, always of the same run of the same task."""
+    ti = MemoryTaskInstance(dag_id="a_dag", run_id="a_run", task_id="a_task")
     return {"ti": ti, "task_state_store": store or MemoryStore()}
 
 
@@ -47,13 +42,9 @@ def execute(operator: Any, context: dict[str, Any] | None = None) -> Any:
 
 @contextmanager
 def connected_sandbox(patch: pytest.MonkeyPatch, **options: Any) -> Iterator[Sandbox]:
-    """Serve a sandbox that ``drchrono_default`` leads to, its tokens kept in memory instead of Airflow's database."""
-    tokens = MemoryTokenStore()
-    tokens.grant_id = ""  # type: ignore[attr-defined]
-    store = cached_property(lambda hook: tokens)
-    store.__set_name__(DrChronoHook, "token_store")
-    patch.setattr(DrChronoHook, "token_store", store)
-    with Sandbox(**{"quota_per_hour": None, "quota_per_second": None, **options}) as sandbox:
+    """Serve a sandbox that ``drchrono_default`` leads to; what Airflow keeps in variables is kept in memory."""
+    quiet = {"quota_per_hour": None, "quota_per_second": None}
+    with variables_in_memory(), Sandbox(**quiet | options) as sandbox:
         patch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(sandbox))
         yield sandbox
 
