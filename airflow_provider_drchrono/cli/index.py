@@ -19,11 +19,15 @@ Row = dict[str, Any]
 
 
 def show_operations(args: Namespace) -> None:
-    """Print the operations; ``-o json`` prints them with every parameter.
+    """Print the operations; ``-o json`` prints them with every parameter, and ``-o plain`` with names to be copied.
 
     :param args: ``output``, ``category`` and ``search`` as parsed by Airflow.
     """
-    if not _show(args, operations(), _operation_in_a_table):
+    in_a_table = _operation_in_a_table if args.output == "table" else _without_parameters
+    if _show(args, operations(), in_a_table):
+        if args.output == "table":
+            print(f"Import them from {PACKAGE}.operators; -o plain prints names that can be copied.")
+    else:
         print("No operation is called so. DrChronoRequestOperator calls what is not in the list.")
 
 
@@ -102,9 +106,13 @@ def _show(args: Namespace, rows: Sequence[Row], in_a_table: Callable[[Row], Row]
     return bool(found)
 
 
+def _without_parameters(row: Row) -> Row:
+    return {key: value for key, value in row.items() if key != "parameters"}
+
+
 def _operation_in_a_table(row: Row) -> Row:
-    shown = {key: value for key, value in row.items() if key != "parameters"}
-    return shown | {"operator": row["operator"].removeprefix(f"{PACKAGE}.operators.")}
+    """Return a row as it fits into a terminal, where longer names would be broken."""
+    return _without_parameters(row) | {"operator": row["operator"].removeprefix(f"{PACKAGE}.operators.")}
 
 
 def _text(row: Row) -> str:

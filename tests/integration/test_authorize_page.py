@@ -189,7 +189,8 @@ def test_a_connection_is_authorized_with_two_clicks(
     consent = begin(browser, page, sandbox, "practice")
     browser.click_text("Allow")
     assert "22 scopes were granted" in browser.wait_for("The connection practice is authorized")
-    came_back_with = browser.url
+    callback = f"{airflow.url}/drchrono/callback"
+    assert browser.url == callback, "neither the code nor the state stays in the address"
     browser.click_text("Back to the connections")
     text = browser.wait_for("Valid until")
     assert "500 calls left this hour" in text
@@ -201,10 +202,33 @@ def test_a_connection_is_authorized_with_two_clicks(
     examined = json.loads(airflow.run("drchrono", "doctor", "practice", "-o", "json"))
     assert examined["possible"] == {"action": 174, "trigger": 23, "operation": 157}
 
-    browser.open(came_back_with)
+    browser.open(f"{callback}?state={state_in(consent)}&code=again")
     browser.wait_for("belongs to no authorization that was begun here, or was used before")
-    assert state_in(consent) == state_in(came_back_with)
+    assert browser.url == callback
     assert airflow.status("practice")["state"] == "authorized"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "preferred", "shown"),
+    [
+        pytest.param("dark", "light", "dark", id="dark in Airflow"),
+        pytest.param("light", "dark", "light", id="light in Airflow"),
+        pytest.param("system", "dark", "dark", id="as the system has it"),
+        pytest.param(None, "light", "light", id="nothing chosen"),
+    ],
+)
+def test_it_has_the_colours_of_airflow(
+    sign_in: Callable[[str], Browser], page: str, chosen: str | None, preferred: str, shown: str
+) -> None:
+    browser = sign_in("admin")
+    browser.open(page)
+    browser.prefer(preferred)
+    browser.run("localStorage.removeItem('theme')" if chosen is None else f"localStorage.setItem('theme', '{chosen}')")
+    browser.open(page)
+
+    browser.wait_for("Redirect URI")
+    ground = {"light": "rgb(250, 250, 250)", "dark": "rgb(9, 9, 11)"}
+    assert browser.run("return getComputedStyle(document.body).backgroundColor") == ground[shown]
 
 
 def test_it_is_found_in_the_menu(airflow: Airflow, sign_in: Callable[[str], Browser], page: str) -> None:

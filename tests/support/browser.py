@@ -68,10 +68,14 @@ class Browser:
     def run(self, script: str) -> Any:
         return self._run(script)
 
-    def screenshot(self, path: Path, scheme: str) -> None:
-        """Take a picture of the page in the colours of ``light`` or ``dark``."""
+    def prefer(self, scheme: str) -> None:
+        """Let the browser say that the user prefers the colours of ``light`` or ``dark``."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self._do("POST", "/goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"features": features})
+
+    def screenshot(self, path: Path, scheme: str) -> None:
+        """Take a picture of the page in the colours of ``light`` or ``dark``."""
+        self.prefer(scheme)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(self._do("GET", "/screenshot")))
 

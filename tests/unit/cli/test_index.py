@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,16 @@ def test_people_see_one_line_an_operation(output: str, capsys: pytest.CaptureFix
         "patients_onpatient_access_create",
         "patients_onpatient_access_delete",
     ]
+
+
+def test_plain_names_can_be_imported_as_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    run("operations", "-o", "plain", "--search", "onpatient")
+
+    paths = re.findall(rf"{index.PACKAGE}\.operators\.\S+", capsys.readouterr().out)
+    assert len(paths) == 3
+    for path in paths:
+        module, _, name = path.rpartition(".")
+        assert getattr(import_module(module), name).operation_id.startswith("patients_onpatient_access")
 
 
 @pytest.mark.parametrize("category", ["Lab & Diagnostics", "lab & diagnostics", "diagnos"])
