@@ -14,8 +14,9 @@ from hashlib import blake2b
 from typing import Any, Protocol
 
 from airflow_provider_drchrono.client.errors import DrChronoError
-from airflow_provider_drchrono.incremental.detection import Position, Window, pack, unpack
+from airflow_provider_drchrono.incremental.detection import Position, Window
 from airflow_provider_drchrono.incremental.events.event import ChangeEvent
+from airflow_provider_drchrono.incremental.hashes import pack, unpack
 from airflow_provider_drchrono.incremental.watched_fields import FieldMemory, WindowChanges
 from airflow_provider_drchrono.incremental.window import Practice
 
@@ -237,12 +238,13 @@ class Cursor:
     def dump(self) -> str:
         """Return the text that is stored; of too many DAG runs the oldest are forgotten."""
         kept = self._without_oldest(max(0, len(self.runs) - MOST_RUNS))
-        text = kept._text()
-        # Forgetting runs makes this part no shorter.
-        most = MOST_CHARACTERS + sum(map(len, self.memory.dump() if self.memory else ()))
+        # Forgetting runs makes this part no shorter, and it is long.
+        memory = self.memory.dump() if self.memory else None
+        most = MOST_CHARACTERS + sum(map(len, memory or ()))
+        text = kept._text(memory)
         while len(text) > most and len(kept.runs) > 1:
             kept = kept._without_oldest((len(kept.runs) + 1) // 2)
-            text = kept._text()
+            text = kept._text(memory)
         return text
 
     def _without_oldest(self, count: int) -> Cursor:
@@ -258,7 +260,7 @@ class Cursor:
         oldest = next(iter(self.runs.values()), None)
         return oldest is None or cleared_from <= oldest.after.until
 
-    def _text(self) -> str:
+    def _text(self, memory: list[str] | None) -> str:
         positions: list[Position] = []
 
         def place(position: Position) -> int:
@@ -289,7 +291,7 @@ class Cursor:
             "forgotten": " ".join(self.forgotten),
             "source": asdict(self.source) if self.source else None,
             "pending_event": self.pending_event.payload() if self.pending_event else None,
-            "memory": self.memory.dump() if self.memory else None,
+            "memory": memory,
         }
         return json.dumps(state)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,18 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.incremental.canonical import canonical, comparable
+from airflow_provider_drchrono.incremental.hashes import hashed
 from airflow_provider_drchrono.incremental.lists import Change, IncrementalList
 from airflow_provider_drchrono.incremental.window import is_repeating, read_from
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client.paging import Record
     from airflow_provider_drchrono.incremental.watched_fields import FieldComparison, WindowChanges
-
-HASH_BYTES = 6
-"""Of each of the two hashes of a fingerprint. Two records are taken for one only where both agree."""
-
-HASH_CHARACTERS = HASH_BYTES * 8 // 6
-"""Of one hash in base64."""
 
 
 class Fingerprinter:
@@ -53,8 +45,7 @@ class Fingerprinter:
         return self._hash(f"{content}{self._equal[content]}".encode()), content
 
     def _hash(self, content: bytes) -> str:
-        digest = hashlib.blake2b(content, digest_size=HASH_BYTES, key=self._salt).digest()
-        return base64.urlsafe_b64encode(digest).decode()
+        return hashed(content, self._salt)
 
 
 class ComparedCache:
@@ -79,23 +70,6 @@ def key_of(record: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
     """Return the values that identify a record; none where its list has no key, or the record lacks it."""
     values = [record.get(name) for name in names]
     return values if all(map(_is_usable, values)) else []
-
-
-def pack(fingerprints: Mapping[str, str]) -> str:
-    """Return fingerprints as one text, ordered so that equal fingerprints make equal text."""
-    return "".join(f"{identity}{content}" for identity, content in sorted(fingerprints.items()))
-
-
-def unpack(text: str) -> dict[str, str]:
-    """Return the fingerprints that :func:`pack` wrote.
-
-    :raises ValueError: the text is not one of them.
-    """
-    size = 2 * HASH_CHARACTERS
-    if len(text) % size or not re.fullmatch(r"[A-Za-z0-9_-]*", text):
-        raise ValueError("fingerprints that cannot be read")
-    pairs = (text[place : place + size] for place in range(0, len(text), size))
-    return {each[:HASH_CHARACTERS]: each[HASH_CHARACTERS:] for each in pairs}
 
 
 def _is_usable(value: Any) -> bool:

@@ -6,14 +6,12 @@ hashes are made with a key that is not stored beside them.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_drchrono.incremental.canonical import canonical, comparable
+from airflow_provider_drchrono.incremental.hashes import hashed, unpack
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.client.paging import Record
@@ -27,11 +25,10 @@ MOST_WATCHED = 12
 MOST_REMEMBERED = 20_000
 """Records whose watched fields are known. Of more, those that have not changed for longest are forgotten."""
 
-HASH_BYTES = 3
+VALUE_BYTES = 3
 """Of the hash of one value. Of sixteen million changes, one is taken for none."""
 
-_HASH = HASH_BYTES * 8 // 6
-_IDENTITY = 8
+_HASH = VALUE_BYTES * 8 // 6
 _MARK = 4
 
 ChangeKind = Literal["created", "updated", "first_seen"]
@@ -80,10 +77,7 @@ class WatchedFields:
         return self._hash(salt, "", None)
 
     def _hash(self, salt: str, name: str, value: Any) -> str:
-        content = f"{salt} {name} ".encode() + comparable(canonical(value))
-        return base64.urlsafe_b64encode(
-            hashlib.blake2b(content, digest_size=HASH_BYTES, key=self.key).digest()
-        ).decode()
+        return hashed(f"{salt} {name} ".encode() + comparable(canonical(value)), self.key, VALUE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +108,7 @@ class FieldMemory:
         """
         names, check, packed = map(str, state)
         fields = tuple(names.split(","))
-        return cls(fields, check, dict(_unpacked(packed, _HASH * len(fields))))
+        return cls(fields, check, unpack(packed, _HASH * len(fields)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +141,7 @@ class WindowChanges:
         """
         names, packed = text.split(":")
         fields = tuple(names.split(","))
-        marks = {identity: int(mark, 16) for identity, mark in _unpacked(packed, _MARK)}
+        marks = {identity: int(mark, 16) for identity, mark in unpack(packed, _MARK).items()}
         if any(mark % 4 >= len(_KINDS) or mark >= 4 << len(fields) for mark in marks.values()):
             raise ValueError("a change that cannot be read")
         changes = {
@@ -209,12 +203,3 @@ class FieldComparison:
         records = {key: hashes for key, hashes in self._known.items() if key not in self._met} | self._met
         kept = list(records.items())[-MOST_REMEMBERED:]
         return FieldMemory(self._watched.names, self._watched.check(self._salt), dict(kept))
-
-
-def _unpacked(packed: str, size: int) -> Iterator[tuple[str, str]]:
-    """Yield identities, and after each the text of a size that belongs to it."""
-    whole = _IDENTITY + size
-    if len(packed) % whole or not re.fullmatch(r"[A-Za-z0-9_-]*", packed):
-        raise ValueError("fingerprints that cannot be read")
-    for place in range(0, len(packed), whole):
-        yield packed[place : place + _IDENTITY], packed[place + _IDENTITY : place + whole]

@@ -12,10 +12,9 @@ from airflow_provider_drchrono.incremental.detection import (
     ComparedCache,
     Fingerprinter,
     Position,
-    pack,
-    unpack,
     within,
 )
+from airflow_provider_drchrono.incremental.hashes import pack, unpack
 from airflow_provider_drchrono.incremental.lists import Change, IncrementalList, moment_of
 
 ZONES = ("America/New_York",)
