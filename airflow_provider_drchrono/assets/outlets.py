@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_drchrono.assets.uri import DrChronoUri, InvalidAssetError, is_conn_id
+from airflow_provider_drchrono.assets.uri import EXPORT_KEY, DrChronoUri, InvalidAssetError, is_conn_id
 from airflow_provider_drchrono.catalog import load
 
 if TYPE_CHECKING:
@@ -48,6 +48,26 @@ def drchrono_table(
     """
     label = ".".join(each for each in (schema, table or resource) if each)
     return _asset(resource, drchrono_conn_id, {"table": label, "warehouse": warehouse_conn_id})
+
+
+def drchrono_export(resource: str, *, path: str, drchrono_conn_id: str = DEFAULT_CONN_ID) -> Asset:
+    """Return the asset of the files of an export, which the export updates when it wrote any.
+
+    The arguments are those of the :class:`DrChronoToObjectStorageOperator`.
+
+    :param resource: the resource, such as ``patients``.
+    :param path: the folder or object storage URL that the operator is given.
+    :param drchrono_conn_id: the Airflow connection to DrChrono.
+    :raises ValueError: DrChrono has no such resource, or an argument is a template.
+    """
+    return _asset(resource, drchrono_conn_id, {EXPORT_KEY: path.rstrip("/")})
+
+
+def export_asset(resource: object, conn_id: object, path: object) -> Asset | None:
+    """Return the asset of an export's files; None where what names it is known only when the task runs, or is wrong."""
+    if not _is_text(path) or not str(path).strip("/") or not is_conn_id(conn_id) or not _is_resource(resource):
+        return None
+    return drchrono_export(str(resource), path=str(path), drchrono_conn_id=str(conn_id))
 
 
 def list_asset(resource: object, conn_id: object) -> Asset | None:

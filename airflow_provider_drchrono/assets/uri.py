@@ -1,10 +1,11 @@
 """What a ``drchrono://`` URI says, and its one spelling: Airflow tells assets apart by their URIs.
 
-Three things have one, all below ``drchrono://<connection>/<resource>``:
+Four things have one, all below ``drchrono://<connection>/<resource>``:
 
 - the practice's list, with nothing more;
 - the list as an asset watches it, ``?watch=<change>`` with filters and options;
-- the copy of the list that a sync keeps, ``?table=<table>&warehouse=<connection>``.
+- the copy of the list that a sync keeps, ``?table=<table>&warehouse=<connection>``;
+- the files into which the list is exported, ``?export=<folder>``.
 
 Every Airflow process that meets such an asset loads this module, so it imports nothing heavy.
 """
@@ -29,6 +30,8 @@ WATCH_OPTIONS = ("name", "start", "verbose", "watch_fields")
 
 TABLE_KEYS = {"table", "warehouse"}
 
+EXPORT_KEY = "export"
+
 # What Airflow takes for the id of a connection.
 _CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 
@@ -43,7 +46,7 @@ class DrChronoUri:
 
     :param conn_id: id of the Airflow connection to DrChrono.
     :param resource: the resource, such as ``patients``.
-    :param query: what distinguishes a watch or a table; nothing for the list itself.
+    :param query: what distinguishes a watch, a table or an export; nothing for the list itself.
     """
 
     conn_id: str
@@ -54,7 +57,7 @@ class DrChronoUri:
     def read(cls, parts: SplitResult) -> DrChronoUri:
         """Return what a URI says.
 
-        :raises InvalidAssetError: it is not one of the three.
+        :raises InvalidAssetError: it is not one of the four.
         """
         conn_id, resource = unquote(parts.netloc), parts.path.strip("/")
         if not is_conn_id(conn_id):
@@ -136,11 +139,14 @@ def _check_query(resource: str, query: Mapping[str, str]) -> None:
         if query["watch"] not in facts.changes:
             raise InvalidAssetError(f"{resource}: watch must be one of {', '.join(facts.changes)}")
         known = {"watch", *WATCH_OPTIONS, *facts.filters} - (set() if facts.verbose else {"verbose"})
+    elif EXPORT_KEY in query:
+        known = {EXPORT_KEY}
     else:
         known = TABLE_KEYS
         if missing := sorted(TABLE_KEYS - set(query)):
             raise InvalidAssetError(
-                f"{resource}: after ? a URI needs watch, or both table and warehouse; missing: {', '.join(missing)}"
+                f"{resource}: after ? a URI needs watch, export, or both table and warehouse; missing: "
+                f"{', '.join(missing)}"
             )
     if unknown := sorted(set(query) - known):
         raise InvalidAssetError(f"{resource}: a URI does not take {unknown[0]!r}{did_you_mean(unknown[0], known)}")

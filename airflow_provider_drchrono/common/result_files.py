@@ -36,7 +36,7 @@ def write_records(path: str | ObjectStoragePath, records: Iterable[Mapping[str, 
     :raises Exception: what went wrong; an unfinished file is removed, and an earlier one of that name stays.
     """
     target, count = check_output_path(path), 0
-    with _written_whole(target) as file, _text(file, target.name) as text:
+    with written_whole(target) as file, _text(file, target.name) as text:
         for record in records:
             text.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
             count += 1
@@ -54,7 +54,7 @@ def write_document(path: str | ObjectStoragePath, document: Any) -> dict[str, An
     target = check_output_path(path)
     text = document if isinstance(document, str | bytes) else json.dumps(document, ensure_ascii=False)
     content = text.encode() if isinstance(text, str) else text
-    with _written_whole(target) as file:
+    with written_whole(target) as file:
         file.write(gzip.compress(content, mtime=0) if target.name.endswith(".gz") else content)
     return {"path": str(target), "bytes": len(content)}
 
@@ -66,7 +66,7 @@ def write_file(path: str | ObjectStoragePath, content: IO[bytes]) -> None:
     :raises InvalidArgumentError: the path names something that is no file, or is one that tasks may not write.
     :raises Exception: what went wrong; an unfinished file is removed, and an earlier one of that name stays.
     """
-    with _written_whole(check_output_path(path)) as file:
+    with written_whole(check_output_path(path)) as file:
         shutil.copyfileobj(content, file, length=1024 * 1024)
 
 
@@ -86,7 +86,11 @@ def check_output_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
 
 
 @contextmanager
-def _written_whole(target: ObjectStoragePath) -> Iterator[IO[bytes]]:
+def written_whole(target: ObjectStoragePath) -> Iterator[IO[bytes]]:
+    """Open a file that appears under its name when the block ends, and does not where it ends with an error.
+
+    :param target: a file that tasks may write, see :func:`check_output_path`.
+    """
     if target.protocol in ("", "file", "local"):
         # A link stays a link, and what it leads to is replaced.
         with _local_file(Path(target.path).resolve()) as file:

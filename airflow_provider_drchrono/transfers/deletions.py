@@ -15,7 +15,14 @@ from airflow_provider_drchrono.incremental.canonical import canonical
 from airflow_provider_drchrono.incremental.clocks import earlier_clock, own_clock
 from airflow_provider_drchrono.incremental.window import ZONES_LAST, Practice
 from airflow_provider_drchrono.transfers.staging import Checkpoint
-from airflow_provider_drchrono.warehouses.base import KnownPractice, LoadCounts, LoggedDeletion, SyncKey, Warehouse
+from airflow_provider_drchrono.warehouses.base import (
+    KnownPractice,
+    LoadCounts,
+    LoggedDeletion,
+    SyncKey,
+    SyncTarget,
+    Warehouse,
+)
 from airflow_provider_drchrono.warehouses.deletions import MOST_LOOKUPS
 from airflow_provider_drchrono.warehouses.table import RowMaker, Table
 
@@ -39,7 +46,7 @@ def grant_of(hook: DrChronoHook) -> str:
 
 
 def known_practice(
-    hook: DrChronoHook, warehouse: Warehouse, table: Table, grant_id: str, staged: Checkpoint | None
+    hook: DrChronoHook, warehouse: SyncTarget, table: Table, grant_id: str, staged: Checkpoint | None
 ) -> KnownPractice:
     """Return the practice of a connection, asking the API no more often than once a day.
 

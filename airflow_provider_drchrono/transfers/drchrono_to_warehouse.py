@@ -3,73 +3,36 @@
 from __future__ import annotations
 
 import logging
-import os
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from functools import partial
-from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
-from airflow_provider_drchrono.assets.outlets import Outlet, list_asset, table_asset
-from airflow_provider_drchrono.catalog import Catalog, Resource, UnknownNameError, load
-from airflow_provider_drchrono.client.bulk_lists import LONGEST_POLL
-from airflow_provider_drchrono.common import arguments
-from airflow_provider_drchrono.common.file_fence import inside_fence, place_of
-from airflow_provider_drchrono.common.masking import MasksTemplateFields
-from airflow_provider_drchrono.common.outcomes import airflow_outcome, put_off
-from airflow_provider_drchrono.compat import (
-    AirflowException,
-    configured_staging,
-    instance_of,
-    shortest_deferral,
-    waits_in_triggerer,
-)
+from airflow_provider_drchrono.assets.outlets import table_asset
+from airflow_provider_drchrono.compat import instance_of
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
-from airflow_provider_drchrono.hooks.many_hosts import staging_problem
-from airflow_provider_drchrono.incremental.window import first_start
-from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError
-from airflow_provider_drchrono.transfers.deletions import (
-    OnSuspiciousSync,
-    grant_of,
-    known_practice,
-)
-from airflow_provider_drchrono.transfers.extraction import WAYS, ReadBy
-from airflow_provider_drchrono.transfers.shield import check_held, checked_policy, shield_of
+from airflow_provider_drchrono.transfers.deletions import OnSuspiciousSync, known_practice
+from airflow_provider_drchrono.transfers.extraction import ReadBy
+from airflow_provider_drchrono.transfers.list_transfer import ListTransferOperator
+from airflow_provider_drchrono.transfers.shield import check_held
 from airflow_provider_drchrono.transfers.staging import Staging
-from airflow_provider_drchrono.transfers.staging_files import staging_folder
 from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult, prepare
-from airflow_provider_drchrono.transfers.verification import (
-    MOST_SAMPLED,
-    ON_DIFFERENCE,
-    OnDifference,
-    Verification,
-    Verifier,
-)
-from airflow_provider_drchrono.transfers.warehouse_outcome import warehouse_outcome
+from airflow_provider_drchrono.transfers.verification import OnDifference, Verifier, check_verification
 from airflow_provider_drchrono.warehouses.deletions import CompleteEvery
 from airflow_provider_drchrono.warehouses.registry import open_warehouse
-from airflow_provider_drchrono.warehouses.table import table_for
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Asset, Context
 
     from airflow_provider_drchrono.catalog.privacy import Profile
-    from airflow_provider_drchrono.client.filters import Filters
     from airflow_provider_drchrono.privacy import MaskKind
 
 log = logging.getLogger(__name__)
 
-# After that the sync looks for itself, and starts what is gone.
-_LONGEST_DEFERRAL = timedelta(minutes=30)
 
-_YES_OR_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False, "none": False}
-
-
-class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
+class DrChronoToWarehouseOperator(ListTransferOperator):
     """Bring a table of a SQL database up to date with a list of DrChrono.
 
     The first run reads the whole list; later ones read what changed since. Pages are staged as they arrive, so a task
@@ -144,9 +107,6 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         "privacy_conn_id",
         "staging_path",
     )
-    # Airflow declares it as an attribute of the instance.
-    template_fields_renderers = {"filters": "json", "extra_filters": "json"}  # noqa: RUF012
-    ui_color = "#e3f0ea"
 
     def __init__(
         self,
@@ -178,54 +138,41 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         staging_retention: timedelta = timedelta(hours=24),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        check_arguments(
-            type(self).__name__,
+        self.warehouse_conn_id = warehouse_conn_id
+        self.table = table
+        self.schema = schema
+        self.verify = verify
+        self.verify_sample = verify_sample
+        check_verification(type(self).__name__, verify, verify_sample)
+        super().__init__(
             resource=resource,
+            drchrono_conn_id=drchrono_conn_id,
             filters=filters,
             extra_filters=extra_filters,
-            read_by=read_by,
+            verbose=verbose,
+            since=since,
+            lookback=lookback,
+            full_refresh=full_refresh,
             complete_every=complete_every,
+            history=history,
+            read_by=read_by,
+            deferrable=deferrable,
             on_suspicious=on_suspicious,
-            verify=verify,
-            verify_sample=verify_sample,
             columns=columns,
             exclude=exclude,
             mask=mask,
             profile=profile,
             privacy_conn_id=privacy_conn_id,
-            verbose=verbose,
-            history=history,
+            staging_path=staging_path,
+            staging_retention=staging_retention,
+            **kwargs,
         )
-        self.columns = columns
-        self.exclude = exclude
-        self.mask = mask
-        self.profile = profile
-        self.privacy_conn_id = privacy_conn_id
-        self.resource = resource
-        self.warehouse_conn_id = warehouse_conn_id
-        self.drchrono_conn_id = drchrono_conn_id
-        self.table = table
-        self.schema = schema
-        self.filters = filters
-        self.extra_filters = extra_filters
-        self.verbose = verbose
-        self.since = since
-        self.lookback = lookback
-        self.full_refresh = full_refresh
-        self.complete_every = complete_every
-        self.history = history
-        self.read_by = read_by
-        self.deferrable = deferrable
-        self.on_suspicious = on_suspicious
-        self.verify = verify
-        self.verify_sample = verify_sample
-        self.staging_path = staging_path
-        self.staging_retention = staging_retention
-        source = list_asset(resource, drchrono_conn_id)
-        if source is not None:
-            self.add_inlets([source])
-        self._table = Outlet(self, table_asset(resource, drchrono_conn_id, warehouse_conn_id, table, schema))
+
+    def _asset(self) -> Asset | None:
+        return table_asset(self.resource, self.drchrono_conn_id, self.warehouse_conn_id, self.table, self.schema)
+
+    def _destination(self) -> str:
+        return self.warehouse_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Sync, and return counts and times.
@@ -233,59 +180,39 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         :raises AirflowFailException: an argument, a connection or the table has to be changed first.
         :raises AirflowRescheduleException: the quota is used up, or a bulk list takes long; what was read is kept.
         """
-        started = monotonic()
-        try:
-            with airflow_outcome(), warehouse_outcome():
-                hook = DrChronoHook(self.drchrono_conn_id)
-                request = self._request(hook.catalog, hook.settings.timezone)
-                with closing(hook):
-                    result, verification = self._sync(request, hook, context)
-        except BulkPendingError as error:
-            pending = error
-        else:
-            return self._report(context, result, verification, request, monotonic() - started)
-        self._come_back(pending)
+        return super().execute(context)
 
-    def execute_complete(self, context: Context, event: object) -> dict[str, Any]:
-        """Go on after the triggerer has waited for a bulk list; whatever it says, the sync looks for itself."""
-        return self.execute(context)
+    def _transfer(
+        self, request: SyncRequest, hook: DrChronoHook, staging: Staging, grant_id: str, context: Context
+    ) -> SyncResult:
+        open_it = partial(open_warehouse, self.warehouse_conn_id)
+        with closing(open_it()) as warehouse:
+            is_widened = prepare(warehouse, request)
+            check_held(warehouse, request.table, request.shield)
+            practice = known_practice(hook, warehouse, request.table, grant_id, staging.checkpoint())
+        key = request.key(hook.settings.base_url, practice.practice)
+        result = Sync(
+            request,
+            hook=hook,
+            open_warehouse=open_it,
+            key=key,
+            staging=staging,
+            run_id=instance_of(context, self).run_id,
+            practice=practice,
+            is_widened=is_widened,
+        ).run()
+        if self.verify is None:
+            return result
+        verifier = Verifier(request, hook=hook, open_warehouse=open_it, key=key, set_aside=result.set_aside)
+        found = verifier.verify(self.verify_sample, self.verify)
+        return result if found is None else replace(result, calls=result.calls + found.calls, verification=found)
 
-    def _come_back(self, pending: BulkPendingError) -> NoReturn:
-        """Give the worker free until the pages of a bulk list are likely to be made."""
-        if not waits_in_triggerer(self.deferrable):
-            raise put_off(str(pending), pending.retry_at)
-        from airflow_provider_drchrono.triggers.bulk import DrChronoBulkListTrigger
-        from airflow_provider_drchrono.triggers.waiting import GRACE
-
-        ends = pending.retry_at.timestamp() + _LONGEST_DEFERRAL.total_seconds()
-        log.info("%s; waiting in the triggerer", pending)
-        self.defer(
-            # One of the pages is enough to wait for, as each look costs a call: they are made side by side.
-            trigger=DrChronoBulkListTrigger(
-                drchrono_conn_id=self.drchrono_conn_id,
-                resource=pending.resource,
-                uuids=[pending.uuid],
-                ends=ends,
-                poll_interval=LONGEST_POLL,
-                not_before=max(pending.retry_at.timestamp(), time.time() + shortest_deferral()),
-            ),
-            method_name="execute_complete",
-            timeout=_LONGEST_DEFERRAL + GRACE + max(pending.retry_at - datetime.now(UTC), timedelta(0)),
-        )
-
-    def _report(
-        self,
-        context: Context,
-        result: SyncResult,
-        verification: Verification | None,
-        request: SyncRequest,
-        seconds: float,
-    ) -> dict[str, Any]:
+    def _report(self, context: Context, result: SyncResult, request: SyncRequest, seconds: float) -> dict[str, Any]:
         self._tell(context, result)
         summary = {
             "resource": request.resource.name,
             "table": request.table.label,
-            "calls": result.calls + (verification.calls if verification else 0),
+            "calls": result.calls,
             "rows_read": result.counts.read,
             "rows_new": result.counts.new,
             "rows_changed": result.counts.changed,
@@ -295,7 +222,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             "seconds": round(seconds, 3),
             "since": result.since,
             "watermark": result.watermark,
-            "verified": verification.summary() if verification else None,
+            "verified": result.verification.summary() if result.verification else None,
         }
         log.info(
             "Synced %(resource)s into %(table)s: calls %(calls)s, rows read %(rows_read)s, new %(rows_new)s, "
@@ -308,7 +235,7 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
         counts = result.counts
         # A try before this one may have loaded rows and been killed before it could say so.
         repeated = getattr(instance_of(context, self), "try_number", 1) > 1
-        self._table.update(
+        self._outlet.update(
             self,
             context,
             counts.new + counts.changed + counts.deleted,
@@ -319,249 +246,3 @@ class DrChronoToWarehouseOperator(MasksTemplateFields, BaseOperator):
             since=result.since,
             until=result.watermark,
         )
-
-    def _sync(
-        self, request: SyncRequest, hook: DrChronoHook, context: Context
-    ) -> tuple[SyncResult, Verification | None]:
-        grant_id = grant_of(hook)
-        name = request.staging_name(hook.settings.base_url, grant_id, self.warehouse_conn_id)
-        folder = staging_folder(self._staging_root(), name)
-        task = instance_of(context, self)
-        staging = Staging(folder, f"{task.dag_id}/{task.task_id}/{task.map_index}/{task.run_id}", request.shield)
-        if not staging.acquire():
-            raise AirflowException(
-                f"Another process is syncing {request.resource.name} into {request.table.label} at this moment; give "
-                f"the DAG max_active_runs=1, and let the task be retried"
-            )
-        try:
-            swept = staging.sweep(self.staging_retention)
-            if swept:
-                log.info("Removed the staged pages of %s other syncs that nobody resumed", swept)
-            open_it = partial(open_warehouse, self.warehouse_conn_id)
-            with closing(open_it()) as warehouse:
-                is_widened = prepare(warehouse, request)
-                check_held(warehouse, request.table, request.shield)
-                practice = known_practice(hook, warehouse, request.table, grant_id, staging.checkpoint())
-            key = request.key(hook.settings.base_url, practice.practice)
-            result = Sync(
-                request,
-                hook=hook,
-                open_warehouse=open_it,
-                key=key,
-                staging=staging,
-                run_id=task.run_id,
-                practice=practice,
-                is_widened=is_widened,
-            ).run()
-            if self.verify is None:
-                return result, None
-            verifier = Verifier(request, hook=hook, open_warehouse=open_it, key=key, set_aside=result.set_aside)
-            return result, verifier.verify(self.verify_sample, self.verify)
-        finally:
-            staging.release()
-
-    def _request(self, catalog: Catalog, zone: str | None) -> SyncRequest:
-        """Check the arguments against the catalogue, before anything is asked of the API or the database.
-
-        :param zone: IANA name of the practice's time zone, where the connection names it.
-        """
-        try:
-            resource = _checked_resource(catalog, self.resource)
-            operation = resource.list_operation
-            extra = arguments.checked_extra_filters(operation.id, self.extra_filters) if operation else {}
-            known = filters_of(resource, catalog, has_extra=bool(extra))
-            filters = arguments.checked_filters(known, self.filters, zone=zone)
-            _check_options(resource, self.verbose, self.since)
-            lookback = _checked_lookback(resource, self.lookback)
-            full_refresh = _as_bool(self.full_refresh)
-        except (UnknownNameError, ValueError) as error:
-            raise arguments.InvalidArgumentError(str(error)) from None
-        policy = checked_policy(
-            resource.name,
-            columns=self.columns,
-            exclude=self.exclude,
-            mask=self.mask,
-            profile=self.profile,
-            privacy_conn_id=self.privacy_conn_id,
-            verbose=self.verbose,
-            history=self.history,
-            catalog=catalog,
-        )
-        table = table_for(
-            catalog,
-            resource,
-            name=self.table or resource.name,
-            schema=self.schema or None,
-            verbose=self.verbose,
-            policy=policy,
-        )
-        return SyncRequest(
-            resource=resource,
-            table=table,
-            filters=filters,
-            extra_filters=extra,
-            verbose=self.verbose,
-            since=self.since or None,
-            lookback=lookback,
-            full_refresh=full_refresh,
-            retention=self.staging_retention,
-            complete_every=self.complete_every,
-            history=self.history,
-            read_by=self.read_by,
-            on_suspicious=self.on_suspicious,
-            shield=shield_of(policy, self.privacy_conn_id),
-        )
-
-    def _staging_root(self) -> str:
-        if problem := staging_problem(self.staging_path):
-            log.warning("%s", problem)
-        if self.staging_path:
-            # One that comes while the task runs; that of the configuration is the deployment's own.
-            _check_staging_path(self.staging_path)
-        configured = self.staging_path or configured_staging()
-        home = os.environ.get("AIRFLOW_HOME", "~/airflow")
-        return str(configured or os.path.join(os.path.expanduser(home), "drchrono", "staging"))
-
-
-def _check_staging_path(path: str) -> None:
-    try:
-        inside_fence(place_of(path))
-        return
-    except ValueError as error:
-        problem = str(error)
-    raise arguments.InvalidArgumentError(f"staging_path {problem}")
-
-
-def check_arguments(
-    where: str,
-    *,
-    resource: object,
-    filters: object = None,
-    extra_filters: object = None,
-    read_by: object = "auto",
-    complete_every: object = "auto",
-    on_suspicious: object = "warn",
-    verify: object = None,
-    verify_sample: object = 20,
-    **held: Any,
-) -> None:
-    """Judge arguments of a sync while the DAG is parsed, as far as they are no templates.
-
-    :param where: what has these arguments, for messages.
-    :param held: those that say what may be held, as ``checked_policy`` takes them.
-    :raises InvalidArgumentError: one of them cannot be right.
-    """
-    _check_literals(resource, filters, extra_filters)
-    _check_way(where, resource, read_by, extra_filters)
-    _check_complete_every(complete_every)
-    arguments.check_choice(where, "on_suspicious", on_suspicious, get_args(OnSuspiciousSync))
-    if verify is not None:
-        arguments.check_choice(where, "verify", verify, ON_DIFFERENCE)
-    if isinstance(verify_sample, bool) or not isinstance(verify_sample, int) or not 0 <= verify_sample <= MOST_SAMPLED:
-        raise arguments.InvalidArgumentError(
-            f"{where}: verify_sample has to be a number of rows from 0 to {MOST_SAMPLED}, not {verify_sample!r}"
-        )
-    checked_policy(resource, **held)
-
-
-def _check_literals(resource: object, filters: object, extra_filters: object) -> None:
-    """Judge, while the DAG is parsed, what is not a template.
-
-    :raises InvalidArgumentError: the resource cannot be synced, or a filter cannot be right.
-    """
-    if not isinstance(resource, str) or arguments.is_template(resource):
-        return
-    try:
-        found = _checked_resource(load(), resource)
-    except (UnknownNameError, ValueError) as error:
-        problem = str(error)
-    else:
-        known = filters_of(found, has_extra=bool(extra_filters))
-        arguments.check_extra_filters(known.operation_id, extra_filters)
-        arguments.check_filters(known, filters)
-        return
-    raise arguments.InvalidArgumentError(problem)
-
-
-def _check_complete_every(complete_every: object) -> None:
-    if complete_every not in ("auto", None) and not isinstance(complete_every, timedelta):
-        raise arguments.InvalidArgumentError(
-            f"complete_every has to be a timedelta, 'auto' or None, not {complete_every!r}"
-        )
-
-
-def filters_of(resource: Resource, catalog: Catalog | None = None, *, has_extra: bool = False) -> Filters:
-    """Return the filters that a sync of a resource takes: all but the one that it sets by itself.
-
-    :param catalog: the one with the facts of a connection; None while no connection is known.
-    :param has_extra: whether filters are given beside that the catalogue does not know.
-    """
-    if resource.incremental is not None:
-        return arguments.incremental_filters(resource.name, catalog, has_extra=has_extra)
-    operation = resource.list_operation
-    assert operation is not None  # noqa: S101 - the resource was judged before
-    return arguments.operation_filters(operation.id, catalog, has_extra=has_extra)
-
-
-def _checked_resource(catalog: Catalog, name: str) -> Resource:
-    resource = catalog.resource(name)
-    if resource.list_operation is None or resource.record is None:
-        same = _served_in_bulk(catalog, resource)
-        remedy = f"sync {same}, whose records these are" if same else "sync another resource"
-        raise ValueError(f"{resource.name} cannot be synced into a table: the API has no list of them; {remedy}")
-    return resource
-
-
-def _served_in_bulk(catalog: Catalog, resource: Resource) -> str | None:
-    """Return the resource whose records a resource serves in bulk."""
-    starts = {each.bulk.start: each.name for each in catalog.resources.values() if each.bulk}
-    return next((starts[name] for name in resource.operations if name in starts), None)
-
-
-def _check_way(where: str, resource: object, read_by: object, extra_filters: object) -> None:
-    """Judge the way of reading while the DAG is parsed.
-
-    :param where: the operator's name, for the message.
-    :raises InvalidArgumentError: there is no such way, or not to this list.
-    """
-    arguments.check_choice(where, "read_by", read_by, WAYS)
-    if read_by == "bulk" and extra_filters:
-        raise arguments.InvalidArgumentError(
-            "extra_filters are sent page by page, as nobody knows whether a bulk list takes them; leave read_by out"
-        )
-    if read_by != "bulk" or not isinstance(resource, str) or arguments.is_template(resource):
-        return
-    catalog = load()
-    if catalog.resource(resource).bulk is None:
-        able = ", ".join(each.name for each in catalog.resources.values() if each.bulk)
-        raise arguments.InvalidArgumentError(f"{resource} has no bulk list; leave read_by out, or sync one of {able}")
-
-
-def _check_options(resource: Resource, verbose: bool, since: str | date | datetime | None) -> None:
-    operation = resource.list_operation
-    if verbose and operation and not any(each.name == "verbose" for each in operation.parameters):
-        raise ValueError(f"{operation.id} has no verbose form; leave verbose out")
-    if since and resource.incremental is None:
-        raise ValueError(f"{resource.name} cannot be listed by time of change; leave since out")
-    try:
-        first_start(since, ("UTC",))
-    except ValueError:
-        raise ValueError(
-            f"since is no date or time in ISO 8601 such as 2026-01-31 or 2026-01-31T08:00:00: {since!r}"
-        ) from None
-
-
-def _checked_lookback(resource: Resource, lookback: timedelta | float | None) -> timedelta:
-    if lookback is None:
-        return timedelta(seconds=resource.incremental.lookback if resource.incremental else 0)
-    given = timedelta(seconds=lookback) if isinstance(lookback, int | float) else lookback
-    if given < timedelta(0):
-        raise ValueError("lookback may not be negative; give a timedelta or seconds")
-    return given
-
-
-def _as_bool(value: bool | str) -> bool:
-    answer = _YES_OR_NO.get(str(value).strip().lower())
-    if answer is None:
-        raise ValueError(f"full_refresh has to be true or false, not {value!r}")
-    return answer

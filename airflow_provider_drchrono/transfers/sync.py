@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.catalog import Resource
 from airflow_provider_drchrono.client.errors import PermissionDeniedError
@@ -48,10 +48,14 @@ from airflow_provider_drchrono.warehouses.base import (
     LoggedDeletion,
     Run,
     SyncKey,
+    SyncTarget,
     Warehouse,
 )
 from airflow_provider_drchrono.warehouses.deletions import CompleteEvery, complete_is_due, is_believable
 from airflow_provider_drchrono.warehouses.table import EXTRA, Row, RowMaker, Table
+
+if TYPE_CHECKING:
+    from airflow_provider_drchrono.transfers.verification import Verification
 
 log = logging.getLogger(__name__)
 
@@ -129,10 +133,13 @@ class SyncRequest:
         """Return what the state of this sync is kept under."""
         return SyncKey(base_url, practice, self.resource.name, self.table.name, self.selection)
 
-    def staging_name(self, base_url: str, grant_id: str, warehouse_conn_id: str) -> str:
-        """Return the name of the folder that this sync stages in: the same one for every run of it."""
+    def staging_name(self, base_url: str, grant_id: str, destination: str) -> str:
+        """Return the name of the folder that this sync stages in: the same one for every run of it.
+
+        :param destination: where the table is: a connection id, or the URL of a folder.
+        """
         key = self.key(base_url, grant_id)
-        return f"{self.resource.name}-{_hash([asdict(key), self.table.schema, warehouse_conn_id])}"
+        return f"{self.resource.name}-{_hash([asdict(key), self.table.schema, destination])}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,7 @@ class SyncResult:
 
     :param set_aside: records that came without a usable key, and so became no rows.
     :param watermark: up to when the table is complete, as the warehouse has it; None where nothing was ever loaded.
+    :param verification: what a comparison with the API has found; None where nothing was compared.
     """
 
     calls: int
@@ -148,6 +156,7 @@ class SyncResult:
     set_aside: int
     since: str | None
     watermark: str | None
+    verification: Verification | None = None
 
     def after(self, earlier: SyncResult) -> SyncResult:
         """Return what this run and an earlier one did together."""
@@ -203,6 +212,7 @@ class Sync:
     :param run_id: the DAG run, for people who read the state table.
     :param practice: the practice of the connection.
     :param is_widened: whether the table has just got columns.
+    :param catches_up: whether it reads once more what changed while it was interrupted for long.
     """
 
     def __init__(
@@ -210,12 +220,13 @@ class Sync:
         request: SyncRequest,
         *,
         hook: DrChronoHook,
-        open_warehouse: Callable[[], Warehouse],
+        open_warehouse: Callable[[], SyncTarget],
         key: SyncKey,
         staging: Staging,
         run_id: str,
         practice: KnownPractice | None = None,
         is_widened: bool = False,
+        catches_up: bool = True,
     ) -> None:
         self._request = request
         self._hook = hook
@@ -225,6 +236,7 @@ class Sync:
         self._run_id = run_id
         self._practice_known = practice
         self._is_widened = is_widened
+        self._catches_up = catches_up
 
     def run(self) -> SyncResult:
         """Sync, resuming what an interrupted process has staged.
@@ -233,7 +245,7 @@ class Sync:
         :raises SuspiciousReadError: the list may hide records, and the sync is to fail then.
         """
         result, began, resumed = self._run_once(full_refresh=self._request.full_refresh)
-        if resumed and datetime.now(UTC) - began > CATCH_UP_AFTER:
+        if self._catches_up and resumed and datetime.now(UTC) - began > CATCH_UP_AFTER:
             log.info("The pages loaded were read some time ago; reading what changed since")
             result = self._run_once(full_refresh=False)[0].after(result)
         return result
@@ -244,10 +256,11 @@ class Sync:
         calls = -client.calls
         with closing(self._open_warehouse()) as warehouse:
             state = warehouse.state(self._request.table, self._key)
+            compares = warehouse.compares
         anew = full_refresh or self._lies_in_future(state)
         plan = self._plan(state, full_refresh=anew)
         calls += client.calls
-        usual = self._usual_start(state, plan) if full_refresh else None
+        usual = self._usual_start(state, plan) if full_refresh and compares else None
         checkpoint = self._staging.begin(plan, self._request.retention)
         resumed = checkpoint.began is not None
         if resumed:
@@ -439,7 +452,7 @@ class Sync:
         maker = RowMaker(request.table, zone)
         witness = ZoneWitness(request.resource.name, usual)
         rows = self._witnessed(maker.rows(self._staging.lines(checkpoint)), witness)
-        run = Run(self._run_id, checkpoint.calls, anew, self._practice_known)
+        run = Run(self._run_id, checkpoint.calls, anew, self._practice_known, plan.since)
         with closing(self._open_warehouse()) as warehouse:
             counts = warehouse.load(
                 request.table, rows, self._key, state, run,
@@ -449,7 +462,8 @@ class Sync:
             stored = warehouse.state(request.table, self._key) or state
             settled = None
             # By a masked id nothing can be looked up; the next complete read tells.
-            if request.shield is None or not request.shield.masks_the_key:
+            by_known_id = request.shield is None or not request.shield.masks_the_key
+            if isinstance(warehouse, Warehouse) and by_known_id:
                 settled = settle_missing(
                     self._hook, warehouse, request.table, self._key, request.resource,
                     selects_all=request.selects_all, verbose=request.verbose, zone=zone,

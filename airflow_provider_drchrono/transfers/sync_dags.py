@@ -18,8 +18,10 @@ from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.transfers.drchrono_sync_plan import DrChronoSyncPlanOperator, OnOverrun
 from airflow_provider_drchrono.transfers.drchrono_sync_report import DrChronoSyncReportOperator
-from airflow_provider_drchrono.transfers.drchrono_to_warehouse import DrChronoToWarehouseOperator, check_arguments
+from airflow_provider_drchrono.transfers.drchrono_to_warehouse import DrChronoToWarehouseOperator
 from airflow_provider_drchrono.transfers.extraction import ListFacts
+from airflow_provider_drchrono.transfers.verification import check_verification
+from airflow_provider_drchrono.transfers.list_arguments import check_arguments
 
 Schedule: TypeAlias = str | timedelta
 
@@ -36,7 +38,7 @@ _RUNS_COMPARED = 32
 # What the group says itself for each sync.
 _OURS = frozenset({"resource", "warehouse_conn_id", "drchrono_conn_id", "kwargs", "self"})
 _CHECKED_EARLY = (
-    "filters", "extra_filters", "read_by", "complete_every", "on_suspicious", "verify", "verify_sample",
+    "filters", "extra_filters", "read_by", "complete_every", "on_suspicious",
     "columns", "exclude", "mask", "profile", "privacy_conn_id", "verbose", "history",
 )  # fmt: skip
 
@@ -281,6 +283,7 @@ def _check_sync(resource: str, given: Mapping[str, Any]) -> None:
             )
     early = {name: given[name] for name in _CHECKED_EARLY if name in given}
     check_arguments("drchrono_sync", resource=resource, **early)
+    check_verification("drchrono_sync", given.get("verify"), given.get("verify_sample", 0))
 
 
 @cache

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice
 from airflow_provider_drchrono.incremental.canonical import canonical
 from airflow_provider_drchrono.incremental.lists import moment_of, needed_start
 from airflow_provider_drchrono.incremental.window import next_start
@@ -69,6 +70,20 @@ class Verification:
     def summary(self) -> dict[str, Any]:
         """Return it as it goes to XCom."""
         return {"is_different": self.is_different, **asdict(self)}
+
+
+def check_verification(where: str, verify: object, verify_sample: object) -> None:
+    """Judge the arguments of a comparison.
+
+    :param where: what has these arguments, for messages.
+    :raises InvalidArgumentError: one of them cannot be right.
+    """
+    if verify is not None:
+        check_choice(where, "verify", verify, ON_DIFFERENCE)
+    if isinstance(verify_sample, bool) or not isinstance(verify_sample, int) or not 0 <= verify_sample <= MOST_SAMPLED:
+        raise InvalidArgumentError(
+            f"{where}: verify_sample has to be a number of rows from 0 to {MOST_SAMPLED}, not {verify_sample!r}"
+        )
 
 
 class Verifier:

@@ -124,12 +124,14 @@ class Run:
 
     :param anew: whether it has read everything again, so that the state is what it says, and not what was known before.
     :param practice: kept so that the next run need not ask; None if it is not known.
+    :param since: where its read began, by the practice's clock and in ISO 8601; None: everything was read.
     """
 
     run_id: str
     calls: int
     anew: bool = False
     practice: KnownPractice | None = None
+    since: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,56 @@ class LoggedDeletion:
     found_at: datetime
 
 
-class Warehouse(ABC):
+class SyncTarget(ABC):
+    """Where a sync puts what it has read, and keeps its state: the two are changed together or not at all.
+
+    :cvar compares: whether it holds the rows of earlier loads, so that a load can tell which rows have changed, and
+        which of a complete read are missing.
+    """
+
+    compares = True
+
+    @abstractmethod
+    def state(self, table: Table, key: SyncKey) -> SyncState | None:
+        """Return the state of a sync; None before its first load."""
+
+    @abstractmethod
+    def practice_of(self, table: Table, source: str, grant_id: str) -> KnownPractice | None:
+        """Return the practice that a sync has found an authorization to belong to, last; None: there was none."""
+
+    @abstractmethod
+    def expected_rows(self, table: Table, key: SyncKey) -> int | None:
+        """Return how many rows a complete read should find again; None where nothing tells."""
+
+    @abstractmethod
+    def row_count(self, table: Table) -> int:
+        """Return how many rows a table has."""
+
+    @abstractmethod
+    def load(
+        self,
+        table: Table,
+        rows: Iterable[Row],
+        key: SyncKey,
+        state: SyncState,
+        run: Run,
+        *,
+        complete: CompleteRead | None = None,
+        deletions: Sequence[LoggedDeletion] = (),
+    ) -> LoadCounts:
+        """Take rows and the state, both or neither.
+
+        :param rows: values of ``table.all_columns``, in any order.
+        :param complete: says that the rows are all that the sync selects; None: they may be some of them.
+        :param deletions: what the API has logged.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class Warehouse(SyncTarget):
     """One connection to a database that records are loaded into.
 
     Whatever the database's driver raises becomes a :class:`WarehouseError` without the driver's text, which may
@@ -233,10 +284,6 @@ class Warehouse(ABC):
     def keeps_history(self, table: Table) -> bool:
         """Tell whether there is a table with the versions of the rows."""
 
-    @abstractmethod
-    def state(self, table: Table, key: SyncKey) -> SyncState | None:
-        """Return the state of a sync; None before its first load."""
-
     def expected_rows(self, table: Table, key: SyncKey) -> int | None:
         """Return how many rows a complete read should find again; None where other syncs write the table, too."""
         from airflow_provider_drchrono.warehouses import sql
@@ -277,10 +324,6 @@ class Warehouse(ABC):
     @abstractmethod
     def _number(self, table: Table, query: str, values: Sequence[Any]) -> int:
         """Return the one number that a query about a table, or its state, has for an answer."""
-
-    @abstractmethod
-    def practice_of(self, table: Table, source: str, grant_id: str) -> KnownPractice | None:
-        """Return the practice that a sync has found an authorization to belong to, last; None: there was none."""
 
     @abstractmethod
     def load(
@@ -333,10 +376,6 @@ class Warehouse(ABC):
 
         :param gone: keys of rows that are gone.
         """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the connection."""
 
 
 def state_after(state: SyncState, complete: CompleteRead | None, counts: LoadCounts) -> SyncState:
