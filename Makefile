@@ -101,7 +101,8 @@ test-integration: $(READY) ## Tests with PostgreSQL and real Airflow processes
 
 .PHONY: test-many-hosts
 test-many-hosts: $(HOSTS_VENV)/.ready ## Celery on two hosts, with Redis and object storage
-	$(HOSTS_VENV)/bin/pytest -o cache_dir=.pytest_cache/many-hosts tests/integration/test_many_hosts.py $(ARGS)
+	$(HOSTS_VENV)/bin/pytest -o cache_dir=.pytest_cache/many-hosts tests/integration/test_many_hosts.py \
+		tests/integration/test_export_s3.py $(ARGS)
 
 test-airflow-3.2: ## The tests on Airflow 3.2 with our lowest requirements, but for those that know neither
 test-airflow-3.4: ## The tests that know Airflow on 3.4, also while it has pre-releases only

@@ -103,6 +103,11 @@ def get_provider_info() -> dict[str, Any]:
                 "target-integration-name": "Common IO",
                 "python-module": "airflow_provider_drchrono.transfers.drchrono_documents_to_object_storage",
             },
+            {
+                "source-integration-name": INTEGRATION,
+                "target-integration-name": "Common IO",
+                "python-module": "airflow_provider_drchrono.transfers.drchrono_to_object_storage",
+            },
         ],
         "connection-types": [
             {

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_drchrono.assets.outlets import table_asset
 from airflow_provider_drchrono.compat import instance_of
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.transfers.base.list_transfer import ListTransferOperator
 from airflow_provider_drchrono.transfers.deletions import OnSuspiciousSync, known_practice
 from airflow_provider_drchrono.transfers.extraction import ReadBy
-from airflow_provider_drchrono.transfers.list_transfer import ListTransferOperator
 from airflow_provider_drchrono.transfers.shield import check_held
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult, prepare
@@ -180,7 +180,7 @@ class DrChronoToWarehouseOperator(ListTransferOperator):
         :raises AirflowFailException: an argument, a connection or the table has to be changed first.
         :raises AirflowRescheduleException: the quota is used up, or a bulk list takes long; what was read is kept.
         """
-        return super().execute(context)
+        return self._run_once(context)
 
     def _transfer(
         self, request: SyncRequest, hook: DrChronoHook, staging: Staging, grant_id: str, context: Context

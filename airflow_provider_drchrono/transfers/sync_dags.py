@@ -16,12 +16,12 @@ from airflow_provider_drchrono.catalog import Resource, UnknownNameError, load
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+from airflow_provider_drchrono.transfers.base.list_arguments import check_arguments
 from airflow_provider_drchrono.transfers.drchrono_sync_plan import DrChronoSyncPlanOperator, OnOverrun
 from airflow_provider_drchrono.transfers.drchrono_sync_report import DrChronoSyncReportOperator
 from airflow_provider_drchrono.transfers.drchrono_to_warehouse import DrChronoToWarehouseOperator
 from airflow_provider_drchrono.transfers.extraction import ListFacts
 from airflow_provider_drchrono.transfers.verification import check_verification
-from airflow_provider_drchrono.transfers.list_arguments import check_arguments
 
 Schedule: TypeAlias = str | timedelta
 

@@ -20,6 +20,7 @@ from airflow_provider_drchrono.incremental import cursor
 from airflow_provider_drchrono.incremental.events import deliveries, event
 from airflow_provider_drchrono.operators.base.links import DrChronoPatientLink
 from airflow_provider_drchrono.state import lease, names, sent_marker, token_store
+from airflow_provider_drchrono.transfers import export_folder, export_manifest
 from airflow_provider_drchrono.triggers import bulk, incremental
 from airflow_provider_drchrono.warehouses import base, sql, table
 
@@ -98,6 +99,10 @@ def warehouse() -> list[str]:
     ]
 
 
+def exports() -> list[str]:
+    return [export_folder.MANIFESTS, *(each.name for each in fields(export_manifest.Manifest))]
+
+
 def connections_and_assets() -> list[str]:
     return [
         CONNECTION_TYPE,
@@ -106,6 +111,7 @@ def connections_and_assets() -> list[str]:
         "watch",
         *uri.WATCH_OPTIONS,
         *sorted(uri.TABLE_KEYS),
+        uri.EXPORT_KEY,
     ]
 
 
@@ -147,6 +153,7 @@ def on_page(section: str) -> list[str]:
         pytest.param("Triggers", triggers, id="triggers"),
         pytest.param("Events", events, id="events"),
         pytest.param("Warehouse", warehouse, id="warehouse"),
+        pytest.param("Exports", exports, id="exports"),
         pytest.param("Connections and assets", connections_and_assets, id="connections"),
         pytest.param("Class paths", modules, id="classes"),
     ],

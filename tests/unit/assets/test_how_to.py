@@ -32,7 +32,7 @@ def test_the_table_shows_the_uris(call: str, uri: str) -> None:
 
 
 def test_the_page_names_what_is_there() -> None:
-    assert len(ROWS) == 3
+    assert len(ROWS) == 4
     assert f"[{len(watched_resources())} lists]" in PAGE
     (name,) = re.findall(r"--asset (\S+)", PAGE)
     assert assets.drchrono_asset("patients", change="created", filters={"doctor": 42}).name == name

@@ -29,10 +29,7 @@ from airflow_provider_drchrono.compat import (
 )
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.hooks.many_hosts import staging_problem
-from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError
-from airflow_provider_drchrono.transfers.deletions import OnSuspiciousSync, grant_of
-from airflow_provider_drchrono.transfers.extraction import ReadBy
-from airflow_provider_drchrono.transfers.list_arguments import (
+from airflow_provider_drchrono.transfers.base.list_arguments import (
     as_bool,
     check_arguments,
     check_options,
@@ -41,6 +38,9 @@ from airflow_provider_drchrono.transfers.list_arguments import (
     checked_resource,
     filters_of,
 )
+from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError
+from airflow_provider_drchrono.transfers.deletions import OnSuspiciousSync, grant_of
+from airflow_provider_drchrono.transfers.extraction import ReadBy
 from airflow_provider_drchrono.transfers.shield import checked_policy, shield_of
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import staging_folder
@@ -166,12 +166,8 @@ class ListTransferOperator(MasksTemplateFields, BaseOperator):
         """Return what is written, for messages."""
         return request.table.label
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Sync, and return counts and times.
-
-        :raises AirflowFailException: an argument, a connection or the table has to be changed first.
-        :raises AirflowRescheduleException: the quota is used up, or a bulk list takes long; what was read is kept.
-        """
+    def _run_once(self, context: Context) -> dict[str, Any]:
+        """Read and write, and return counts and times: what ``execute`` does."""
         started = monotonic()
         try:
             with airflow_outcome(), warehouse_outcome():
@@ -187,7 +183,8 @@ class ListTransferOperator(MasksTemplateFields, BaseOperator):
 
     def execute_complete(self, context: Context, event: object) -> dict[str, Any]:
         """Go on after the triggerer has waited for a bulk list; whatever it says, the sync looks for itself."""
-        return self.execute(context)
+        result: dict[str, Any] = self.execute(context)
+        return result
 
     def _come_back(self, pending: BulkPendingError) -> NoReturn:
         """Give the worker free until the pages of a bulk list are likely to be made."""

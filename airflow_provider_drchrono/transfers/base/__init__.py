@@ -1,0 +1,1 @@
+"""What transfers that keep a copy of a list share."""
