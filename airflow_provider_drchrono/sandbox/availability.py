@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from airflow_provider_drchrono.sandbox.filters import TRUE
 from airflow_provider_drchrono.sandbox.moments import LONGEST_RANGE, read_date, read_range
 from airflow_provider_drchrono.sandbox.operations import Call
 from airflow_provider_drchrono.sandbox.practice import Row
 from airflow_provider_drchrono.sandbox.practice.series import VIRTUAL, day_of, unlisted_days
 from airflow_provider_drchrono.sandbox.schedule import CALLED_OFF
-from airflow_provider_drchrono.sandbox.wire import Response, answer, bad_fields, whole
+from airflow_provider_drchrono.sandbox.wire import TRUE, Response, answer, bad_fields, whole
 
 SLOT_MINUTES = 30
 DAY_MINUTES = 1440

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_drchrono.sandbox.clock import Clock
-from airflow_provider_drchrono.sandbox.filters import TRUE, Filters
+from airflow_provider_drchrono.sandbox.filters import Filters
 from airflow_provider_drchrono.sandbox.paging import render
 from airflow_provider_drchrono.sandbox.practice import Key, Row, Table
-from airflow_provider_drchrono.sandbox.wire import Response, answer, bad_fields, detail, whole
+from airflow_provider_drchrono.sandbox.wire import TRUE, Response, answer, bad_fields, detail, whole
 
 LIFETIME = timedelta(hours=1)
 IN_PROGRESS = "In progress"

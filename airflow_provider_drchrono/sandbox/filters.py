@@ -10,7 +10,7 @@ from airflow_provider_drchrono.catalog import Operation, Parameter, Resource
 from airflow_provider_drchrono.sandbox.moments import LONGEST_RANGE, read_date, read_moment, read_range
 from airflow_provider_drchrono.sandbox.practice import Practice, Row, Table
 from airflow_provider_drchrono.sandbox.practice.series import VIRTUAL
-from airflow_provider_drchrono.sandbox.wire import bad_fields, detail, whole
+from airflow_provider_drchrono.sandbox.wire import FALSE, TRUE, bad_fields, detail, whole
 
 Keep = Callable[[Row], bool]
 Value = Callable[[Row], Any]
@@ -18,8 +18,6 @@ Value = Callable[[Row], Any]
 REQUIRED = "This field is required."
 PAGING = frozenset({"cursor", "page_size"})
 """Every list takes these, also where the contract leaves them out."""
-TRUE = frozenset({"true", "1", "t", "yes"})
-FALSE = frozenset({"", "false", "0", "f", "no"})
 
 DAY_OF = {
     "appointments": "scheduled_time",
@@ -61,6 +59,8 @@ DAYS = frozenset(
     }
 )  # fmt: skip
 SINCE = frozenset({"due_at_since", "occurred_since", "received_since"})
+WIDENING = frozenset({"ignore_virtual", "show_archived"})
+"""Switches that say which visits are listed at all; they compare no field. See :func:`_archived`."""
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ def read_filters(
         parameter = known.get(name)
         if parameter is None and name not in PAGING:
             filters.notes.append(f"unknown parameter {name} passed over")
-        elif parameter is not None and parameter.role == "filter" and text != "" and parameter.type != "boolean":
+        elif parameter is not None and parameter.role == "filter" and text != "" and name not in WIDENING:
             try:
                 _add(filters, practice, table, resource, parameter, text, since_is_date)
             except ValueError as problem:
@@ -184,8 +184,13 @@ def _equal(parameter: Parameter, value: Value, text: str) -> Keep:
         return lambda row: members <= {str(each) for each in value(row) or ()}
     if parameter.name == "term":
         return lambda row: text.casefold() in str(value(row)).casefold()
+    is_true = text.lower() in TRUE
     if parameter.name == "due_at_unknown":
-        return lambda row: (value(row) is None) == (text.lower() in TRUE)
+        return lambda row: (value(row) is None) == is_true
+    if parameter.type == "boolean":
+        if not is_true and text.lower() not in FALSE:
+            raise ValueError("Must be a valid boolean.")
+        return lambda row: bool(value(row)) == is_true
     folded = text.casefold()
     return lambda row: _holds(value(row), folded)
 

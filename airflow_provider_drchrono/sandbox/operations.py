@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_drchrono.catalog import Field, Operation, Resource
 from airflow_provider_drchrono.sandbox.bulk import BulkLists
 from airflow_provider_drchrono.sandbox.files import FileStore, Upload, read_multipart
-from airflow_provider_drchrono.sandbox.filters import FALSE, TRUE, read_filters
+from airflow_provider_drchrono.sandbox.filters import read_filters
 from airflow_provider_drchrono.sandbox.journal import Entry
 from airflow_provider_drchrono.sandbox.oauth import Grant
 from airflow_provider_drchrono.sandbox.paging import envelope_key, link_origin, page_size, serve_page
@@ -18,7 +18,17 @@ from airflow_provider_drchrono.sandbox.practice.blank import blank_value
 from airflow_provider_drchrono.sandbox.practice.series import OCCURRENCE, day_of
 from airflow_provider_drchrono.sandbox.schedule import refuse_overlap
 from airflow_provider_drchrono.sandbox.validation import InvalidBodyError, check_body
-from airflow_provider_drchrono.sandbox.wire import Request, Response, answer, bad_fields, decode, detail, empty
+from airflow_provider_drchrono.sandbox.wire import (
+    FALSE,
+    TRUE,
+    Request,
+    Response,
+    answer,
+    bad_fields,
+    decode,
+    detail,
+    empty,
+)
 
 
 @dataclass(slots=True)

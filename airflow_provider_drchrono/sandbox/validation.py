@@ -16,13 +16,12 @@ from airflow_provider_drchrono.catalog import Field
 from airflow_provider_drchrono.sandbox.files import Upload
 from airflow_provider_drchrono.sandbox.moments import read_date, read_moment
 from airflow_provider_drchrono.sandbox.practice import Practice
+from airflow_provider_drchrono.sandbox.wire import FALSE, TRUE
 
 REQUIRED = "This field is required."
 NOT_NULL = "This field may not be null."
 NOT_BLANK = "This field may not be blank."
 NOT_A_FILE = "The submitted data was not a file. Check the encoding type on the form."
-FALSE_WORDS = frozenset({"false", "0", "f", "no", ""})
-TRUE_WORDS = frozenset({"true", "1", "t", "yes"})
 
 POSITIONS = frozenset({"exam_room"})
 """Fields that hold a position inside another record, not an id."""
@@ -227,8 +226,8 @@ def _truth(expected: Field, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     word = str(value).lower()
-    if word in TRUE_WORDS or word in FALSE_WORDS:
-        return word in TRUE_WORDS
+    if word in TRUE or word in FALSE:
+        return word in TRUE
     raise InvalidBodyError(["Must be a valid boolean."])
 
 

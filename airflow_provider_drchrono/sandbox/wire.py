@@ -63,6 +63,10 @@ class Response:
         return json.loads(self.body)
 
 
+TRUE = frozenset({"true", "1", "t", "yes"})
+FALSE = frozenset({"", "false", "0", "f", "no"})
+
+
 class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of the sandbox
     """Raised anywhere while a request is handled; carries the answer to send."""
 
