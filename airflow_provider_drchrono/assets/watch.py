@@ -12,6 +12,7 @@ from airflow_provider_drchrono.assets.uri import DrChronoUri, InvalidAssetError,
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.client.errors import InvalidArgumentError
 from airflow_provider_drchrono.client.filters import Filters
+from airflow_provider_drchrono.client.values import SET_TIMEZONE
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.incremental.lists import Change
@@ -166,7 +167,8 @@ def _filters(resource: str, given: object) -> dict[str, Any]:
         problem = str(error)
     else:
         return dict(sorted(checked.items()))
-    raise InvalidAssetError(problem.removesuffix(". Nothing was sent"))
+    # An asset is told from others by its values, before anything knows the connection.
+    raise InvalidAssetError(problem.removesuffix(". Nothing was sent").replace(SET_TIMEZONE, ""))
 
 
 def _watch_fields(operation_id: str, given: object, change: str, *, verbose: bool) -> tuple[str, ...] | None:

@@ -198,6 +198,10 @@ def _first(shown: str) -> str:
     return ", ".join(shown.split(", ")[:3])
 
 
+SET_TIMEZONE = "set timezone on the connection, and it is converted, or "
+"""What helps against a zone that cannot be converted, where a connection is known when values are checked."""
+
+
 def wall_clock(moment: datetime, zone: str | None) -> datetime:
     """Return a moment as the practice's clocks show it, without a zone.
 
@@ -208,8 +212,8 @@ def wall_clock(moment: datetime, zone: str | None) -> datetime:
         return moment
     if zone is None:
         raise ValueError(
-            "has a time zone, but DrChrono reads times as the practice's wall clock: set timezone on the connection, "
-            "and it is converted, or give it without one, as in 2026-01-31T08:00:00"
+            f"has a time zone, but DrChrono reads times as the practice's wall clock: {SET_TIMEZONE}give it without "
+            "one, as in 2026-01-31T08:00:00"
         )
     return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 

@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_drchrono import assets
 from airflow_provider_drchrono.assets.facts import watched_list, watched_resources
-from airflow_provider_drchrono.assets.uri import parse
+from airflow_provider_drchrono.assets.uri import InvalidAssetError, parse
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.incremental.cursor import CursorName
 from airflow_provider_drchrono.operators.assets.changed_records import watching_trigger
@@ -236,6 +236,13 @@ def test_the_variable_of_the_longest_name_bears_it() -> None:
     name = drchrono_asset("patients", name="x" * 180).name
 
     assert variable_of(CursorName.of_asset(name)).endswith(name)
+
+
+def test_a_zone_is_refused_with_what_helps_there() -> None:
+    """A zone of the connection does not: the asset is defined while no connection is known."""
+    with pytest.raises(InvalidAssetError, match=r"has a time zone.* wall clock: give it without one") as refused:
+        drchrono_asset("tasks", filters={"due_at_since": datetime(2026, 1, 1, tzinfo=UTC)})
+    assert "connection" not in str(refused.value)
 
 
 @pytest.mark.parametrize("resource", watched_resources())
