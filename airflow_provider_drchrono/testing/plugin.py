@@ -65,10 +65,18 @@ def drchrono_run_dag(drchrono_conn_id: str) -> Iterator[Callable[..., DagRun]]:
     The DAG may be defined in the test. Further arguments are those of ``dag.test()``. A task that fails also fails the
     test, with its id and the reason. Airflow needs a migrated database.
     """
+    from airflow.sdk import DAG
+
     from airflow_provider_drchrono.compat.dag_runs import NoDatabaseError, one_api_server, run
 
     def run_dag(dag: DAG, **arguments: Any) -> DagRun:
         __tracebackhide__ = True
+        given: object = dag
+        if not isinstance(given, DAG):
+            pytest.fail(
+                f"drchrono_run_dag takes a DAG, not {type(given).__name__}; call the function that @dag decorates",
+                pytrace=False,
+            )
         try:
             ended, failed = run(dag, **arguments)
         except NoDatabaseError as error:

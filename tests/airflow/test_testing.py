@@ -201,6 +201,14 @@ def test_a_task_that_fails_fails_the_test_with_its_reason(airflow_db: Path, drch
     assert str(failure.value) == "Tasks of the DAG failing failed:\n  bad[1]: LookupError: no such thing"
 
 
+def test_a_function_that_makes_a_dag_has_to_be_called(drchrono_run_dag: RunDag) -> None:
+    @dag(schedule=None)
+    def making() -> None: ...
+
+    with pytest.raises(pytest.fail.Exception, match="takes a DAG, not function; call the function that @dag decorates"):
+        drchrono_run_dag(making)
+
+
 def test_without_a_database_the_test_says_what_to_do(
     drchrono_run_dag: RunDag, airflow_db: Path, tmp_path: Path
 ) -> None:

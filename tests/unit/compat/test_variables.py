@@ -14,7 +14,14 @@ from airflow.sdk.execution_time.comms import (
     VariableResult,
 )
 
-from airflow_provider_drchrono.compat import delete_variable, mask_secret, read_variable, write_variable
+from airflow_provider_drchrono.compat import (
+    are_variables_in_memory,
+    delete_variable,
+    mask_secret,
+    read_variable,
+    write_variable,
+)
+from airflow_provider_drchrono.compat.variables import variables_in_memory
 from tests.support.stored import stored_text
 
 pytestmark = pytest.mark.airflow
@@ -174,3 +181,16 @@ def add_team(name: str) -> None:
 
     with create_session() as session:
         session.add(Team(name=name))
+
+
+def test_variables_in_memory_end_with_their_block() -> None:
+    with variables_in_memory():
+        write_variable("x", "outer", "")
+        with variables_in_memory():
+            assert read_variable("x") is None
+            write_variable("x", "inner", "")
+        assert read_variable("x") == "outer"
+        delete_variable("x")
+        assert read_variable("x") is None
+        assert are_variables_in_memory()
+    assert not are_variables_in_memory()
