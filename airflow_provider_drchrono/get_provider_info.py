@@ -91,6 +91,7 @@ def get_provider_info() -> dict[str, Any]:
         "asset-uris": [
             {"schemes": ["drchrono"], "handler": "airflow_provider_drchrono.assets.uri.sanitize_uri"},
         ],
+        "notifications": ["airflow_provider_drchrono.notifications.task_notifier.DrChronoTaskNotifier"],
         "extra-links": ["airflow_provider_drchrono.operators.base.links.DrChronoPatientLink"],
         "transfers": [
             {

@@ -1,0 +1,1 @@
+"""Callbacks that make something known in DrChrono."""
