@@ -2,8 +2,8 @@
 
 It needs a triggerer and three Airflow connections: ``drchrono_default`` (type DrChrono), ``slack_api_default`` (type
 Slack API) and ``smtp_default`` (type SMTP, with a From address). A message holds ids; set the parameter
-``patient_names`` for names, if everybody who reads the channel and the mailbox may read them. A run that finds nothing
-sends nothing.
+``patient_names`` for names, if everybody who reads the channel and the mailbox may read them. A run that finds
+nothing sends nothing.
 """
 
 from datetime import datetime, timedelta
