@@ -55,7 +55,7 @@ def test_a_task_that_fails_is_a_task_in_drchrono(
     airflow_db: Path,
     quick_dags: None,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     with Sandbox(patients=3, quota_per_hour=None, quota_per_second=None) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(sandbox))
@@ -68,7 +68,9 @@ def test_a_task_that_fails_is_a_task_in_drchrono(
         assert created["assignee_user"] == user
         assert created["status"] == sandbox.practice.records("task_statuses")[0]["id"]
         assert SECRET not in str(sandbox.practice.records("tasks"))
-    assert "Failed to send notification" not in caplog.text
+    log = "".join(capfd.readouterr())
+    assert "Created the task" in log
+    assert "Failed to send notification" not in log
 
 
 def test_it_is_created_once_for_a_task_and_run(sandbox: Sandbox) -> None:

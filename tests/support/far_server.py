@@ -83,3 +83,34 @@ class Slack(FarServer):
             return 200, {"ok": False, "error": "no_text" if missing == ["text"] else "channel_not_found"}
         self.messages.append(request.body)
         return 200, {"ok": True, "channel": "C1", "ts": f"{len(self.messages)}.0"}
+
+
+class HubSpot(FarServer):
+    """Keeps contacts, and creates or updates them in batches by a property with unique values."""
+
+    token = "pat-synthetic-token"
+    unique = "drchrono_id"
+    properties = frozenset({"firstname", "lastname", "phone", "city", "email", "drchrono_id"})
+    most = 100
+
+    def __init__(self, *statuses: int) -> None:
+        super().__init__(*statuses)
+        self.contacts: dict[str, dict[str, str]] = {}
+        self.created: list[str] = []
+
+    def answer(self, request: Request) -> tuple[int, dict[str, Any]]:
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return 401, {"status": "error", "category": "INVALID_AUTHENTICATION"}
+        if request.path != "/crm/v3/objects/contacts/batch/upsert":
+            return 404, {"status": "error"}
+        inputs = request.body["inputs"]
+        wrong = [
+            each for each in inputs if each["idProperty"] != self.unique or set(each["properties"]) - self.properties
+        ]
+        if wrong or not 0 < len(inputs) <= self.most or len({each["id"] for each in inputs}) != len(inputs):
+            return 400, {"status": "error", "category": "VALIDATION_ERROR", "message": str(wrong)}
+        for each in inputs:
+            if each["id"] not in self.contacts:
+                self.created.append(each["id"])
+            self.contacts.setdefault(each["id"], {}).update(each["properties"])
+        return 200, {"status": "COMPLETE", "results": [{"id": each["id"]} for each in inputs]}
