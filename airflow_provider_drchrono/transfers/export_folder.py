@@ -339,13 +339,15 @@ class _Chosen:
 
     def rows(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows to write."""
-        met: set[tuple[Any, ...]] = set()
+        met: set[Any] = set()
         for row in rows:
             self.read += 1
             key = tuple(row[index] for index in self._key)
-            if key and key in met:
+            # A list may have millions of rows, and nearly all keys are one number.
+            short = key[0] if len(key) == 1 else key
+            if key and short in met:
                 continue
-            met.add(key)
+            met.add(short)
             if self._is_new(self._of_rows, key, row[self._digest], self._is_read_again(row)):
                 yield row
             else:

@@ -467,3 +467,31 @@ def test_a_read_that_was_cut_off_is_resumed_and_writes_nothing_before(
     assert staged(root.parent)
     assert not data_files(root)
     assert export("appointments")["rows_written"] == 180
+
+
+DAG = """
+from datetime import datetime
+from airflow.sdk import DAG
+from airflow_provider_drchrono.transfers.drchrono_to_object_storage import DrChronoToObjectStorageOperator
+
+with DAG("exports", start_date=datetime(2026, 1, 1), schedule=None):
+    DrChronoToObjectStorageOperator(task_id="export", resource="patients", path="{path}", read_by="pages")
+"""
+
+
+def test_in_airflow_an_export_updates_its_asset_only_when_it_wrote_rows(
+    practice: Callable[..., Sandbox], root: Path, run_dag: Callable[..., Any], ask: Callable[..., Any]
+) -> None:
+    from airflow_provider_drchrono.assets import drchrono_export
+
+    practice()
+    for _ in range(2):
+        assert run_dag(DAG.format(path=root)).state == "success"
+
+    one, two = manifests(root)
+    assert one["files"][0]["path"].startswith(f"date={datetime.now(UTC).date()}/run=000001-")
+    assert two["rows"] == 0
+    events = ask("assets/events")["asset_events"]
+    assert [each["uri"] for each in events] == [drchrono_export("patients", path=str(root)).uri]
+    assert events[0]["extra"]["count"] == 60
+    assert events[0]["extra"]["manifest"] == "000001"
