@@ -1,4 +1,4 @@
-"""Writes the tables of docs/how-to/plan-a-sync.md, by the function that ``airflow drchrono plan`` asks."""
+"""Writes tables and picture of docs/how-to/plan-a-sync.md, by the function that ``airflow drchrono plan`` asks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ from airflow_provider_drchrono.transfers.extraction import ListFacts
 from airflow_provider_drchrono.transfers.forecast import LARGE_PRACTICE, PRACTICES, Forecast, forecast
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "plan-a-sync.md"
+PICTURE = PAGE.parents[1] / "images" / "plan.svg"
 BEGIN, END = "<!-- written by scripts/plan_page.py -->", "<!-- end -->"
 CALLS_PER_HOUR = 400
+
+
+# Of the picture, in its own units: the names, the longest bar, the numbers, and the height of a list.
+NAMES, BAR, NUMBERS, LINE = 190, 430, 120, 26
+STYLE = (
+    "text{font:12px system-ui,sans-serif;fill:#52525b}.pages{fill:#d4d4d8}.ours{fill:#0f766e}"
+    "@media(prefers-color-scheme:dark){text{fill:#a1a1aa}.pages{fill:#52525b}.ours{fill:#5eead4}}"
+)
 
 
 def of_practice(size: str) -> Forecast:
@@ -55,6 +64,47 @@ def tables() -> str:
     return "\n".join(lines)
 
 
+def picture() -> str:
+    """Return a chart of the first load of the large practice: the calls by pages alone, and those that a sync takes."""
+    catalog = load()
+    costs = [
+        (
+            each.resource,
+            ListFacts.of(catalog, catalog.resource(each.resource)).calls_by_pages(each.rows or 0),
+            each.first.calls,
+        )
+        for each in of_practice("large").lists
+    ]
+    # Appointments by pages are so many that all other bars would be dots; their bar is broken off.
+    longest = sorted(pages for _, pages, _ in costs)[-2]
+    bars = "".join(_bars(place, *cost, longest) for place, cost in enumerate(costs, 1))
+    width, height = NAMES + BAR + NUMBERS, LINE * (len(costs) + 1)
+    legend = (
+        f'<rect class="pages" x="{NAMES}" y="6" width="12" height="9"/>'
+        f'<text x="{NAMES + 18}" y="15">page by page</text>'
+        f'<rect class="ours" x="{NAMES + 120}" y="6" width="12" height="9"/>'
+        f'<text x="{NAMES + 138}" y="15">as the sync reads it</text>'
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="Calls of the first load of a large practice, list by list"><style>{STYLE}</style>'
+        f"{legend}{bars}</svg>\n"
+    )
+
+
+def _bars(place: int, name: str, by_pages: int, calls: int, longest: int) -> str:
+    top = LINE * place
+    broken = by_pages > longest
+    lengths = [max(1, round(BAR * min(1, each / longest))) for each in (by_pages, calls)]
+    told = f"{by_pages:,} / {calls:,}" if by_pages != calls else f"{calls:,}"
+    return (
+        f'<text x="{NAMES - 8}" y="{top + 14}" text-anchor="end">{name}</text>'
+        f'<rect class="pages" x="{NAMES}" y="{top + 2}" width="{lengths[0]}" height="8"/>'
+        f'<rect class="ours" x="{NAMES}" y="{top + 11}" width="{lengths[1]}" height="8"/>'
+        f'<text x="{NAMES + max(lengths) + 8}" y="{top + 14}">{"… " if broken else ""}{told}</text>'
+    )
+
+
 def written(text: str) -> str:
     """Return the page with the tables as they are now."""
     before, _, rest = text.partition(BEGIN)
@@ -64,4 +114,5 @@ def written(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(written(PAGE.read_text()))
+    PICTURE.write_text(picture())
     sys.exit(0)
