@@ -40,8 +40,11 @@ generator know nothing of the client and have errors of their own.
     ├── StagingError (transfers.staging_files)                   the staging folder cannot be used
     ├── StagingDamagedError (transfers.staging)
     ├── DoubtfulReadError (transfers.deletions)                  a complete read saw too little to conclude anything
+    ├── TableDifferentError (transfers.verification)             a table does not hold what the API has
+    ├── ManifestError (transfers.export_manifest)                a file is no manifest of an export
     ├── WarehouseError (warehouses.base)                         the database did not do what was asked
     ├── AirflowChangedError (compat.private)                     Airflow lacks a private part that is needed
+    ├── NoDatabaseError (compat.dag_runs)                        a DAG of a test has no database to run in
     ├── OutsideError (common.file_fence)                         a path leads to where tasks may not read or write
     ├── DocumentError (cli.openapi_document)                     a file is no OpenAPI document
     ├── BulkPendingError (transfers.bulk_reading)                the pages of a bulk list are still being made

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.compat.private import mended_in
 
 with mended_in(__name__):
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["DagRun", "FailedTask", "NoDatabaseError", "one_api_server", "run"]
 
 
-class NoDatabaseError(RuntimeError):
+class NoDatabaseError(DrChronoError):
     """Airflow has no migrated database in which a DAG could run."""
 
 

@@ -22,6 +22,7 @@ import os
 import random
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,6 +34,8 @@ from typing import Any
 from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.compat import are_variables_in_memory
 from airflow_provider_drchrono.state.variables import Variables
+
+_ONE_THREAD = threading.Lock()
 
 FREE = "{}"
 
@@ -166,7 +169,7 @@ class VariableLease:
                 watched, watched_since = found, asked
             if found is None or asked - watched_since >= found.hold or found.is_dead:
                 mine = Claim(self.timing.hold)
-                if self._claim(mine, asked):
+                if self._claim_in_memory(mine, found) if are_variables_in_memory() else self._claim(mine, asked):
                     return Holding(self, mine, self._clock(), abandoned=found)
                 watched = None
             elif served():
@@ -181,8 +184,7 @@ class VariableLease:
         if self._clock() - asked > self.timing.write_limit:
             return False
         try:
-            if not are_variables_in_memory():
-                self._sleep(self.timing.settle)
+            self._sleep(self.timing.settle)
             return self._read() == mine
         except BaseException:
             # Somebody ends this process, or the variables cannot be read: spare the others the wait for our death.
@@ -190,6 +192,14 @@ class VariableLease:
                 if self._read() == mine:
                     self._variables.write(self.key, FREE, self._description)
             raise
+
+    def _claim_in_memory(self, mine: Claim, found: Claim | None) -> bool:
+        """Claim without a wait, where no other process can: threads of this one take turns."""
+        with _ONE_THREAD:
+            if self._read() != found:
+                return False
+            self._variables.write(self.key, mine.dump(), self._description)
+            return True
 
     def _read(self) -> Claim | None:
         text = self._variables.read(self.key)

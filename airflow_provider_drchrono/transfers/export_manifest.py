@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from airflow_provider_drchrono.client.errors import DrChronoError
 from airflow_provider_drchrono.incremental.hashes import unpack
 from airflow_provider_drchrono.transfers.export_files import ExportedFile
 from airflow_provider_drchrono.warehouses.table import Column
@@ -19,7 +20,7 @@ FORMAT = 1
 """Of the manifests that this release writes. A release refuses those of a later one."""
 
 
-class ManifestError(ValueError):
+class ManifestError(DrChronoError):
     """A text is no manifest that this release can use. The message goes on after the file's name."""
 
 
