@@ -75,7 +75,7 @@ def run(folder: Path, module: str, sample: int | None, seed: int) -> int:
     shutil.copy(ROOT / "pyproject.toml", folder)
     target = f"{PACKAGE}/{module.replace('.', '/')}.py"
     config, session = folder / "mutation.toml", folder / "session.sqlite"
-    tests = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {NEAREST[module]}"
+    tests = f"{sys.executable} -m pytest -q -x {NEAREST[module]}"
     write = (
         f'[cosmic-ray]\nmodule-path = "{target}"\ntimeout = {{timeout}}\nexcluded-modules = []\n'
         f'test-command = "{tests}"\n[cosmic-ray.distributor]\nname = "local"\n'

@@ -251,6 +251,28 @@ def test_a_short_wait_for_the_quota_is_slept(api: ScriptedApi, connect: Connect)
     assert len(api.seen) == 3
 
 
+def test_the_wait_that_a_429_asks_for_is_slept(api: ScriptedApi, connect: Connect) -> None:
+    api.script += [Reply(429, headers={"Retry-After": "0.5"})]
+    began = time.monotonic()
+    read(connect(max_wait=2.0))
+    assert 0.5 <= time.monotonic() - began < 5
+    assert len(api.seen) == 2
+
+
+def test_a_wait_for_the_quota_beyond_max_wait_gives_the_worker_free(
+    api: ScriptedApi, connect: Connect, mocker: MockerFixture
+) -> None:
+    # Ninety seconds before the hour turns: longer than one wait may be, shorter than two.
+    mocker.patch("airflow_provider_drchrono.client.quota.stores.time.time", return_value=1_767_225_600.0 + 3510)
+    sleep = mocker.patch("airflow_provider_drchrono.client.synchronous.time.sleep")
+    client = connect(quota=CallQuota(per_hour=1, per_second=None), max_wait=60.0)
+    read(client)
+    with pytest.raises(RateLimitedError, match="our own count"):
+        read(client)
+    sleep.assert_not_called()
+    assert len(api.seen) == 1
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_replays_method_headers_and_body(api: ScriptedApi, connect: Connect, status: int) -> None:
     api.script += [Reply(status, headers={"Location": "/api/elsewhere?x=1"}), Reply(201, {"id": 1})]

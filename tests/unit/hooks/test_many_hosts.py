@@ -126,6 +126,16 @@ def test_who_is_told_nothing_about_the_count(
     assert quota_problem(settings(**changes)) is None
 
 
+def test_a_redis_of_celery_whose_url_is_not_understood_costs_the_count_and_no_task(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure(monkeypatch, "CeleryExecutor", "redis://:canary@broker.example:first/0")
+
+    assert isinstance(quota_store_of(settings()), FileQuotaStore)
+    assert "[celery] broker_url is not understood" in caplog.text
+    assert "canary" not in caplog.text
+
+
 def test_without_the_library_celerys_redis_is_not_taken(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,7 +15,14 @@ import pytest
 from pytest_mock import MockerFixture
 
 from airflow_provider_drchrono.transfers import staging as staging_module
-from airflow_provider_drchrono.transfers.staging import Checkpoint, Plan, Staging, StagingDamagedError
+from airflow_provider_drchrono.transfers.staging import (
+    BulkProgress,
+    Checkpoint,
+    Job,
+    Plan,
+    Staging,
+    StagingDamagedError,
+)
 from airflow_provider_drchrono.transfers.staging_files import (
     LocalFolder,
     ObjectFolder,
@@ -124,6 +131,38 @@ def test_a_page_without_records_moves_the_checkpoint(root: str) -> None:
 
     assert ids(staging, checkpoint) == [1]
     assert ids(staging, staging.restart(PLAN)) == []
+
+
+def test_empty_pages_in_the_middle_are_counted_over_the_whole_read(root: str) -> None:
+    staging = taken(root)
+    checkpoint = staging.begin(PLAN, DAY)
+    for gaps in (1, 0, 2):
+        records = [{"id": gaps}]
+        checkpoint = staging.add(checkpoint, records, read_at=NOW, began=NOW, next_url="more", calls=1, gaps=gaps)
+
+    staging.release()
+
+    assert checkpoint.gaps == 3
+    assert taken(root).begin(PLAN, DAY).gaps == 3
+
+
+def test_pages_that_are_lost_again_and_again_add_up_until_one_comes() -> None:
+    jobs = [Job(page, f"job {page}", NOW.isoformat(), 0.0) for page in (1, 2, 3)]
+    progress = BulkProgress(jobs=tuple(jobs), next_page=4, pages=3)
+
+    progress = progress.lost(jobs[:1], failures=1).lost(jobs[1:2], failures=1)
+
+    assert (progress.failures, progress.again) == (2, (1, 2))
+    assert progress.fetched(jobs[2], pages=3, count=None).failures == 0
+
+
+@pytest.mark.parametrize(("page", "again"), [(1, ()), (2, (1,)), (3, (2,))])
+def test_the_page_before_is_read_again_where_the_list_became_shorter(page: int, again: tuple[int, ...]) -> None:
+    job = Job(page, "job", NOW.isoformat(), 0.0)
+    progress = BulkProgress(jobs=(job,), next_page=page + 1, pages=3, count=2500)
+
+    assert progress.fetched(job, pages=3, count=2499).again == again
+    assert progress.fetched(job, pages=3, count=2500).again == ()
 
 
 @pytest.mark.parametrize("reason", ["another plan", "too old"])

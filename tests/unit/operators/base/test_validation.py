@@ -27,6 +27,12 @@ def refusal(operation_id: str, data: Any, extra: Any = None, **options: Any) -> 
     return text
 
 
+def test_a_field_that_is_an_option_of_the_query_too_may_be_in_the_body() -> None:
+    (body,) = check_body("signed_consent_forms_create", {"appointment": "5", "consent_form": 6})
+
+    assert body.fields == {"appointment": 5, "consent_form": 6}
+
+
 def test_text_that_templating_produced_becomes_what_the_field_holds() -> None:
     (body,) = check_body(
         "patients_create",
