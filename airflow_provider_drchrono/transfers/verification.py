@@ -22,7 +22,9 @@ from airflow_provider_drchrono.warehouses.table import DIGEST, RowMaker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_drchrono.catalog import Operation
     from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
+    from airflow_provider_drchrono.incremental.window import SyncState
     from airflow_provider_drchrono.transfers.sync import SyncRequest
     from airflow_provider_drchrono.warehouses.base import SyncKey, Warehouse
 
@@ -120,8 +122,12 @@ class Verifier:
         client = self._hook.get_conn()
         calls = -client.calls
         try:
-            records, missing, surplus = self._counted()
-            sampled, stale, gone = self._sampled(sample)
+            with closing(self._open_warehouse()) as warehouse:
+                state = warehouse.state(self._request.table, self._key)
+                in_table = warehouse.expected_rows(self._request.table, self._key) if self._is_counted else None
+                rows = self._rows(warehouse, sample)
+            records, missing, surplus = self._counted(state, in_table)
+            sampled, stale, gone = self._compared(state, rows)
         except DrChronoError as error:
             log.warning("%s was loaded, and could not be compared with DrChrono: %s", self._request.table.label, error)
             return None
@@ -129,20 +135,42 @@ class Verifier:
         self._tell(found, on_difference)
         return found
 
-    def _counted(self) -> tuple[int | None, int | None, int | None]:
-        """Return how many records there are, how many are missing in the table, and how many it has beyond them."""
+    @property
+    def _is_counted(self) -> bool:
+        """Whether DrChrono counts these records."""
+        request, resource = self._request, self._request.resource
+        if resource.incremental is None or request.extra_filters:
+            return False
+        return ListFacts.of(self._hook.catalog, resource, request.filters).bulk_size is not None
+
+    @property
+    def _lookup(self) -> Operation | None:
+        """The operation by which a row's record is looked up; None where that cannot be, as by a masked id."""
+        shield = self._request.shield
+        if shield is not None and shield.masks_the_key:
+            return None
+        return lookup_of(self._request.resource, self._request.table)
+
+    def _rows(self, warehouse: Warehouse, sample: int) -> list[tuple[Any, ...]]:
+        if self._lookup is None:
+            return []
+        return warehouse.sample(self._request.table, self._key, selects_all=self._request.selects_all, limit=sample)
+
+    def _later(self, state: SyncState) -> datetime | None:
+        """Return from when on, by the practice's clock, the next run will read what has changed."""
+        return next_start(state, state.practice, state.start, self._request.lookback, full_refresh=False).since
+
+    def _counted(self, state: SyncState | None, in_table: int | None) -> tuple[int | None, int | None, int | None]:
+        """Return how many records there are, how many are missing in the table, and how many it has beyond them.
+
+        :param in_table: how many there should be; None where that is not known, or nothing is counted.
+        """
         from airflow_provider_drchrono.client import BulkPacing
 
         request, resource = self._request, self._request.resource
-        with closing(self._open_warehouse()) as warehouse:
-            in_table = warehouse.expected_rows(self._request.table, self._key)
-            state = warehouse.state(self._request.table, self._key)
-        if resource.incremental is None or in_table is None or state is None:
-            return None, None, None
-        if request.extra_filters or ListFacts.of(self._hook.catalog, resource, request.filters).bulk_size is None:
+        if in_table is None or state is None:
             return None, None, None
         start = state.start or needed_start(resource.requires_one_of, request.filters)
-        since = next_start(state, state.practice, state.start, request.lookback, full_refresh=False).since
         client = self._hook.get_conn()
         # Those that have changed since the load may all have been created since. They are asked for later than the
         # others, so that none of the others is left out of them.
@@ -152,7 +180,7 @@ class Verifier:
                 {**request.filters, **request.since_filter(moment.isoformat() if moment else None)},
                 page_size=1,
             )
-            for moment in (start, since)
+            for moment in (start, self._later(state))
         ]
         pacing = BulkPacing(time.time() + WORKER_PATIENCE, longest=LONGEST_LOOK)
         results = [client.bulk_wait(resource.name, uuid, pacing, raw=True) for uuid in uuids]
@@ -161,21 +189,14 @@ class Verifier:
             return records, None, None
         return records, max(0, records - later - in_table - self._set_aside), max(0, in_table - records)
 
-    def _sampled(self, sample: int) -> tuple[int, int, int]:
+    def _compared(self, state: SyncState | None, rows: list[tuple[Any, ...]]) -> tuple[int, int, int]:
         """Return how many rows were compared with their records, how many of these are stale, and how many gone."""
-        request, table = self._request, self._request.table
-        operation = lookup_of(request.resource, table)
-        # By a masked id nothing can be looked up.
-        if operation is None or (request.shield is not None and request.shield.masks_the_key):
-            return 0, 0, 0
-        with closing(self._open_warehouse()) as warehouse:
-            rows = warehouse.sample(table, self._key, selects_all=request.selects_all, limit=sample)
-            state = warehouse.state(table, self._key)
-        if state is None:
+        request, table, operation = self._request, self._request.table, self._lookup
+        if operation is None or state is None:
             return 0, 0, 0
         maker = RowMaker(table, request.zone_of_rows(state.practice, self._hook.settings.timezone))
         columns = [column.name for column in table.all_columns]
-        since = next_start(state, state.practice, state.start, request.lookback, full_refresh=False).since
+        since = self._later(state)
         held = request.shield.line if request.shield else canonical
         verbose = request.verbose and operation.takes("verbose")
         client = self._hook.get_conn()

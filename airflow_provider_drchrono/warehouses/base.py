@@ -227,7 +227,7 @@ class SyncTarget(ABC):
     ) -> LoadCounts:
         """Take rows and the state, both or neither.
 
-        :param rows: values of ``table.all_columns``, in any order.
+        :param rows: values of ``table.all_columns``, in order of arrival.
         :param complete: says that the rows are all that the sync selects; None: they may be some of them.
         :param deletions: what the API has logged.
         """
@@ -242,6 +242,14 @@ class Warehouse(SyncTarget):
 
     Whatever the database's driver raises becomes a :class:`WarehouseError` without the driver's text, which may
     repeat values of rows.
+
+    :meth:`load` adds a row that is new, lets one replace the table's whose record differs and that was not read before
+    it, and leaves any other alone. Of several rows with one key, the one changed last counts. A row that was marked as
+    deleted and is read again is marked no more.
+
+    A row that a complete read did not see is noted as missing. It is marked as deleted when :meth:`settle` says so, or
+    when the next complete read does not see it either; that one must be without filters and breaks. So is a row that is
+    a part of one that was read (``table.part_of``), and was not read with it.
 
     :param name: the connection id, for messages.
     """
@@ -324,33 +332,6 @@ class Warehouse(SyncTarget):
     @abstractmethod
     def _number(self, table: Table, query: str, values: Sequence[Any]) -> int:
         """Return the one number that a query about a table, or its state, has for an answer."""
-
-    @abstractmethod
-    def load(
-        self,
-        table: Table,
-        rows: Iterable[Row],
-        key: SyncKey,
-        state: SyncState,
-        run: Run,
-        *,
-        complete: CompleteRead | None = None,
-        deletions: Sequence[LoggedDeletion] = (),
-    ) -> LoadCounts:
-        """Merge rows into the table and write the state, both or neither.
-
-        A row that is new is added, one whose record differs from the table's and was not read before it replaces it,
-        and any other is left alone. Of several rows with one key, the one changed last counts. A row that was marked
-        as deleted and is read again is marked no more.
-
-        A row that a complete read did not see is noted as missing. It is marked as deleted when :meth:`settle` says
-        so, or when the next complete read does not see it either; that one must be without filters and breaks. So is
-        a row that is a part of one that was read (``table.part_of``), and was not read with it.
-
-        :param rows: values of ``table.all_columns``, in order of detector.
-        :param complete: says that the rows are all that the sync selects; None: they may be some of them.
-        :param deletions: what the API has logged.
-        """
 
     @abstractmethod
     def missing(self, table: Table, key: SyncKey, *, selects_all: bool, limit: int) -> list[tuple[Any, ...]]:
