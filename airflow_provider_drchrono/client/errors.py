@@ -39,7 +39,6 @@ generator know nothing of the client and have errors of their own.
     ├── LostEventError (incremental.events.reader)               it is not known any more what an event was about
     ├── StagingError (transfers.staging_files)                   the staging folder cannot be used
     ├── StagingDamagedError (transfers.staging)
-    ├── DoubtfulReadError (transfers.deletions)                  a complete read saw too little to conclude anything
     ├── TableDifferentError (transfers.verification)             a table does not hold what the API has
     ├── ManifestError (transfers.export_manifest)                a file is no manifest of an export
     ├── WarehouseError (warehouses.base)                         the database did not do what was asked

@@ -1,6 +1,13 @@
 """Decides what an error of the client means for the task in which it happened.
 
-=====================================================  ===================================================="""
+====================================  ==========================================================================
+the error                             the task
+====================================  ==========================================================================
+``RateLimitedError`` with a time      gives its slot back, and starts again from its beginning when calls are left
+another one that is ``transient``     fails with the error itself, and is retried if it has retries left
+any other                             fails for good: a retry would only repeat the error
+====================================  ==========================================================================
+"""
 
 from __future__ import annotations
 

@@ -25,12 +25,16 @@ ON_SUSPICIOUS: tuple[OnSuspicious, ...] = get_args(OnSuspicious)
 FEWEST_SHARE = 0.5
 """A complete read that returns less than this share of what there was is suspicious."""
 
+LEAST_SEEN = 0.9
+"""Of a complete read that sees a smaller share of what is known, nothing is marked as deleted. That takes more than a
+warning does, as a mark that is wrong hides a row."""
+
 FEW = 10
 """Fewer missing records are not, unless nothing came at all: people delete as many in a day."""
 
 
 class SuspiciousReadError(DrChronoError):
-    """A read may have come back with less than there is. What it read was not used, and nothing was stored.
+    """A read may have come back with less than there is, and nothing was concluded from it.
 
     ``transient`` says whether the same read may be whole when it is simply made again.
     """
@@ -109,6 +113,19 @@ def is_far_fewer(records: int, expected: int | None) -> bool:
     if not expected or records >= expected:
         return False
     return records == 0 or (expected - records > FEW and records < expected * FEWEST_SHARE)
+
+
+def is_believable(known: int, missing: int) -> bool:
+    """Tell whether rows that a complete read did not see may be taken for deleted.
+
+    A grant that may see less than before gets shorter lists, and no error.
+
+    :param known: rows that it should have seen.
+    :param missing: those of them that it did not see.
+    """
+    if not missing:
+        return True
+    return missing < known and (missing <= FEW or known - missing >= known * LEAST_SEEN)
 
 
 def act_on(found: Sequence[Suspicion], on_suspicious: OnSuspicious) -> None:

@@ -35,10 +35,6 @@ OnSuspiciousSync: TypeAlias = Literal["warn", "fail", "accept"]
 """What follows where a read may hide records: a warning, a task that fails, or nothing: the read is taken as it is."""
 
 
-class DoubtfulReadError(DrChronoError):
-    """A complete read saw so little of what there was that nothing was concluded from it."""
-
-
 def grant_of(hook: DrChronoHook) -> str:
     """Return the id of the authorization that a connection uses; it is no secret, and no call is made for it."""
     token = hook.token_store.load()

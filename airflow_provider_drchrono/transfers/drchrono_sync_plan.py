@@ -16,7 +16,6 @@ from airflow_provider_drchrono.compat import AirflowFailException
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.transfers.counts import rows_in_warehouse
 from airflow_provider_drchrono.transfers.forecast import forecast
-from airflow_provider_drchrono.transfers.warehouse_outcome import warehouse_outcome
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -78,7 +77,7 @@ class DrChronoSyncPlanOperator(BaseOperator):
         :raises AirflowFailException: a run does not fit, and ``on_overrun`` is ``fail``; or a connection has to be
             changed first.
         """
-        with airflow_outcome(), warehouse_outcome(), closing(DrChronoHook(self.drchrono_conn_id)) as hook:
+        with airflow_outcome(), closing(DrChronoHook(self.drchrono_conn_id)) as hook:
             catalog, per_hour = hook.catalog, hook.settings.quota_per_hour
             rows = rows_in_warehouse(
                 self.warehouse_conn_id, catalog, self.tables, schema=self.schema, schemas=self.schemas

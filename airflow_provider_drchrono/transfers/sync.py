@@ -22,7 +22,13 @@ from airflow_provider_drchrono.incremental.clocks import (
     own_clock,
 )
 from airflow_provider_drchrono.incremental.lists import moment_of, needed_start
-from airflow_provider_drchrono.incremental.suspicion import ReadFacts, Suspicion, act_on
+from airflow_provider_drchrono.incremental.suspicion import (
+    ReadFacts,
+    Suspicion,
+    SuspiciousReadError,
+    act_on,
+    is_believable,
+)
 from airflow_provider_drchrono.incremental.window import (
     BEGINNING,
     Practice,
@@ -32,7 +38,6 @@ from airflow_provider_drchrono.incremental.window import (
     next_start,
 )
 from airflow_provider_drchrono.transfers.deletions import (
-    DoubtfulReadError,
     OnSuspiciousSync,
     logged_deletions,
     settle_missing,
@@ -51,7 +56,7 @@ from airflow_provider_drchrono.warehouses.base import (
     SyncTarget,
     Warehouse,
 )
-from airflow_provider_drchrono.warehouses.deletions import CompleteEvery, complete_is_due, is_believable
+from airflow_provider_drchrono.warehouses.deletions import CompleteEvery, complete_is_due
 from airflow_provider_drchrono.warehouses.table import EXTRA, Row, RowMaker, Table
 
 if TYPE_CHECKING:
@@ -481,7 +486,7 @@ class Sync:
     def _judge(self, counts: LoadCounts) -> None:
         """Say that a complete read came back with much less than the table holds.
 
-        :raises DoubtfulReadError: that is to fail the task.
+        :raises SuspiciousReadError: that is to fail the task.
         """
         if counts.believed:
             return
@@ -492,7 +497,7 @@ class Sync:
             f"on_suspicious='accept' once"
         )
         if self._request.on_suspicious == "fail":
-            raise DoubtfulReadError(message)
+            raise SuspiciousReadError(message)
         log.warning("%s", message)
 
 

@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 from zlib import crc32
 
 from airflow_provider_drchrono.catalog import Deletions
-from airflow_provider_drchrono.incremental.suspicion import FEW
 from airflow_provider_drchrono.incremental.window import SyncState
 
 CompleteEvery: TypeAlias = timedelta | Literal["auto"] | None
@@ -23,22 +22,6 @@ _TURNS_APART = timedelta(days=1)
 
 MOST_LOOKUPS = 50
 """Of rows that are missing, how many a run looks up one by one. The hour has 500 calls."""
-
-LEAST_SEEN = 0.9
-"""A complete read that sees a smaller share of what is known is not believed: a lost right is likelier than that."""
-
-
-def is_believable(known: int, missing: int) -> bool:
-    """Tell whether rows that a complete read did not see may be taken for deleted.
-
-    A grant that may see less than before gets shorter lists, and no error.
-
-    :param known: rows that it should have seen.
-    :param missing: those of them that it did not see.
-    """
-    if not missing:
-        return True
-    return missing < known and (missing <= FEW or known - missing >= known * LEAST_SEEN)
 
 
 def interval_of(deletions: Deletions | None, complete_every: CompleteEvery = "auto") -> timedelta | None:

@@ -20,6 +20,7 @@ from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
 from airflow_provider_drchrono.transfers import export_files, export_folder
+from airflow_provider_drchrono.warehouses.base import WarehouseError
 from airflow_provider_drchrono.warehouses.table import table_for
 from tests.airflow.test_privacy import KEY, SAFE, plant
 from tests.airflow.test_warehouse_sync import calls, home, outcome, practice, staged
@@ -448,7 +449,7 @@ def test_two_tasks_at_once_do_not_both_commit(
         return real(*arguments, **named)
 
     mocker.patch.object(export_folder, "write_files", side_effect=meanwhile)
-    with pytest.raises(outcome("AirflowException"), match="at the same time; give the DAG max_active_runs=1"):
+    with pytest.raises(WarehouseError, match="at the same time; give the DAG max_active_runs=1"):
         export()
     assert len(manifests(root)) == 1
     mocker.stopall()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -168,6 +170,25 @@ def test_where_bulk_lists_do_not_work_pages_do(practice: Callable[..., Sandbox],
 
     assert bulk_calls(sandbox).endswith("p" * 9)
     assert result["rows_read"] == 180
+    assert differences(sandbox, "appointments", fetch) == []
+
+
+def test_it_is_learned_how_long_pages_take(
+    practice: Callable[..., Sandbox], fetch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_reading, "LONGEST_LOOK", 30.0)
+    monkeypatch.setattr(bulk_reading, "WORKER_PATIENCE", 30.0)
+    sandbox = practice(patients=70, appointments_per_patient=30, bulk_seconds=7.0, start=datetime.now(UTC), frozen=True)
+    clock = SimpleNamespace(
+        time=lambda: sandbox.clock.now().timestamp(), monotonic=time.monotonic, sleep=sandbox.clock.advance
+    )
+    monkeypatch.setattr(bulk_reading, "time", clock)
+    monkeypatch.setattr("airflow_provider_drchrono.client.synchronous.time", clock)
+
+    sync()
+
+    # The first page was not made after three seconds; the others are looked at when they are.
+    assert bulk_calls(sandbox) == "ppp" + "PGG" + "PPGG"
     assert differences(sandbox, "appointments", fetch) == []
 
 

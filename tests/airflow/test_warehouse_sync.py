@@ -22,6 +22,8 @@ from airflow_provider_drchrono.sandbox.churn import churn
 from airflow_provider_drchrono.state import lease as variable_lease
 from airflow_provider_drchrono.transfers import bulk_reading
 from airflow_provider_drchrono.transfers.extraction import LOOKS_IN_VAIN, ListFacts, cost_of
+from airflow_provider_drchrono.transfers.staging_files import StagingError
+from airflow_provider_drchrono.warehouses.base import WarehouseError
 from tests.airflow.warehouse_checks import EXAMPLE_DAG, RESOURCES, differences, listed, pages
 from tests.support.answering import answering, refusing
 from tests.support.slow import working_while_answered
@@ -725,9 +727,9 @@ def test_a_warehouse_that_is_busy_can_be_tried_again(
     monkeypatch.setattr(sqlite_module, "_BUSY_TIMEOUT", 50)
     with closing(sqlite3.connect(home / "warehouse.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(outcome("AirflowException"), match=r"it is locked by another process") as found:
+        with pytest.raises(WarehouseError, match=r"it is locked by another process") as found:
             sync()
-    assert type(found.value) is outcome("AirflowException")
+    assert found.value.transient
     assert sync()["rows_in_table"] == 1
 
 
@@ -735,7 +737,7 @@ def test_a_staging_folder_that_cannot_be_used_is_named(practice: Callable[..., S
     sandbox = practice(patients=1)
     (home / "file").write_text("")
 
-    with pytest.raises(outcome("AirflowException"), match=r"The staging folder .*/file/patients-.* cannot be used"):
+    with pytest.raises(StagingError, match=r"The staging folder .*/file/patients-.* cannot be used"):
         sync(staging_path=str(home / "file"))
 
     assert len(sandbox.journal) == 0

@@ -45,7 +45,6 @@ from airflow_provider_drchrono.transfers.shield import checked_policy, shield_of
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import staging_folder
 from airflow_provider_drchrono.transfers.sync import SyncRequest, SyncResult
-from airflow_provider_drchrono.transfers.warehouse_outcome import warehouse_outcome
 from airflow_provider_drchrono.warehouses.deletions import CompleteEvery
 from airflow_provider_drchrono.warehouses.table import table_for
 
@@ -170,7 +169,7 @@ class ListTransferOperator(MasksTemplateFields, BaseOperator):
         """Read and write, and return counts and times: what ``execute`` does."""
         started = monotonic()
         try:
-            with airflow_outcome(), warehouse_outcome():
+            with airflow_outcome():
                 hook = DrChronoHook(self.drchrono_conn_id)
                 request = self._request(hook.catalog, hook.settings.timezone)
                 with closing(hook):

@@ -11,6 +11,7 @@ from airflow_provider_drchrono.incremental.suspicion import (
     Suspicion,
     SuspiciousReadError,
     act_on,
+    is_believable,
     is_far_fewer,
     suspicions,
 )
@@ -59,6 +60,24 @@ def test_half_of_what_there_was_is_far_fewer(records: int, expected: int | None,
     assert is_far_fewer(records, expected) is answer
     assert kinds(ReadFacts(records, complete=True, expected=expected)) == (["missing"] if answer else [])
     assert kinds(ReadFacts(records, complete=False, expected=expected)) == []
+
+
+@pytest.mark.parametrize(
+    ("known", "missing", "believed"),
+    [
+        pytest.param(0, 0, True, id="an empty table"),
+        pytest.param(60, 0, True, id="all seen"),
+        pytest.param(60, 60, False, id="nothing seen"),
+        pytest.param(1, 1, False, id="the only one not seen"),
+        pytest.param(12, 3, True, id="fewer than few"),
+        pytest.param(12, 10, True, id="few"),
+        pytest.param(60, 11, False, id="many of few"),
+        pytest.param(1000, 100, True, id="a tenth"),
+        pytest.param(1000, 101, False, id="more than a tenth"),
+    ],
+)
+def test_a_read_is_believed_if_it_saw_most(known: int, missing: int, believed: bool) -> None:
+    assert is_believable(known, missing) == believed
 
 
 def test_what_is_missing_is_said_in_numbers_with_the_rights_that_the_list_takes() -> None:

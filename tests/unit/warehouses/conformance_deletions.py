@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_drchrono.incremental.suspicion import is_believable
 from airflow_provider_drchrono.warehouses.base import LoggedDeletion, SyncKey, Warehouse, WarehouseError
-from airflow_provider_drchrono.warehouses.deletions import is_believable
 from airflow_provider_drchrono.warehouses.registry import open_warehouse
 from airflow_provider_drchrono.warehouses.table import (
     DELETED_AT,

@@ -13,31 +13,12 @@ from airflow_provider_drchrono.transfers.forecast import LARGE_PRACTICE, forecas
 from airflow_provider_drchrono.warehouses.deletions import (
     CompleteEvery,
     complete_is_due,
-    is_believable,
     last_turn,
 )
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 TELLS = Deletions(flag="deleted_flag", shown_by="show_archived")
 ARCHIVED = Deletions(flag="archived")
-
-
-@pytest.mark.parametrize(
-    ("known", "missing", "believed"),
-    [
-        pytest.param(0, 0, True, id="an empty table"),
-        pytest.param(60, 0, True, id="all seen"),
-        pytest.param(60, 60, False, id="nothing seen"),
-        pytest.param(1, 1, False, id="the only one not seen"),
-        pytest.param(12, 3, True, id="fewer than few"),
-        pytest.param(12, 10, True, id="few"),
-        pytest.param(60, 11, False, id="many of few"),
-        pytest.param(1000, 100, True, id="a tenth"),
-        pytest.param(1000, 101, False, id="more than a tenth"),
-    ],
-)
-def test_a_read_is_believed_if_it_saw_most(known: int, missing: int, believed: bool) -> None:
-    assert is_believable(known, missing) == believed
 
 
 def state(completed: timedelta | None, start: datetime | None = None) -> SyncState:
