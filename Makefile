@@ -15,6 +15,7 @@ OTHER_READY := $(OTHER_AIRFLOWS:%=.venv-airflow-%/.ready)
 OTHER_TESTS := $(OTHER_AIRFLOWS:%=test-airflow-%)
 HOSTS_VENV := .venv-many-hosts
 MUTATION_VENV := .venv-mutation
+FAR_VENV := .venv-far-side
 
 FAST_TESTS = tests/unit tests/contract tests/airflow tests/typing
 # What no version of Airflow can change, and on the newest, what only the versions of our requirements can.
@@ -71,6 +72,11 @@ $(HOSTS_VENV)/.ready: pyproject.toml requirements/many-hosts.txt | $(READY)
 	$(call install,$(HOSTS_VENV),requirements/many-hosts.txt)
 	@touch $@
 
+$(FAR_VENV)/.ready: pyproject.toml requirements/far-side.txt | $(READY)
+	$(call create_venv,$(FAR_VENV))
+	$(call install,$(FAR_VENV),requirements/far-side.txt)
+	@touch $@
+
 $(MUTATION_VENV)/.ready: pyproject.toml requirements/mutation.txt | $(READY)
 	$(call create_venv,$(MUTATION_VENV))
 	$(call install,$(MUTATION_VENV),requirements/mutation.txt)
@@ -103,6 +109,11 @@ test-integration: $(READY) ## Tests with PostgreSQL and real Airflow processes
 test-many-hosts: $(HOSTS_VENV)/.ready ## Celery on two hosts, with Redis and object storage
 	$(HOSTS_VENV)/bin/pytest -o cache_dir=.pytest_cache/many-hosts tests/integration/test_many_hosts.py \
 		tests/integration/test_export_s3.py $(ARGS)
+
+.PHONY: test-far-side
+test-far-side: $(FAR_VENV)/.ready ## The examples for Google Sheets and Salesforce, with the hooks of their providers
+	$(FAR_VENV)/bin/pytest -n 2 -o cache_dir=.pytest_cache/far-side tests/airflow/test_payments_to_sheets_example.py \
+		tests/airflow/test_patients_to_salesforce_example.py $(ARGS)
 
 test-airflow-3.2: ## The tests on Airflow 3.2 with our lowest requirements, but for those that know neither
 test-airflow-3.4: ## The tests that know Airflow on 3.4, also while it has pre-releases only
@@ -182,11 +193,12 @@ lock: $(READY) ## Resolve the locked requirements again
 	$(call resolve,airflow-3.2,--resolution lowest-direct --exclude-newer 2026-06-01 --exclude-newer-package apache-airflow-providers-duckdb=2026-11-01)
 	$(call resolve,airflow-3.4,--prerelease if-necessary-or-explicit)
 	$(call resolve,many-hosts)
+	$(call resolve,far-side)
 	$(call resolve,mutation)
 	$(TRUSTING) $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		requirements/audit.in -o requirements/audit.txt
 
 .PHONY: clean
 clean: ## Remove environments, builds and caches
-	rm -rf $(VENV) $(OTHER_AIRFLOWS:%=.venv-airflow-%) $(HOSTS_VENV) $(MUTATION_VENV) .venv-audit audit dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) $(OTHER_AIRFLOWS:%=.venv-airflow-%) $(HOSTS_VENV) $(FAR_VENV) $(MUTATION_VENV) .venv-audit audit dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,13 +1,11 @@
 """The connection through the hook, on Airflow's own variables: what the test button says, and what failures say."""
 
 import asyncio
-import ipaddress
 import json
 import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from airflow.models.connection import Connection
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from airflow_provider_drchrono.client import DrChronoError
 from airflow_provider_drchrono.common.outcomes import airflow_outcome
@@ -26,6 +20,7 @@ from airflow_provider_drchrono.compat import AirflowFailException, AirflowNotFou
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.state import lease as variable_lease
+from tests.support.certificates import self_signed
 
 pytestmark = pytest.mark.airflow
 
@@ -254,34 +249,6 @@ class TestBadConnections:
     def test_connection_that_is_not_there(self) -> None:
         with pytest.raises(AirflowNotFoundException, match="`nowhere` isn't defined"):
             DrChronoHook("nowhere").get_conn()
-
-
-def self_signed(folder: Path) -> tuple[str, str]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return str(paths[0]), str(paths[1])
 
 
 class TestPracticeTimezones:

@@ -49,7 +49,7 @@ NEAREST = {
     "operators.base.field_rules": f"{OPERATORS}/test_field_rules.py",
     "operators.base.validation": f"{OPERATORS}/test_validation.py {OPERATORS}/test_field_rules.py",
     "state.lease": f"{UNIT}/state/test_lease.py {UNIT}/state/test_waiting_for_the_lease.py",
-    "transfers.bulk_reading": f"{UNIT}/transfers/test_bulk_reading.py",
+    "transfers.bulk_reading": f"{UNIT}/transfers/test_bulk_reading.py tests/airflow/test_warehouse_bulk.py",
     "transfers.extraction": f"{UNIT}/transfers/test_extraction.py",
     "transfers.staging": f"{UNIT}/transfers",
     "transfers.sync": "tests/airflow/test_warehouse_sync.py",

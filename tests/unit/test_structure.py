@@ -30,7 +30,7 @@ RETIRED_WORDS = {
     r"\b[Aa]nnouncements?\b|\bannouncing\b|\bClaims\b": "event, ChangeEvent, EventWriter, Deliveries",
     r"\b(?:[Ss]etback|[Mm]ishap|[Vv]erdict|garbled)s?\b": "RetryReason, Failure, RetryDecision, malformed",
     r"\b(?:Exchanger|Course|Consult)\b": "RequestRunner, CallState, BlockingStep",
-    r"\b(?:Book|[Ll]edgers?|Standing|let_go)\b": "QuotaState, QuotaStore, QuotaStatus, started_at",
+    r"\b(?:Book|Ledgers?|Standing|let_go)\b": "QuotaState, QuotaStore, QuotaStatus, started_at",
     r"\bseed_of\b": "grant_id_of",
     r"\b[Ss]hielded\b|\bShieldsRendered\b|\breveal(?:s|ed|ing)?\b": "MaskedValue, MasksTemplateFields, unmask",
     r"`overlap`|\boverlap ?[=:]|\bself\._?overlap\b|\| Overlap \|": "lookback",

@@ -1,21 +1,15 @@
 """What happens below HTTP: real sockets that refuse, hang up, speak rubbish or show the wrong certificate."""
 
 import asyncio
-import datetime
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from airflow_provider_drchrono.client import (
     AsyncDrChronoClient,
@@ -31,6 +25,7 @@ from airflow_provider_drchrono.client import (
     grant_id_of,
 )
 from airflow_provider_drchrono.client.transport import Failure, HttpClient
+from tests.support.certificates import self_signed
 from tests.unit.client.servers import Reply, ScriptedApi
 from tests.unit.client.support import settings_for
 
@@ -61,30 +56,9 @@ def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 that nobody has signed, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    folder = tmp_path_factory.mktemp("tls")
+    path = folder / "both.pem"
+    path.write_text("".join(Path(each).read_text() for each in self_signed(folder)))
     return path
 
 

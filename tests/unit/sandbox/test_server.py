@@ -1,4 +1,3 @@
-import ipaddress
 import json
 import os
 import signal
@@ -7,19 +6,15 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.sandbox.__main__ import _parser, options_from
+from tests.support.certificates import self_signed
 from tests.unit.sandbox.support import Serve, refresh
 
 
@@ -73,23 +68,8 @@ def test_the_connection_as_json_and_as_uri_are_equal(serve: Serve) -> None:
     }
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[str, str]:
-    """A certificate for 127.0.0.1 that nobody has signed but itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sandbox")])
-    now = datetime.now(UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
-    signed = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
-    cert_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
-    cert_file.write_bytes(signed.public_bytes(Encoding.PEM))
-    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return str(cert_file), str(key_file)
-
-
-def test_it_serves_https_to_those_who_trust_it(certificate: tuple[str, str]) -> None:
+def test_it_serves_https_to_those_who_trust_it(tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path)
     trusting = ssl.create_default_context(cafile=certificate[0])
     with Sandbox(patients=1, certificate=certificate) as sandbox:
         assert sandbox.url.startswith("https://127.0.0.1:")
