@@ -417,6 +417,15 @@ def test_the_servers_clock_is_remembered(api: ScriptedApi, connect: Connect) -> 
     assert client.server_time == datetime(2026, 3, 1, 10, 50, tzinfo=UTC)
 
 
+def test_a_page_says_when_it_was_read(api: ScriptedApi, connect: Connect) -> None:
+    empty = {"results": [], "next": None}
+    api.script += [Reply(body=empty, headers={"Date": "Sun, 01 Mar 2026 10:50:00 GMT"}), Reply(body=empty)]
+    client, before = connect(), datetime.now(UTC)
+    first, second = (next(client.pages("patients")).server_time for _ in range(2))
+    assert first == datetime(2026, 3, 1, 10, 50, tzinfo=UTC), "by the server's clock"
+    assert before <= second <= datetime.now(UTC), "by our own, where the server does not say"
+
+
 def test_a_token_refused_twice_is_an_error(api: ScriptedApi, connect: Connect) -> None:
     api.script += [Reply(401)] * 2
     with pytest.raises(AuthenticationError, match="authorize it again") as caught:
@@ -437,6 +446,7 @@ def test_an_upload_is_repeated_whole(api: ScriptedApi, connect: Connect) -> None
 
 def test_each_outcome_is_one_debug_line(api: ScriptedApi, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
     api.script += [FAILED, Reply(body={"results": [{"id": 1}, {"id": 2}], "next": None})]
+    began = time.monotonic()
     with caplog.at_level(logging.DEBUG, "airflow_provider_drchrono.client"):
         assert len(list(connect().list("patients"))) == 2
     lines = [each.getMessage() for each in caplog.records if each.levelno == logging.DEBUG]
@@ -445,4 +455,6 @@ def test_each_outcome_is_one_debug_line(api: ScriptedApi, connect: Connect, capl
         "patients_list: 500, attempt 1",
         "patients_list: 200, attempt 2",
     ]
+    milliseconds = [int(each.split(" ms")[0].rsplit(", ", 1)[1]) for each in outcomes]
+    assert 0 <= sum(milliseconds) <= (time.monotonic() - began) * 1000 + len(outcomes)
     assert outcomes[1].endswith("2 records")
