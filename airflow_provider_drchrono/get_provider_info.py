@@ -13,6 +13,8 @@ from airflow_provider_drchrono.client.settings_table import form_fields, form_la
 
 INTEGRATION = "DrChrono"
 
+GUIDES = ("call-an-operation", "sync-to-a-warehouse", "react-to-changes", "assets", "recipes", "test-a-dag")
+
 OPERATOR_DOMAINS = (
     "appointments",
     "assets",
@@ -54,6 +56,9 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": INTEGRATION,
                 "external-doc-url": "https://app.drchrono.com/api-docs/",
+                # What reads these takes paths in the repository of the provider.
+                "how-to-guide": [f"/docs/how-to/{name}.md" for name in GUIDES],
+                "logo": "/docs/images/logo.svg",
                 "tags": ["service"],
             }
         ],

@@ -36,10 +36,12 @@ class Playground:
 
     :param folder: where everything is written; kept from one run to the next, so that only the first run has to
         create Airflow's tables.
+    :param dags: the folder of the DAGs.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dags: Path = ROOT / "example_dags") -> None:
         self.folder = folder
+        self.dags = dags
         self.airflow_home = folder / "airflow"
         self.warehouse = folder / "warehouse.db"
         self.sandbox_url = ""
@@ -52,7 +54,7 @@ class Playground:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
         ours = {
             "AIRFLOW_HOME": str(self.airflow_home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",

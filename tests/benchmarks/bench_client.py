@@ -40,7 +40,7 @@ def sandbox(records: int) -> Iterator[dict[str, Any]]:
     command = [
         sys.executable, "-m", "airflow_provider_drchrono.sandbox", "--port", "0", "--patients", "4000",
         "--appointments-per-patient", "0", "--records", f"task_notes={records}",
-        "--quota-per-hour", "off", "--quota-per-second", "off",
+        "--quota-per-hour", "off", "--quota-per-second", "off", "--links", "own",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
