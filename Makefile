@@ -144,6 +144,11 @@ demo: $(READY) ## Sync a synthetic practice into a warehouse twice; DEMO_PATIENT
 ui: $(READY) ## Open Airflow with the example DAGs, the connection and the sandbox
 	$(BIN)/python scripts/ui.py $(ARGS)
 
+.PHONY: pictures
+pictures: $(READY) ## Take the pictures of the docs from a running Airflow; wants chromium and chromedriver
+	DRCHRONO_SCREENSHOTS=1 $(BIN)/pytest -q tests/integration/test_authorize_page.py -k test_a_connection_is_authorized_with_two_clicks
+	$(BIN)/python scripts/ui_pictures.py
+
 .PHONY: sandbox
 sandbox: $(READY) ## Serve the stand-in for the API on this machine
 	$(BIN)/python -m airflow_provider_drchrono.sandbox $(ARGS)

@@ -71,14 +71,15 @@ class Playground:
 
     def prepare(self) -> None:
         """Begin afresh: empty warehouse and logs, and Airflow's tables as they are after ``airflow db migrate``."""
-        for leftover in (self.warehouse, Path(f"{self.warehouse}-wal"), Path(f"{self.warehouse}-shm")):
-            leftover.unlink(missing_ok=True)
-        shutil.rmtree(self.airflow_home / "logs", ignore_errors=True)
         database, pristine = self.airflow_home / "airflow.db", self.folder / "airflow-empty.db"
+        # What a process that was killed has left in a log beside a database would get into the new one.
+        for file in (self.warehouse, database):
+            for ending in ("", "-wal", "-shm"):
+                Path(f"{file}{ending}").unlink(missing_ok=True)
+        shutil.rmtree(self.airflow_home / "logs", ignore_errors=True)
         stamp = self.folder / "airflow-version"
         version = subprocess.check_output([BIN / "airflow", "version"], env=self.environment, text=True).split()[-1]
         if not (pristine.exists() and stamp.exists() and stamp.read_text() == version):
-            database.unlink(missing_ok=True)
             print(f"Creating the tables of Airflow {version}, once ...", flush=True)
             self.airflow("db", "migrate", log="db-migrate.log")
             shutil.copy(database, pristine)

@@ -23,6 +23,18 @@ def test_the_files_that_a_page_names_exist(page: Path) -> None:
     assert missing_paths(page) == []
 
 
+def test_each_picture_is_shown_and_each_that_is_shown_is_there() -> None:
+    folder = ROOT / "docs" / "images"
+    shown = {
+        (page.parent / name).resolve()
+        for page in PAGES
+        for name in re.findall(r"!\[[^\]]+\]\(([^)#]+)", page.read_text())
+    }
+    # The logo is named by the site's configuration.
+    assert shown | {folder / "logo.svg"} == set(folder.iterdir())
+    assert max(each.stat().st_size for each in folder.iterdir()) < 150_000
+
+
 def test_the_index_of_decisions_names_each_by_its_title() -> None:
     folder = ROOT / "docs/decisions"
     records = sorted(folder.glob("[0-9]*.md"))
