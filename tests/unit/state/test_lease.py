@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_drchrono.state.lease import (
     Claim,
@@ -230,6 +231,11 @@ class TestClaimant:
 
         assert claim.is_dead
         child.wait()
+
+    @pytest.mark.skipif(not process_space(), reason="this system does not name its process spaces")
+    def test_that_is_another_users_is_not_known_to_be_dead(self, mocker: MockerFixture) -> None:
+        mocker.patch.object(os, "kill", side_effect=PermissionError)
+        assert not Claim(hold=1.0).is_dead
 
     def test_that_runs_is_not_dead(self) -> None:
         assert not Claim(hold=1.0).is_dead
