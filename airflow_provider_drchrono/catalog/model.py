@@ -543,6 +543,17 @@ class Catalog:
         name = self.resource(resource).record
         return self.record(name) if name else None
 
+    def served_in_bulk(self, resource: Resource) -> str | None:
+        """Return the resource whose records another one serves in bulk: both hold the same."""
+        starts = {each.bulk.start: each.name for each in self.resources.values() if each.bulk}
+        return next((starts[name] for name in resource.operations if name in starts), None)
+
+    @property
+    def tables(self) -> tuple[Resource, ...]:
+        """The resources that are worth a table: they can be listed, and no other list holds the same records."""
+        listed = (each for each in self.resources.values() if each.list_operation and each.record)
+        return tuple(each for each in listed if self.served_in_bulk(each) is None)
+
     def body_fields(self, operation: Operation) -> tuple[Field, ...]:
         """Return the fields that the body of an operation may hold; empty when it takes none."""
         if operation.body is None:

@@ -132,7 +132,7 @@ def _rounded(hours: float | None) -> float | None:
 def _resources(catalog: Catalog, given: Sequence[str] | None) -> list[str]:
     names = [name for each in given or () for name in each.split(",") if name]
     if names in ([], ["all"]):
-        return [each.name for each in catalog.resources.values() if each.list_operation and each.record]
+        return [each.name for each in catalog.tables]
     for name in names:
         if catalog.resource(name).list_operation is None:
             raise ValueError(f"The API has no list of {name}; leave it out of --resources")

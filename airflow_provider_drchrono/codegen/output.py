@@ -22,6 +22,7 @@ from airflow_provider_drchrono.codegen.render import (
     REFERENCE,
     ROOT,
     SENSORS,
+    TABLES,
     TYPES,
     render,
     ruff_version,
@@ -40,6 +41,7 @@ WHOLLY_GENERATED = (
     (TYPES, "*_types.py"),
     (f"{REFERENCE}/operators", "*.md"),
     (FIELDS, "*.md"),
+    (TABLES, "*.svg"),
 )
 
 

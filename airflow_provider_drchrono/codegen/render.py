@@ -30,6 +30,7 @@ from airflow_provider_drchrono.codegen.examples import example
 from airflow_provider_drchrono.codegen.fields import plan_fields, treatment_label
 from airflow_provider_drchrono.codegen.plan import OF_THE_REQUEST, DomainPlan, Plan, index_rows
 from airflow_provider_drchrono.codegen.sensors import BASE, SensorDomain, plan_sensors
+from airflow_provider_drchrono.codegen.tables import plan_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +40,7 @@ SENSORS = "airflow_provider_drchrono/sensors"
 TYPES = "airflow_provider_drchrono/types"
 REFERENCE = "docs/reference"
 FIELDS = f"{REFERENCE}/fields"
+TABLES = f"{REFERENCE}/tables"
 
 
 def render(catalog: Catalog, planned: Plan) -> dict[str, str]:
@@ -57,9 +59,9 @@ def render(catalog: Catalog, planned: Plan) -> dict[str, str]:
         others[f"{REFERENCE}/operators/{domain.name}.md"] = templates.get_template("page.md.jinja").render(values)
     sensors_python, sensors_others = _sensors(templates, plan_sensors(catalog))
     assets_python, assets_others = _assets(templates, plan_watches(catalog))
-    fields_others = _fields(templates, catalog)
+    tables_others = {**_fields(templates, catalog), **_tables(templates, catalog)}
     written = formatted({**python, **sensors_python, **assets_python})
-    return dict(sorted({**written, **others, **sensors_others, **assets_others, **fields_others}.items()))
+    return dict(sorted({**written, **others, **sensors_others, **assets_others, **tables_others}.items()))
 
 
 def _bases(domain: DomainPlan) -> list[dict[str, Any]]:
@@ -86,6 +88,13 @@ def _fields(templates: Environment, catalog: Catalog) -> dict[str, str]:
     written = {f"{FIELDS}/{each.domain}.md": template.render(page=each) for each in pages}
     index = templates.get_template("privacy.md.jinja").render(pages=pages, reasons=privacy_reasons().values())
     return {**written, f"{REFERENCE}/privacy.md": index}
+
+
+def _tables(templates: Environment, catalog: Catalog) -> dict[str, str]:
+    """Return the map of the tables, and its pictures."""
+    pages = plan_tables(catalog)
+    pictures = {f"{TABLES}/{each.domain}.svg": each.picture for each in pages}
+    return {**pictures, f"{REFERENCE}/tables.md": templates.get_template("tables.md.jinja").render(pages=pages)}
 
 
 def _sensors(templates: Environment, domains: Sequence[SensorDomain]) -> tuple[dict[str, str], dict[str, str]]:
@@ -135,6 +144,7 @@ def _environment(catalog: Catalog) -> Environment:
         "attribute_doc": attribute_doc,
         "annotation": labels.annotation_label,
         "cell": labels.about_label,
+        "code": "`{}`".format,
         "docstring": operator_docstring,
         "example": lambda operator: example(catalog, operator),
         "fields_shown_at": labels.fields_shown_at,

@@ -318,9 +318,8 @@ def _chosen(
 def _all(exclude: Collection[str], overrides: Overrides) -> tuple[list[str], dict[str, str]]:
     chosen: list[str] = []
     left_out: dict[str, str] = {}
-    for resource in load().resources.values():
-        if resource.list_operation is None or resource.record is None:
-            continue
+    for resource in load().tables:
+        assert resource.list_operation is not None  # noqa: S101 - it would be no table
         given = overrides.get(resource.name, {}).get("filters") or {}
         missing = [each.name for each in resource.list_operation.filters if each.required and each.name not in given]
         if resource.name in exclude:

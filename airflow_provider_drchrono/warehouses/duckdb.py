@@ -91,6 +91,7 @@ class DuckDbWarehouse(SqlWarehouse):
         differs="IS DISTINCT FROM",
         casts=True,
         partial_indexes=False,
+        comments=True,
     )
 
     def __init__(self, name: str) -> None:

@@ -47,6 +47,7 @@ def test_a_scope_that_was_lost_is_told_in_each_run_and_hides_nothing_for_good(
         caplog.clear()
         result = sync(run_id=f"blind {number}", full_refresh=full_refresh, lookback=0)
         assert (result["rows_read"], result["rows_in_table"]) == (0, 60)
+        assert (result["rows_new"], result["rows_changed"], result["rows_deleted"]) == (0, 0, 0)
         assert RIGHTS in caplog.text
     assert watermark(fetch) == before
 

@@ -52,7 +52,8 @@ NEAREST = {
     "transfers.bulk_reading": f"{UNIT}/transfers/test_bulk_reading.py tests/airflow/test_warehouse_bulk.py",
     "transfers.extraction": f"{UNIT}/transfers/test_extraction.py",
     "transfers.staging": f"{UNIT}/transfers",
-    "transfers.sync": "tests/airflow/test_warehouse_sync.py",
+    "transfers.sync": "tests/airflow/test_warehouse_sync.py tests/airflow/test_suspicious_syncs.py "
+    "tests/airflow/test_syncs_and_clocks.py",
     "warehouses.deletions": f"{UNIT}/warehouses/test_deletions.py {UNIT}/warehouses/test_sqlite.py",
 }
 """The tests that are asked about each module that decides."""

@@ -105,16 +105,10 @@ def checked_resource(catalog: Catalog, name: str) -> Resource:
     """
     resource = catalog.resource(name)
     if resource.list_operation is None or resource.record is None:
-        same = _served_in_bulk(catalog, resource)
+        same = catalog.served_in_bulk(resource)
         remedy = f"sync {same}, whose records these are" if same else "sync another resource"
         raise ValueError(f"{resource.name} cannot be synced into a table: the API has no list of them; {remedy}")
     return resource
-
-
-def _served_in_bulk(catalog: Catalog, resource: Resource) -> str | None:
-    """Return the resource whose records a resource serves in bulk."""
-    starts = {each.bulk.start: each.name for each in catalog.resources.values() if each.bulk}
-    return next((starts[name] for name in resource.operations if name in starts), None)
 
 
 def _check_way(where: str, resource: object, read_by: object, extra_filters: object) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_drchrono.catalog import load as load_catalog
 from airflow_provider_drchrono.warehouses import duckdb as duckdb_module
 from airflow_provider_drchrono.warehouses.base import WarehouseError
 from airflow_provider_drchrono.warehouses.registry import open_warehouse
+from airflow_provider_drchrono.warehouses.table import table_for
 from tests.unit.warehouses.conformance import TABLE, Fetch, WarehouseConformance, load, visit
 from tests.unit.warehouses.conformance_deletions import DeletionsConformance, HistoryConformance
 from tests.unit.warehouses.conformance_privacy import MaskedTablesConformance
@@ -154,6 +156,17 @@ def test_rows_stay_in_the_order_in_which_they_came_beyond_one_statement(
     assert (counts.read, counts.new) == (100, 30)
     last = {str(number % 30): f"version {number}" for number in range(100)}
     assert dict(fetch("SELECT id, note FROM visits")) == last
+
+
+def test_each_column_says_what_it_holds(conn_id: str, fetch: Fetch) -> None:
+    catalog = load_catalog()
+    table = table_for(catalog, catalog.resource("patients"), name="patients", schema=None, verbose=True)
+    with closing(open_warehouse(conn_id)) as warehouse:
+        warehouse.prepare(table)
+
+    found = fetch("SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'patients'")
+    about = {each.name: each.about for each in table.all_columns if each.about}
+    assert {name: text for name, text in found if name in about} == about
 
 
 def test_without_the_provider_it_says_what_to_install(conn_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
