@@ -7,6 +7,7 @@ pages. The practice is made up, so nothing in the pictures is anybody's.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,14 +34,19 @@ def main() -> int:
     environment = os.environ | {"UI_PORT": port, "DEMO_PATIENTS": "60"}
     with (ROOT / ".demo" / "pictures.log").open("w") as log:
         airflow = subprocess.Popen(
-            [sys.executable, str(ROOT / "scripts" / "ui.py")], env=environment, stdout=log, stderr=log
+            [sys.executable, str(ROOT / "scripts" / "ui.py")],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         with httpx.Client(base_url=f"http://localhost:{port}", timeout=30) as http, chromedriver() as launch:
             run_examples(http)
             take_all(launch(), http)
     finally:
-        airflow.terminate()
+        # As Ctrl-C does: Airflow's own processes end only if they are asked, too.
+        os.killpg(airflow.pid, signal.SIGINT)
         airflow.wait(timeout=60)
     return 0
 
