@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
@@ -160,11 +160,11 @@ def check_arguments(columns: object, exclude: object, mask: object, profile: obj
     for argument, names in (("columns", columns), ("exclude", exclude)):
         if names is None:
             continue
-        if isinstance(names, str | Mapping) or not isinstance(names, Iterable):
+        if isinstance(names, str | Mapping) or not isinstance(names, Collection):
             raise PolicyError(f"{argument} must be a list of names of fields, not {type(names).__name__}")
         if not all(isinstance(name, str) for name in names):
             raise PolicyError(f"{argument} must be a list of names of fields, which are text")
-    if isinstance(columns, Iterable) and not list(columns):
+    if isinstance(columns, Collection) and not columns:
         raise PolicyError("columns is empty; name the fields to keep, or leave it out")
     if mask is not None and not isinstance(mask, Mapping):
         raise PolicyError(f"mask must be a mapping of names of fields to masks, not {type(mask).__name__}")

@@ -28,7 +28,7 @@ def open_warehouse(conn_id: str) -> Warehouse:
 
 def warehouse_types() -> list[str]:
     """Return the connection types for which there is a warehouse, in alphabetical order."""
-    return sorted({each.name for each in _offered(tuple(sys.path))})
+    return sorted({each.name for each in _offered()})
 
 
 def warehouse_class(conn_type: str, conn_id: str) -> type[Warehouse]:
@@ -37,7 +37,7 @@ def warehouse_class(conn_type: str, conn_id: str) -> type[Warehouse]:
     :param conn_id: the connection, for messages.
     :raises WarehouseError: there is none, more than one, or one that cannot be imported.
     """
-    found = {each.value: each for each in _offered(tuple(sys.path)).select(name=conn_type)}
+    found = {each.value: each for each in _offered().select(name=conn_type)}
     if not found:
         raise WarehouseError(
             f"Connection {conn_id} is of type {conn_type}, which records cannot be loaded into; use a connection of "
@@ -54,8 +54,12 @@ def warehouse_class(conn_type: str, conn_id: str) -> type[Warehouse]:
     return _loaded(entry_point)
 
 
+def _offered() -> EntryPoints:
+    return _offered_on(tuple(sys.path))
+
+
 @lru_cache(maxsize=8)
-def _offered(path: tuple[str, ...]) -> EntryPoints:
+def _offered_on(path: tuple[str, ...]) -> EntryPoints:
     """Return the entry points of all packages on a path; looking through them takes as long as a query or two."""
     return entry_points(group=GROUP)
 

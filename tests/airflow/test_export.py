@@ -435,6 +435,32 @@ def test_a_partition_of_somebody_else_is_left_alone(
     assert manifests(root) == []
 
 
+def test_a_long_list_is_exported_in_bulk_while_the_triggerer_waits(
+    practice: Callable[..., Sandbox], root: Path, home: Path
+) -> None:
+    from airflow.sdk.exceptions import TaskDeferred
+
+    from airflow_provider_drchrono.transfers.drchrono_to_object_storage import DrChronoToObjectStorageOperator
+
+    sandbox = practice(bulk_seconds=300.0)
+    operator = DrChronoToObjectStorageOperator(
+        task_id="export", resource="patients", path=str(root), read_by="bulk", deferrable=True
+    )
+    ti = SimpleNamespace(dag_id="dag", task_id="export", map_index=-1, run_id="run 1")
+    context: Any = {"ti": ti, "dag_run": SimpleNamespace(run_after=datetime(2026, 3, 1, 4, tzinfo=UTC))}
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    assert not root.exists() or data_files(root) == set()
+    sandbox.clock.advance(400)
+
+    result = getattr(operator, deferred.value.method_name)(context, event={})
+
+    assert (result["rows_written"], len(sandbox.journal.calls(operation_id="patients_list_create"))) == (60, 1)
+    (manifest,) = manifests(root)
+    assert {row["id"] for row in read(root, manifest)} == {e["id"] for e in sandbox.practice.records("patients")}
+    assert staged(home) == []
+
+
 def test_two_tasks_at_once_do_not_both_commit(
     export: Export, practice: Callable[..., Sandbox], root: Path, mocker: MockerFixture
 ) -> None:
