@@ -222,7 +222,7 @@ BAD = [
     ("patients", {"exclude": "first_name"}, "exclude must be a list of names"),
     ("patients", {"exclude": [1]}, "exclude must be a list of names"),
     ("patients", {"columns": []}, "columns is empty"),
-    ("patients", {"columns": (name for name in ("id", "city"))}, "columns must be a list of names of fields, not generator"),
+    ("patients", {"columns": iter(("id", "city"))}, "columns must be a list of names of fields, not tuple_iterator"),
     ("patients", {"exclude": ["id"]}, "give mask={'id': 'hash'}"),
     ("patients", {"exclude": ["class:other_identifier"]}, "give mask={'id': 'hash'}"),
     ("appointments", {"exclude": ["deleted_flag"]}, "by which deletions are noticed"),
