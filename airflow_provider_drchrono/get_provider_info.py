@@ -94,7 +94,11 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "asset-uris": [
-            {"schemes": ["drchrono"], "handler": "airflow_provider_drchrono.assets.uri.sanitize_uri"},
+            {
+                "schemes": ["drchrono"],
+                "handler": "airflow_provider_drchrono.assets.uri.sanitize_uri",
+                "to_openlineage_converter": "airflow_provider_drchrono.assets.openlineage.asset_to_openlineage",
+            },
         ],
         "notifications": ["airflow_provider_drchrono.notifications.task_notifier.DrChronoTaskNotifier"],
         "extra-links": ["airflow_provider_drchrono.operators.base.links.DrChronoPatientLink"],

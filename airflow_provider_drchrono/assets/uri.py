@@ -21,8 +21,8 @@ from airflow_provider_drchrono.assets.facts import WatchedList, watched_list, wa
 from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.catalog.names import did_you_mean
 from airflow_provider_drchrono.client.errors import InvalidArgumentError
+from airflow_provider_drchrono.common.lineage import SCHEME
 
-SCHEME = "drchrono"
 SHAPE = "drchrono://<connection id>/<resource>"
 
 WATCH_OPTIONS = ("name", "start", "verbose", "watch_fields")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow_provider_drchrono.assets.outlets import export_asset
 from airflow_provider_drchrono.common import arguments
+from airflow_provider_drchrono.common.lineage import DatasetName
 from airflow_provider_drchrono.common.outcomes import airflow_outcome
 from airflow_provider_drchrono.compat import instance_of
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
@@ -177,6 +178,10 @@ class DrChronoToObjectStorageOperator(ListTransferOperator):
 
     def _asset(self) -> Asset | None:
         return export_asset(self.resource, self.drchrono_conn_id, self.path)
+
+    def _written(self, request: SyncRequest) -> DatasetName:
+        folder = self._folder(request)
+        return DatasetName(folder.namespace, folder.path if folder.namespace == "file" else folder.key)
 
     def _destination(self) -> str:
         return self.path.rstrip("/")

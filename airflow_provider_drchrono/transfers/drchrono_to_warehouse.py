@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_drchrono.assets.outlets import table_asset
+from airflow_provider_drchrono.common.lineage import DatasetName
 from airflow_provider_drchrono.compat import instance_of
 from airflow_provider_drchrono.hooks.drchrono import DrChronoHook
 from airflow_provider_drchrono.transfers.base.list_transfer import ListTransferOperator
@@ -21,7 +22,7 @@ from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.sync import Sync, SyncRequest, SyncResult, prepare
 from airflow_provider_drchrono.transfers.verification import OnDifference, Verifier, check_verification
 from airflow_provider_drchrono.warehouses.deletions import CompleteEvery
-from airflow_provider_drchrono.warehouses.registry import open_warehouse
+from airflow_provider_drchrono.warehouses.registry import open_warehouse, table_dataset
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -173,6 +174,9 @@ class DrChronoToWarehouseOperator(ListTransferOperator):
 
     def _destination(self) -> str:
         return self.warehouse_conn_id
+
+    def _written(self, request: SyncRequest) -> DatasetName:
+        return table_dataset(self.warehouse_conn_id, request.table.schema, request.table.name)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Sync, and return counts and times.

@@ -37,6 +37,11 @@ class RecordShield:
         self._is_keyless = not masker.policy.key
 
     @property
+    def policy(self) -> FieldPolicy:
+        """What may be held of the records."""
+        return self._masker.policy
+
+    @property
     def identity(self) -> str:
         """What tells the policy and its key from others."""
         return self._masker.identity

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_drchrono.client.errors import DrChronoError
+from airflow_provider_drchrono.common.lineage import DatasetName
 from airflow_provider_drchrono.incremental.clocks import CLOCKS_DIFFER, own_clock
 from airflow_provider_drchrono.incremental.window import Practice, SyncState
 from airflow_provider_drchrono.warehouses.table import DIGEST, Column, ColumnType, Row, Shape, Table
@@ -258,6 +259,16 @@ class Warehouse(SyncTarget):
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    @classmethod
+    def dataset(cls, connection: Any, schema: str | None, table: str) -> DatasetName:
+        """Return a table as OpenLineage names datasets: the place of the database, and the table in it.
+
+        :param connection: the Airflow connection.
+        """
+        port = f":{connection.port}" if connection.port else ""
+        place = f"{connection.conn_type}://{connection.host or connection.conn_id}{port}"
+        return DatasetName(place, f"{schema}.{table}" if schema else table)
 
     def prepare(self, table: Table, *, history: bool = False) -> list[str]:
         """Create the table and the state table, or widen them, so that they can be loaded.

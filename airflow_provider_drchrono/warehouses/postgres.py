@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
+from airflow_provider_drchrono.common.lineage import DatasetName
 from airflow_provider_drchrono.warehouses import sql
 from airflow_provider_drchrono.warehouses.base import STATE_TABLE, Capabilities, SyncKey, WarehouseError
 from airflow_provider_drchrono.warehouses.loading import Session, merge_statement
@@ -106,6 +107,11 @@ class PostgresWarehouse(SqlWarehouse):
         hook: Any = PostgresHook(postgres_conn_id=name)
         with _explained(f"connect to {name}"):
             self._connection: Any = hook.get_conn()
+
+    @classmethod
+    def dataset(cls, connection: Any, schema: str | None, table: str) -> DatasetName:
+        place = f"postgres://{connection.host}:{connection.port or 5432}"
+        return DatasetName(place, f"{connection.schema or connection.login}.{schema or 'public'}.{table}")
 
     def _begin_preparing(self, session: Session) -> None:
         # Tasks that start together must not create the same table at once: IF NOT EXISTS does not prevent that.

@@ -11,6 +11,7 @@ import sys
 from functools import lru_cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 
+from airflow_provider_drchrono.common.lineage import DatasetName
 from airflow_provider_drchrono.compat import BaseHook
 from airflow_provider_drchrono.warehouses.base import Warehouse, WarehouseError
 
@@ -24,6 +25,15 @@ def open_warehouse(conn_id: str) -> Warehouse:
     """
     conn_type = BaseHook.get_connection(conn_id).conn_type or ""
     return warehouse_class(conn_type, conn_id)(conn_id)
+
+
+def table_dataset(conn_id: str, schema: str | None, table: str) -> DatasetName:
+    """Return a table in the database of an Airflow connection as OpenLineage names it.
+
+    :raises WarehouseError: there is no way to load into databases of its type.
+    """
+    connection = BaseHook.get_connection(conn_id)
+    return warehouse_class(connection.conn_type or "", conn_id).dataset(connection, schema, table)
 
 
 def warehouse_types() -> list[str]:

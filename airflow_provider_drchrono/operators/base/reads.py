@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError, check_choice
+from airflow_provider_drchrono.common.lineage import ReportsLineage
 from airflow_provider_drchrono.incremental.suspicion import ON_SUSPICIOUS, OnSuspicious, ReadFacts
 from airflow_provider_drchrono.operators.base.operation import ON_MISSING, DrChronoOperationOperator, OnMissing
 
@@ -106,7 +107,7 @@ class SelectingOperator(DrChronoOperationOperator):
         return arguments.checked_filters(known, self.filters, zone=self.zone)
 
 
-class RecordsOperator(SelectingOperator):
+class RecordsOperator(ReportsLineage, SelectingOperator):
     """What operators share that return many records.
 
     :param verbose: ask also for the fields that come only with ``verbose=true``; pages get smaller.
@@ -162,6 +163,7 @@ class RecordsOperator(SelectingOperator):
         result: Records | dict[str, Any] = output.deliver(counted)
         self._judge(counted.facts)
         self.log.info("%s: %s", self.operation_id, output.summary(result))
+        self.note_read(self.hook.catalog, self.operation_id, counted.facts.records, verbose=bool(self.verbose))
         return result
 
     def _judge(self, read: ReadFacts) -> None:

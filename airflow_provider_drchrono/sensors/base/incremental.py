@@ -22,6 +22,7 @@ from airflow_provider_drchrono.catalog import load
 from airflow_provider_drchrono.common import arguments
 from airflow_provider_drchrono.common.arguments import InvalidArgumentError
 from airflow_provider_drchrono.common.colours import colour_of
+from airflow_provider_drchrono.common.lineage import ReportsLineage
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.compat import instance_of, run_of, shortest_deferral, waits_in_triggerer
 from airflow_provider_drchrono.compat.cached import cached_property
@@ -51,7 +52,7 @@ STARTS = ("now", "beginning")
 Time = date | str | None
 
 
-class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOperator):
+class IncrementalSensor(ReportsLineage, MasksTemplateFields, ChoosesPokeInterval, BaseSensorOperator):
     """Waits for new or updated records.
 
     Each DAG run is given what has changed since the run before it was; a retry and a cleared task are given the same
@@ -313,7 +314,9 @@ class IncrementalSensor(MasksTemplateFields, ChoosesPokeInterval, BaseSensorOper
             self.hook.close()
         if found:
             self.log.info("%s: %s", self.operation_id, output.summary(result))
-            self._list.update(self, context, output.count(result), since=span[0], until=span[1])
+            count = output.count(result)
+            self._list.update(self, context, count, since=span[0], until=span[1])
+            self.note_read(self.hook.catalog, self.operation_id, count, verbose=bool(self.verbose))
         return found, result
 
     def _judge(self, read: ReadFacts) -> bool:

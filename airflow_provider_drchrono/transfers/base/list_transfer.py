@@ -18,6 +18,7 @@ from airflow_provider_drchrono.assets.outlets import Outlet, list_asset
 from airflow_provider_drchrono.catalog import Catalog, UnknownNameError
 from airflow_provider_drchrono.client.bulk_lists import LONGEST_POLL
 from airflow_provider_drchrono.common import arguments
+from airflow_provider_drchrono.common.lineage import DatasetName, ReportsLineage, is_wanted
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.common.outcomes import airflow_outcome, put_off
 from airflow_provider_drchrono.compat import (
@@ -41,6 +42,7 @@ from airflow_provider_drchrono.transfers.base.list_arguments import (
 from airflow_provider_drchrono.transfers.bulk_reading import BulkPendingError
 from airflow_provider_drchrono.transfers.deletions import OnSuspiciousSync, grant_of
 from airflow_provider_drchrono.transfers.extraction import ReadBy
+from airflow_provider_drchrono.transfers.flows import flow_of
 from airflow_provider_drchrono.transfers.shield import checked_policy, shield_of
 from airflow_provider_drchrono.transfers.staging import Staging
 from airflow_provider_drchrono.transfers.staging_files import staging_folder
@@ -60,7 +62,7 @@ log = logging.getLogger(__name__)
 _LONGEST_DEFERRAL = timedelta(minutes=30)
 
 
-class ListTransferOperator(MasksTemplateFields, BaseOperator):
+class ListTransferOperator(ReportsLineage, MasksTemplateFields, BaseOperator):
     """Reads what changed in a list into staging, and puts it somewhere together with the state.
 
     :param resource: what to read; the other parameters are those of
@@ -161,6 +163,10 @@ class ListTransferOperator(MasksTemplateFields, BaseOperator):
     def _report(self, context: Context, result: SyncResult, request: SyncRequest, seconds: float) -> dict[str, Any]:
         """Log what was done, update the asset, and return what goes to XCom."""
 
+    @abstractmethod
+    def _written(self, request: SyncRequest) -> DatasetName:
+        """Return what is written, as OpenLineage names it."""
+
     def _label(self, request: SyncRequest) -> str:
         """Return what is written, for messages."""
         return request.table.label
@@ -177,7 +183,13 @@ class ListTransferOperator(MasksTemplateFields, BaseOperator):
         except BulkPendingError as error:
             pending = error
         else:
-            return self._report(context, result, request, monotonic() - started)
+            summary = self._report(context, result, request, monotonic() - started)
+            if is_wanted():
+                catalog, target = hook.catalog, self._written(request)
+                self._flow = flow_of(
+                    catalog, self.drchrono_conn_id, request, result, target, files=summary.get("files")
+                )
+            return summary
         self._come_back(pending)
 
     def execute_complete(self, context: Context, event: object) -> dict[str, Any]:

@@ -126,8 +126,9 @@ def test_the_handler_that_every_process_loads_needs_nothing_but_the_standard_lib
 
     assert {name.split(".")[0] for name in loaded} & {"airflow", "authlib", "httpx", "pydantic"} == set()
     ours = {name for name in loaded if name.startswith("airflow_provider_drchrono.")}
-    assert {name.split(".")[1] for name in ours} == {"assets", "catalog", "client"}
+    assert {name.split(".")[1] for name in ours} == {"assets", "catalog", "client", "common"}
     assert {name.split(".")[2] for name in ours if name.startswith("airflow_provider_drchrono.client.")} <= LIGHT
+    assert {name.split(".")[2] for name in ours if name.startswith("airflow_provider_drchrono.common.")} == {"lineage"}
 
 
 def test_an_asset_is_made_without_the_client_and_the_types_of_editors() -> None:
