@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
 EXAMPLE = example_dag("drchrono_approve_no_shows")
 OPEN, CLOSED = ("", "Confirmed", "Not Confirmed"), ("Complete", "Cancelled", "No Show", "In Room")
 PATIENCE = 60.0
+AIRFLOW = tuple(map(int, version("apache-airflow-core").split(".")[:2]))
 
 
 @pytest.fixture
@@ -69,6 +71,7 @@ def now_of(sandbox: Sandbox, statuses: dict[str, str]) -> dict[str, str]:
     return {key: records[key] for key in statuses}
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="in dag.test() of this Airflow no answer can be asked for")
 @pytest.mark.parametrize("chosen", ["Approve", "Reject"])
 def test_nothing_is_written_without_a_yes(
     run_dag: Callable[..., Any],
