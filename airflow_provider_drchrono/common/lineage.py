@@ -5,7 +5,8 @@ Airflow's OpenLineage provider asks the tasks for it. Where that is not installe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from urllib.parse import quote
 
 if TYPE_CHECKING:
     from airflow_provider_drchrono.catalog import Catalog, Resource
+
+log = logging.getLogger(__name__)
 
 SCHEME = "drchrono"
 """Of the URIs of lists, as datasets and as assets."""
@@ -72,6 +75,17 @@ class ReportsLineage:
     drchrono_conn_id: str
     _flow: Flow | None = None
 
+    def note_flow(self, make: Callable[[], Flow]) -> None:
+        """Keep what the task has read and written, if anybody listens. A failure here costs the lineage, not the task.
+
+        :param make: returns it.
+        """
+        try:
+            if is_wanted():
+                self._flow = make()
+        except Exception as error:
+            log.warning("What this task has read and written is not told to OpenLineage: %s", type(error).__name__)
+
     def note_read(self, catalog: Catalog, operation_id: str, read: int, *, verbose: bool) -> None:
         """Keep what the task has read of a list, if anybody listens.
 
@@ -79,11 +93,13 @@ class ReportsLineage:
         :param read: how many records came.
         :param verbose: whether the verbose fields were among theirs.
         """
-        if is_wanted():
+
+        def make() -> Flow:
             resource = catalog.resource(catalog.operation(operation_id).resource)
-            self._flow = Flow(
-                list_dataset(self.drchrono_conn_id, resource.name), fields_of(catalog, resource, verbose=verbose), read
-            )
+            fields = fields_of(catalog, resource, verbose=verbose)
+            return Flow(list_dataset(self.drchrono_conn_id, resource.name), fields, read)
+
+        self.note_flow(make)
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> Any:
         """Return what OpenLineage gets to know of the task; nothing where it did not come to its end.

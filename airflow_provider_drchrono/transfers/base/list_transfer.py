@@ -18,7 +18,7 @@ from airflow_provider_drchrono.assets.outlets import Outlet, list_asset
 from airflow_provider_drchrono.catalog import Catalog, UnknownNameError
 from airflow_provider_drchrono.client.bulk_lists import LONGEST_POLL
 from airflow_provider_drchrono.common import arguments
-from airflow_provider_drchrono.common.lineage import DatasetName, ReportsLineage, is_wanted
+from airflow_provider_drchrono.common.lineage import DatasetName, ReportsLineage
 from airflow_provider_drchrono.common.masking import MasksTemplateFields
 from airflow_provider_drchrono.common.outcomes import airflow_outcome, put_off
 from airflow_provider_drchrono.compat import (
@@ -184,11 +184,12 @@ class ListTransferOperator(ReportsLineage, MasksTemplateFields, BaseOperator):
             pending = error
         else:
             summary = self._report(context, result, request, monotonic() - started)
-            if is_wanted():
-                catalog, target = hook.catalog, self._written(request)
-                self._flow = flow_of(
-                    catalog, self.drchrono_conn_id, request, result, target, files=summary.get("files")
+            files = summary.get("files")
+            self.note_flow(
+                lambda: flow_of(
+                    hook.catalog, self.drchrono_conn_id, request, result, self._written(request), files=files
                 )
+            )
             return summary
         self._come_back(pending)
 

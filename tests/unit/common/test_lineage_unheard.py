@@ -25,6 +25,19 @@ def test_nothing_is_kept_where_the_provider_is_not_installed(
     assert {each for each in sys.modules if each.startswith("openlineage")} == before
 
 
+def test_a_failure_costs_the_lineage_and_not_the_task(mocker: MockerFixture, caplog: pytest.LogCaptureFixture) -> None:
+    mocker.patch.object(lineage, "is_wanted", side_effect=RuntimeError("a value of a record"))
+    task = lineage.ReportsLineage()
+    task.drchrono_conn_id = "drchrono_default"
+
+    task.note_read(load(), "patients_list", 12, verbose=False)
+
+    assert task._flow is None
+    assert [each.getMessage() for each in caplog.records] == [
+        "What this task has read and written is not told to OpenLineage: RuntimeError"
+    ]
+
+
 def test_fields_tell_their_types_and_classes() -> None:
     found = {each.name: each for each in lineage.fields_of(load(), load().resource("patients"), verbose=False)}
 
