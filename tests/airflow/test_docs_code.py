@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.warehouses.registry import warehouse_types
@@ -87,7 +88,14 @@ def test_a_command_is_one_that_there_is(command: str, following: str) -> None:
     first = shlex.split(text.partition(" | ")[0])
     if first == ["source", "venv/bin/activate"]:
         return
-    checks = {"airflow": is_airflow, "make": is_target, "pip": is_extra, "python": is_module, "export": is_setting}
+    checks = {
+        "airflow": is_airflow,
+        "docker": is_container_call,
+        "export": is_setting,
+        "make": is_target,
+        "pip": is_extra,
+        "python": is_module,
+    }
     checks.get(first[0], is_sandbox_call)(first)
 
 
@@ -106,12 +114,13 @@ def is_target(words: list[str]) -> None:
 def is_extra(words: list[str]) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     name, _, extra = words[-1].rstrip("]").partition("[")
+    wanted = [each for each in extra.split(",") if each]
     assert words[1] == "install"
     if name != "airflow-provider-drchrono":
         # One that a test runs with.
         assert any(name in path.read_text() for path in (ROOT / "requirements").glob("*.in"))
         return
-    assert not extra or extra in extras
+    assert set(wanted) <= set(extras)
 
 
 def is_module(words: list[str]) -> None:
@@ -124,6 +133,52 @@ def is_module(words: list[str]) -> None:
 
             _parser().parse_args(words[3:])
         assert find_spec(words[2]) is not None
+
+
+AIRFLOWS_SERVICES = {"airflow-init", "airflow-worker"}
+"""Those of Airflow's own Compose file that the page on it names."""
+
+
+def is_container_call(words: list[str]) -> None:
+    if words[1] == "build":
+        assert words[2:] == ["--tag", "airflow-with-drchrono", "."]
+        return
+    known = AIRFLOWS_SERVICES | set(compose_services())
+    verb, rest = words[2], words[3:]
+    assert words[1] == "compose"
+    if verb == "up":
+        assert rest == ["--detach"] or set(rest) <= known
+        return
+    assert verb == "exec"
+    if rest[0] == "--env":
+        is_setting(rest[:2])
+        rest = rest[2:]
+    assert rest[0] in known
+    if rest[1] == "airflow":
+        is_airflow(rest[1:])
+    else:
+        assert rest[1] == "psql"
+
+
+def compose_services() -> dict[str, Any]:
+    (block,) = blocks(ROOT / "docs/how-to/docker-compose.md", "yaml")
+    found: dict[str, Any] = yaml.safe_load(block[1])["services"]
+    return found
+
+
+def test_what_compose_changes_are_services_of_airflow_or_whole_ones() -> None:
+    whole = {name for name, service in compose_services().items() if "image" in service}
+    assert set(compose_services()) - whole <= AIRFLOWS_SERVICES
+
+
+@pytest.mark.parametrize("page", pages_with("dockerfile"))
+def test_an_image_installs_what_there_is(page: Path) -> None:
+    for _, block in blocks(page, "dockerfile"):
+        first, *steps = block.splitlines()
+        assert re.fullmatch(r"FROM apache/airflow:3\.\d+\.\d+", first)
+        for step in steps:
+            assert step.startswith("RUN pip ")
+            is_extra(shlex.split(step.removeprefix("RUN ")))
 
 
 OF_OTHERS = {("openlineage", "transport")}
