@@ -82,6 +82,11 @@ class Leaf:
     field: Field
     reason: PrivacyReason
 
+    @property
+    def top(self) -> str:
+        """The name of the record's own field that it is, or is in."""
+        return self.path.partition(".")[0]
+
 
 @cache
 def privacy_reasons() -> Mapping[str, PrivacyReason]:
@@ -104,6 +109,14 @@ def privacy_leaves(catalog: Catalog, record: RecordSchema) -> Iterator[Leaf]:
     :raises LookupError: a field has no class; each one gets one by hand, in ``data/privacy/``.
     """
     return _leaves(catalog, record.name, record.fields.values(), "", "")
+
+
+def classes_by_field(leaves: Iterable[Leaf]) -> Mapping[str, tuple[str, ...]]:
+    """Return the privacy classes of a record's own fields, those of what is within a field included."""
+    found: dict[str, dict[str, None]] = {}
+    for leaf in leaves:
+        found.setdefault(leaf.top, {})[leaf.reason.name] = None
+    return {name: tuple(classes) for name, classes in found.items()}
 
 
 def element_of(field: Field) -> Field:

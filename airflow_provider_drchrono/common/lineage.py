@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -64,7 +64,7 @@ class Flow:
     fields: tuple[DatasetColumn, ...]
     read: int
     target: DatasetName | None = None
-    columns: tuple[DatasetColumn, ...] = field(default=())
+    columns: tuple[DatasetColumn, ...] = ()
     written: int = 0
     files: int | None = None
 
@@ -147,12 +147,9 @@ def fields_of(catalog: Catalog, resource: Resource, *, verbose: bool) -> tuple[D
 
 def classes_of(catalog: Catalog, resource: Resource) -> Mapping[str, tuple[str, ...]]:
     """Return the privacy classes of the fields of a list's records, those within a field included."""
-    from airflow_provider_drchrono.catalog.privacy import privacy_leaves
+    from airflow_provider_drchrono.catalog.privacy import classes_by_field, privacy_leaves
 
-    found: dict[str, dict[str, None]] = {}
-    for leaf in privacy_leaves(catalog, catalog.record(resource.record or "")):
-        found.setdefault(leaf.path.partition(".")[0], {})[leaf.reason.name] = None
-    return {name: tuple(classes) for name, classes in found.items()}
+    return classes_by_field(privacy_leaves(catalog, catalog.record(resource.record or "")))
 
 
 def _input(flow: Flow) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from airflow_provider_drchrono.catalog import Catalog, RecordSchema
-from airflow_provider_drchrono.catalog.privacy import privacy_leaves
+from airflow_provider_drchrono.catalog.privacy import classes_by_field, privacy_leaves
 from airflow_provider_drchrono.privacy import FieldPolicy
 
 
@@ -14,15 +14,12 @@ def column_abouts(catalog: Catalog, record: RecordSchema, policy: FieldPolicy | 
 
     :param policy: what of the records is held; what it makes of the fields is said, too.
     """
-    classes: dict[str, dict[str, None]] = {}
+    actions = [(leaf, policy.actions[leaf.path] if policy else "keep") for leaf in privacy_leaves(catalog, record)]
+    classes = classes_by_field(leaf for leaf, action in actions if action != "out")
     masks: dict[str, dict[str, None]] = {}
-    for leaf in privacy_leaves(catalog, record):
-        name = leaf.path.partition(".")[0]
-        action = policy.actions[leaf.path] if policy else "keep"
-        if action != "out":
-            classes.setdefault(name, {})[leaf.reason.name] = None
+    for leaf, action in actions:
         if action not in ("keep", "out"):
-            masks.setdefault(name, {})[action] = None
+            masks.setdefault(leaf.top, {})[action] = None
     return {
         name: ". ".join(
             [

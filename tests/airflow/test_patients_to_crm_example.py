@@ -11,7 +11,7 @@ from airflow_provider_drchrono.assets import drchrono_asset
 from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 from tests.support.events import make_event
-from tests.support.example_dags import example_dag
+from tests.support.example_dags import SURNAME, example_dag, register
 from tests.support.far_server import HubSpot
 from tests.support.running import unlimited
 
@@ -21,19 +21,12 @@ pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
 
 EXAMPLE = example_dag("drchrono_patients_to_crm")
 PATIENTS = drchrono_asset("patients")
-SURNAME = "Canary-Zq7-Surname"
 
 
 def connect(patch: pytest.MonkeyPatch, sandbox: Sandbox, hubspot: HubSpot, *, token: str = HubSpot.token) -> None:
     connection = {"conn_type": "http", "host": hubspot.url, "extra": {"Authorization": f"Bearer {token}"}}
     patch.setenv("AIRFLOW_CONN_DRCHRONO_DEFAULT", unlimited(sandbox))
     patch.setenv("AIRFLOW_CONN_HUBSPOT_DEFAULT", json.dumps(connection))
-
-
-def register(sandbox: Sandbox, count: int) -> list[int]:
-    doctor = sandbox.practice.records("doctors")[0]["id"]
-    names = ({"first_name": f"Ada{number}", "last_name": SURNAME} for number in range(count))
-    return [sandbox.practice.create("patients", {"doctor": doctor, "gender": "Other", **each})["id"] for each in names]
 
 
 def test_each_patient_is_one_contact(

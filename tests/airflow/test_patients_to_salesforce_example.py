@@ -12,7 +12,7 @@ from airflow_provider_drchrono.sandbox import Sandbox
 from airflow_provider_drchrono.state.cursor_store import VariableCursorStore
 from tests.support.certificates import self_signed
 from tests.support.events import make_event
-from tests.support.example_dags import example_dag
+from tests.support.example_dags import SURNAME, example_dag, register
 from tests.support.far_server import Salesforce
 from tests.support.running import unlimited
 
@@ -22,7 +22,6 @@ pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("quick_dags")]
 
 EXAMPLE = example_dag("drchrono_patients_to_salesforce")
 PATIENTS = drchrono_asset("patients")
-SURNAME = "Canary-Zq7-Surname"
 
 
 @pytest.fixture
@@ -47,12 +46,6 @@ def connect(monkeypatch: pytest.MonkeyPatch, certificate: tuple[str, str]) -> Ca
         monkeypatch.setenv("AIRFLOW_CONN_SALESFORCE_DEFAULT", connection)
 
     return run
-
-
-def register(sandbox: Sandbox, count: int, **fields: str) -> list[int]:
-    doctor = sandbox.practice.records("doctors")[0]["id"]
-    names = ({"first_name": f"Ada{number}", "last_name": SURNAME, **fields} for number in range(count))
-    return [sandbox.practice.create("patients", {"doctor": doctor, "gender": "Other", **each})["id"] for each in names]
 
 
 def test_each_patient_is_one_contact(
