@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--appointments-per-patient", type=int, help=f"(default: {Options.appointments_per_patient})")
     add("--tidy", action="store_true", default=None, help="a spotless practice, in place of one as practices are")
     add("--seed", type=int, help=f"equal seeds give equal data (default: {Options.seed})")
+    add("--practice-group", type=int, help=f"another number is another practice (default: {Options.practice_group})")
     add("--records", type=_records, action="append", default=[], metavar="RESOURCE=N", help="size of one resource")
     add("--timezone", help=f"the practice's zone (default: {Options.timezone})")
     add("--quota-per-hour", type=_limit, metavar="N|off", help=f"(default: {Options.quota_per_hour})")

@@ -19,6 +19,9 @@ HOUR = 3_600
 DAY = 86_400
 FROM_CONTRACT: Envelope = "contract"
 
+MOST_PRACTICES = 1_000
+"""How many practice groups a sandbox can be one of: more than anybody tries at once."""
+
 FEATURES = ("duplicate_check", "recurrence_instance_key")
 """What the vendor switches on for some practices."""
 
@@ -36,6 +39,7 @@ class Options:
         statuses, names of all kinds, missing values, odd amounts, long notes, stale ids, a second time zone, links on
         a sister host, and links to files that expire.
     :param seed: equal seeds, sizes and clock starts give equal data, byte for byte.
+    :param practice_group: id of the practice group. Two of them are two practices: their records share no id.
     :param records: number of records of single resources, for example ``{"task_notes": 1_000_000}``.
     :param timezone: IANA zone of the practice's wall clock, in which every timestamp is written.
     :param doctor_timezones: zones that the doctors' records name in turn. When empty: the practice's own, and for
@@ -73,6 +77,7 @@ class Options:
     appointments_per_patient: int = 10
     tidy: bool = False
     seed: int = 1
+    practice_group: int = 1
     records: Mapping[str, int] = field(default_factory=dict)
     timezone: str = "America/New_York"
     doctor_timezones: tuple[str, ...] = ()
@@ -124,6 +129,8 @@ class Options:
         for name in ("patients", "appointments_per_patient", "bulk_polls"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} may not be negative")
+        if not 1 <= self.practice_group <= MOST_PRACTICES:
+            raise ValueError(f"practice_group is a number from 1 to {MOST_PRACTICES}")
         for name in ("quota_per_hour", "quota_per_second"):
             limit = getattr(self, name)
             if limit is not None and limit < 1:

@@ -54,7 +54,7 @@ def seed_clinic(practice: Practice, rng: random.Random, now: datetime) -> None:
         "created_at": (now - timedelta(days=700)).isoformat(),
         "updated_at": (now - timedelta(days=350)).isoformat(),
         "members": [user["id"] for user in users],
-        "practice_group": 1,
+        "practice_group": practice.options.practice_group,
     }
     add(practice, "user_groups", [group | {"name": name} for name in ("Front desk", "Billing")])
     for doctor in doctors:
@@ -91,7 +91,7 @@ def _doctor(practice: Practice, rng: random.Random, number: int) -> Row:
         "last_name": LAST_NAMES[number],
         "npi_number": npi(number + 1),
         "office_phone": phone(rng),
-        "practice_group": 1,
+        "practice_group": practice.options.practice_group,
         "practice_group_name": "Sandbox Family Practice",
         "specialty": SPECIALTIES[number % len(SPECIALTIES)],
         "timezone": zones[number % len(zones)],
@@ -120,7 +120,7 @@ def _office(practice: Practice, rng: random.Random, number: int, doctors: list[R
 
 
 def _users(practice: Practice, doctors: list[Row]) -> list[Row]:
-    base = empty_row(practice.table("users")) | {"practice_group": 1}
+    base = empty_row(practice.table("users")) | {"practice_group": practice.options.practice_group}
     as_doctors: list[Row] = [
         base | {"doctor": doctor["id"], "is_doctor": True, "is_staff": False, "username": f"doctor{number}"}
         for number, doctor in enumerate(doctors, 1)

@@ -17,7 +17,7 @@ PRIORITIES = ("10", "20", "30", "40")
 
 def seed_lists(practice: Practice, rng: random.Random, now: datetime) -> None:
     """Add the categories and statuses that tasks can have."""
-    made = {"created_at": (now - timedelta(days=700)).isoformat(), "practice_group": 1}
+    made = {"created_at": (now - timedelta(days=700)).isoformat(), "practice_group": practice.options.practice_group}
     made |= {"updated_at": made["created_at"]}
     base = empty_row(practice.table("task_categories")) | made
     add(practice, "task_categories", [base | {"is_global": False, "name": name} for name in CATEGORIES])

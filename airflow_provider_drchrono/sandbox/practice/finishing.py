@@ -175,7 +175,12 @@ def _template(scene: Scene, row: Row, number: int) -> None:
 def _block(scene: Scene, row: Row, number: int) -> None:
     day = scene.now.date().isoformat()
     row |= {"start_time": f"{day}T12:00:00", "end_time": f"{day}T13:00:00", "description": "Lunch"}
-    row |= {"provider": _nth(scene, "doctors", number).get("id"), "exam_room": 1, "series": None, "practice_group": 1}
+    row |= {
+        "provider": _nth(scene, "doctors", number).get("id"),
+        "exam_room": 1,
+        "series": None,
+        "practice_group": scene.practice.options.practice_group,
+    }
     row["appointment_break"] = None
 
 

@@ -189,7 +189,7 @@ BY_NAME: Mapping[str, Callable[[Scene], Any]] = {
     "payer_id": lambda s: s.one(PAYERS)[0],
     "payer_name": lambda s: s.one(PAYERS)[1],
     "phone_number": lambda s: phone(s.random),
-    "practice_group": lambda s: 1,
+    "practice_group": lambda s: s.practice.options.practice_group,
     "priority": lambda s: s.random.randint(1, 3),
     "quantity": lambda s: "1.00",
     "reaction": lambda s: "Hives",

@@ -19,6 +19,9 @@ from airflow_provider_drchrono.sandbox.sandbox_options import Options
 KEYS_APART = 10_000_000
 """Each resource numbers its records from a range of its own, so that an id of another resource is never found."""
 
+PRACTICES_APART = 1_000_000_000
+"""Each practice group has ranges of its own, as DrChrono never gives two practices the same id."""
+
 SAME_RECORDS = {
     "lab_orders_summary": "lab_orders",
     "patients_summary": "patients",
@@ -64,7 +67,10 @@ class Practice:
             if resource.bulk
         } | SAME_RECORDS
         own = [each for each in catalog.resources.values() if each.name not in self._same and _is_kept(each)]
-        self.tables = {each.name: self._table(each, (number + 1) * KEYS_APART + 1) for number, each in enumerate(own)}
+        ids = (options.practice_group - 1) * PRACTICES_APART + 1
+        self.tables = {
+            each.name: self._table(each, ids + number * KEYS_APART) for number, each in enumerate(own, start=1)
+        }
 
     def serve_at(self, origin: str) -> None:
         """Let links in records begin with this scheme, host and port."""

@@ -216,3 +216,21 @@ def test_a_write_to_the_key_does_not_make_a_record_another_one() -> None:
     assert (changed["appointment"], changed["sent_patient_email"]) == (first, True)
     again = sandbox.practice.change("telehealth_appointments", first, {"sent_patient_email": False})
     assert (again["appointment"], again["sent_patient_email"]) == (first, False)
+
+
+def test_two_practices_share_no_id() -> None:
+    north, south = (Sandbox(patients=5, practice_group=number, start=START, frozen=True) for number in (1, 2))
+
+    for name in TABLES:
+        keys = [{str(key) for key in each.practice.table(name).keys} for each in (north, south)]
+        if north.practice.table(name).key == "id" and all(key.isdigit() for key in keys[0] | keys[1]):
+            assert keys[0].isdisjoint(keys[1]), name
+    for sandbox, number in ((north, 1), (south, 2)):
+        rows = [row for name in TABLES for row in sandbox.practice.records(name)]
+        assert {row["practice_group"] for row in rows if "practice_group" in row} == {number}
+
+
+@pytest.mark.parametrize("number", [0, -1, 1_001])
+def test_a_practice_group_that_cannot_be(number: int) -> None:
+    with pytest.raises(ValueError, match="practice_group is a number from 1 to 1000"):
+        Sandbox(practice_group=number)
