@@ -28,6 +28,7 @@ def shown(sandbox: Sandbox, resource: str) -> set[int]:
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, list[int]]]:
     """Returns the ids in a table, by practice."""
     database = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW__DRCHRONO__STAGING_PATH", str(tmp_path / "pages"))
     monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(database)}))
 
     def read(table: str) -> dict[str, list[int]]:
