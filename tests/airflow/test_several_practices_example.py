@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_drchrono.sandbox import Fault, Sandbox
+from tests.airflow.warehouse_checks import listed
 from tests.support.example_dags import example_dag
 from tests.support.running import unlimited
 
@@ -20,23 +21,19 @@ RESOURCES = ("patients", "appointments", "line_items", "transactions")
 NAMES = {"north": 1, "south": 2}
 
 
-def shown(sandbox: Sandbox, resource: str) -> set[int]:
-    return {each["id"] for each in sandbox.practice.records(resource) if not each.get("deleted_flag")}
-
-
 @pytest.fixture
-def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, list[int]]]:
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, list[str]]]:
     """Returns the ids in a table, by practice."""
     database = tmp_path / "warehouse.db"
     monkeypatch.setenv("AIRFLOW__DRCHRONO__STAGING_PATH", str(tmp_path / "pages"))
     monkeypatch.setenv("AIRFLOW_CONN_DRCHRONO_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(database)}))
 
-    def read(table: str) -> dict[str, list[int]]:
+    def read(table: str) -> dict[str, list[str]]:
         with closing(sqlite3.connect(database)) as connection:
             query = f"SELECT _drchrono_practice, id FROM {table} WHERE _drchrono_deleted_at IS NULL"
-            found: dict[str, list[int]] = {}
+            found: dict[str, list[str]] = {}
             for practice, key in connection.execute(query):
-                found.setdefault(practice, []).append(key)
+                found.setdefault(practice, []).append(str(key))
         return found
 
     return read
@@ -50,7 +47,7 @@ def test_two_practices_share_tables_and_no_fate(
     run_dag: Callable[..., Any],
     airflow_db: Path,
     monkeypatch: pytest.MonkeyPatch,
-    rows: Callable[[str], dict[str, list[int]]],
+    rows: Callable[[str], dict[str, list[str]]],
 ) -> None:
     with ExitStack() as stack:
         sandboxes = {}
@@ -63,7 +60,7 @@ def test_two_practices_share_tables_and_no_fate(
             for resource in RESOURCES:
                 found = rows(resource)
                 assert {practice: sorted(ids) for practice, ids in found.items()} == {
-                    f"practice_group:{number}": sorted(shown(sandboxes[name], resource))
+                    f"practice_group:{number}": sorted(listed(sandboxes[name], resource))
                     for name, number in NAMES.items()
                 }, resource
             return True
@@ -84,7 +81,7 @@ def test_two_practices_share_tables_and_no_fate(
         for sandbox in sandboxes.values():
             assert len([each for each in sandbox.journal if "/api/" in each.path]) <= 2 * len(RESOURCES)
 
-        # The south withdraws its authorization: the north goes on, and nothing of the south is taken for deleted.
+        # Everything of the south is refused: the north goes on, and nothing of the south is taken for deleted.
         for sandbox in sandboxes.values():
             sandbox.practice.change("patients", sandbox.practice.records("patients")[0]["id"], {"city": "Elsewhere"})
         before = rows("patients")
